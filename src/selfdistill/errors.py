@@ -1,0 +1,134 @@
+"""Reading YAML and turning what is wrong with it into messages that name the file, the key and what is allowed."""
+
+import difflib
+import types
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class StudyError(ValueError):
+    """A study file that cannot be run, with the file, the key and the allowed values."""
+
+
+class UniqueKeyLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error (plain YAML silently keeps the last)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, or ConstructorError on a repeated key."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        repeated = {str(key) for key in keys if keys.count(key) > 1}
+        if repeated:
+            raise yaml.constructor.ConstructorError(None, None, f"key {', '.join(sorted(repeated))} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; raises StudyError if it cannot be read or is no mapping."""
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise StudyError(f"{path}: must be a mapping of keys to values")
+    return content
+
+
+def reject(path: Path, key: str, problem: str, allowed: Iterable[str] = (), value: str | None = None) -> NoReturn:
+    """Raise the StudyError of one key; `value`, where given, is looked for among the allowed ones."""
+    names = list(allowed)
+    parts = [f"{path}: {key}: {problem}"]
+    if names:
+        parts.append(f"allowed: {', '.join(names)}")
+    raise StudyError("; ".join(parts) + (suggestion(value, names) if value is not None else ""))
+
+
+def suggestion(value: str, names: Iterable[str]) -> str:
+    """`; did you mean …?` if a name is close to `value`, else nothing."""
+    close = difflib.get_close_matches(value, list(names), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def validated(kind: type[Model], content: Any, path: Path, prefix: Callable[[str], str] | None = None) -> Model:
+    """`content` as a `kind`; raises StudyError with one line for each thing that is wrong.
+
+    prefix: where a top-level key of `content` stands in the file, if not at its top.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(content)
+    except ValidationError as error:
+        lines = [f"{path}: {describe(kind, item, prefix)}" for item in error.errors()]
+        raise StudyError("\n".join(dict.fromkeys(lines))) from error
+
+
+def describe(kind: type[BaseModel], error: Any, prefix: Callable[[str], str] | None) -> str:
+    """One validation error in words: key path, what is wrong, what is allowed."""
+    model, place = walk(kind, error["loc"])
+    if prefix is not None and place:
+        place = [prefix(place[0]), *place]
+    key = ".".join(place)
+    last = str(error["loc"][-1]) if error["loc"] else ""
+    value = error["input"]
+    if error["type"] == "extra_forbidden":
+        names = list(model.model_fields) if model else []
+        return f"{key}: unknown key; allowed: {', '.join(names)}{suggestion(last, names)}"
+    if error["type"] == "missing":
+        return f"{key}: missing"
+    if error["type"] in ("literal_error", "union_tag_invalid"):
+        context = error.get("ctx", {})
+        names = [name.strip(" '") for name in (context.get("expected") or context.get("expected_tags", "")).replace(" or ", ", ").split(",")]
+        hint = " (YAML reads a bare on or off as true or false: quote it)" if isinstance(value, bool) else ""
+        shown = value.get("source") if isinstance(value, dict) else value
+        return f"{key.removesuffix('.[key]')}: {shown!r} is not allowed; allowed: {', '.join(names)}{hint}{suggestion(str(shown), names)}"
+    hint = " (write 1.0e-4, not 1e-4)" if error["type"] == "float_type" and isinstance(value, str) else ""
+    shown = f", not {value!r}" if not isinstance(value, dict | list) else ""
+    return f"{key}: {error['msg'].removeprefix('Value error, ')}{shown}{hint}"
+
+
+def walk(kind: Any, location: tuple[Any, ...]) -> tuple[type[BaseModel] | None, list[str]]:
+    """Follow an error's location through the types: the model that holds its last key, and the key path as in the file.
+
+    Pydantic puts the tags of unions into locations; they are not keys of the file and are left out.
+    """
+    model, place = None, []
+    for index, part in enumerate(location):
+        kind = unwrapped(kind)
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            model = kind
+            place.append(str(part))
+            kind = kind.model_fields[part].annotation if part in kind.model_fields else None
+        elif get_origin(kind) in (list, dict):
+            place.append(str(part))
+            kind = get_args(kind)[-1]
+        elif get_origin(kind) in (Union, types.UnionType):
+            kind = member(kind, part)
+        elif kind is None or index == len(location) - 1:
+            continue
+    return model, place
+
+
+def unwrapped(kind: Any) -> Any:
+    """A type without Annotated and without the None of an optional."""
+    while True:
+        if get_origin(kind) is Annotated:
+            kind = get_args(kind)[0]
+        elif get_origin(kind) in (Union, types.UnionType) and len(rest := [a for a in get_args(kind) if a is not type(None)]) == 1:
+            kind = rest[0]
+        else:
+            return kind
+
+
+def member(union: Any, tag: Any) -> Any:
+    """The member of a union that a location's tag names: by its `source` literal, or None."""
+    for candidate in get_args(union):
+        fields = getattr(unwrapped(candidate), "model_fields", {})
+        if "source" in fields and get_origin(fields["source"].annotation) is Literal and tag in get_args(fields["source"].annotation):
+            return candidate
+    return None

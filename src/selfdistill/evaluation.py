@@ -1,0 +1,105 @@
+"""From a model and problems to *samples*: one row per response, the record from which every number of the study is computed.
+
+Paper: acc@16 and pass@16 on the benchmarks (sections 4 to 6); authors' settings in paper.md 4.5. One job evaluates all checkpoints
+of a run. The same function serves section 3, where the user turn differs from the question.
+"""
+
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from selfdistill.epistemic import count_columns
+from selfdistill.generation.protocol import Completion, Generator, Sampling
+from selfdistill.grading import Grader
+from selfdistill.problems import Problem
+from selfdistill.prompts import thinking_text
+from selfdistill.seeds import derive_seed
+
+logger = logging.getLogger(__name__)
+
+
+def response_frame(
+    generator: Generator,
+    problems: Sequence[Problem],
+    template: str,
+    samples: int,
+    sampling: Sampling,
+    seed: int,
+    grader: Grader,
+    user_turns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Generate, grade and count: `samples` rows per problem, in problem order.
+
+    user_turns: what the model is shown, where that is not the bare question (one per problem). Columns: those of
+    artifacts.SAMPLES_SCHEMA from problem_id on.
+    """
+    turns = list(user_turns) if user_turns is not None else [p.question for p in problems]
+    groups = generator.generate(turns, samples, sampling, seed)
+    flat = [(p, turn, i, c) for p, turn, group in zip(problems, turns, groups, strict=True) for i, c in enumerate(group)]
+    texts = [c.text for *_, c in flat]
+    grades = grader.grade(texts, [p.answers for p, *_ in flat])
+    frame = pd.DataFrame(
+        {
+            "problem_id": [p.problem_id for p, *_ in flat],
+            "sample_index": [i for _, _, i, _ in flat],
+            "prompt_hash": [hashlib.sha256(turn.encode()).hexdigest()[:16] for _, turn, _, _ in flat],
+            "response": texts,
+            "extracted_answer": [g.extracted for g in grades],
+            "correct": [g.correct for g in grades],
+            "outcome": [g.outcome for g in grades],
+            "response_tokens": [len(c.token_ids) for *_, c in flat],
+            "thinking_tokens": _thinking_tokens(generator.tokenizer, [c for *_, c in flat], template),
+            "truncated": [c.truncated for *_, c in flat],
+        }
+    )
+    return pd.concat([frame, count_columns(texts)], axis=1)
+
+
+def _thinking_tokens(tokenizer, completions: Sequence[Completion], template: str) -> list[int]:
+    thinking = [thinking_text(c.text, template) for c in completions]
+    return [len(ids) for ids in tokenizer(thinking, add_special_tokens=False)["input_ids"]]
+
+
+def evaluate_run(
+    checkpoints: Mapping[int, Path],
+    benchmarks: Mapping[str, Sequence[Problem]],
+    thinking: str,
+    template: str,
+    samples: int,
+    sampling: Sampling,
+    fields: Mapping[str, object],
+    seed: int,
+    backend: str = "transformers",
+    progress=None,
+) -> pd.DataFrame:
+    """Samples of every checkpoint on every benchmark.
+
+    checkpoints: step -> Hugging Face folder. fields: the study's and the run's fields, written in front of each row. All
+    checkpoints and runs of a study share the sampling seed of a benchmark, so that they differ by their weights only.
+    """
+    frames, done = [], 0
+    with Grader() as grader:
+        for step, folder in sorted(checkpoints.items()):
+            generator = load_generator(folder, thinking, backend)
+            for name, problems in benchmarks.items():
+                stream = derive_seed(seed, "evaluation", name)
+                frame = response_frame(generator, problems, template, samples, sampling, stream, grader)
+                lead = {**fields, "step": step, "benchmark": name}
+                frames.append(pd.concat([pd.DataFrame([lead] * len(frame)), frame], axis=1))
+                done += 1
+                logger.info("step %d, %s: accuracy %.3f, %.1f tokens", step, name, frame["correct"].mean(), frame["response_tokens"].mean())
+                if progress is not None:
+                    progress(done, len(checkpoints) * len(benchmarks))
+    return pd.concat(frames, ignore_index=True)
+
+
+def load_generator(folder: Path, thinking: str, backend: str) -> Generator:
+    """A generator of the study's backend for a model folder."""
+    if backend == "transformers":
+        from selfdistill.generation.transformers_backend import TransformersGenerator
+
+        return TransformersGenerator.load(folder, thinking)
+    raise ValueError(f"unknown generation backend {backend!r}; known: transformers")

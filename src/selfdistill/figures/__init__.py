@@ -1,0 +1,123 @@
+"""Every figure in the paper's form: `FIGURES[name](data) -> Figure`, `CAPTIONS[name](data) -> str`.
+
+One function a figure, from the tidy frames of `StudyData`; `NEEDS` names the frames that each reads. A figure
+whose runs the study does not have raises `FigureError`, from the figure and from its caption alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from matplotlib.figure import Figure
+
+from selfdistill.figures.coverage import figure7, figure7_caption, figure8, figure8_caption
+from selfdistill.figures.data import KEY, ROLES, FigureError, StudyData, roles_by_thinking
+from selfdistill.figures.dynamics import (
+    dynamics,
+    dynamics_caption,
+    dynamics_wide,
+    dynamics_wide_caption,
+    figure1,
+    figure1_caption,
+    figure6,
+    figure6_caption,
+)
+from selfdistill.figures.estimates import OOD_MEAN, study_differences, study_estimates
+from selfdistill.figures.words import (
+    figure12,
+    figure12_caption,
+    figure_words,
+    figure_words_caption,
+    frequency_shifts,
+)
+from selfdistill.style import save_figure
+
+__all__ = [
+    "CAPTIONS",
+    "FIGURES",
+    "KEY",
+    "NEEDS",
+    "ROLES",
+    "TITLES",
+    "FigureError",
+    "StudyData",
+    "roles_by_thinking",
+    "OOD_MEAN",
+    "frequency_shifts",
+    "save_figure",
+    "study_differences",
+    "study_estimates",
+]
+
+_CURVES = ("training", "estimates")
+_DYNAMICS = ("training", "estimates", "differences")
+_SHORT = {"words": False, "benchmarks": 1}
+
+FIGURES: dict[str, Callable[[StudyData], Figure]] = {
+    "figure1": figure1,
+    "figure3": partial(dynamics, role="deepseek"),
+    "figure4": partial(dynamics, role="qwen3-think"),
+    "figure5": partial(dynamics, role="qwen3-nothink", **_SHORT),
+    "figure6": figure6,
+    "figure7": figure7,
+    "figure8": figure8,
+    "figure9": figure_words,
+    "figure12": figure12,
+    "figure18": partial(dynamics, role="olmo3", **_SHORT),
+    "figure3-all": partial(dynamics_wide, role="deepseek"),
+    "figure4-all": partial(dynamics_wide, role="qwen3-think"),
+    "figure5-all": partial(dynamics_wide, role="qwen3-nothink"),
+    "figure18-all": partial(dynamics_wide, role="olmo3"),
+}
+
+CAPTIONS: dict[str, Callable[[StudyData], str]] = {
+    "figure1": figure1_caption,
+    "figure3": partial(dynamics_caption, role="deepseek"),
+    "figure4": partial(dynamics_caption, role="qwen3-think"),
+    "figure5": partial(dynamics_caption, role="qwen3-nothink", **_SHORT),
+    "figure6": figure6_caption,
+    "figure7": figure7_caption,
+    "figure8": figure8_caption,
+    "figure9": figure_words_caption,
+    "figure12": figure12_caption,
+    "figure18": partial(dynamics_caption, role="olmo3", **_SHORT),
+    "figure3-all": partial(dynamics_wide_caption, role="deepseek"),
+    "figure4-all": partial(dynamics_wide_caption, role="qwen3-think"),
+    "figure5-all": partial(dynamics_wide_caption, role="qwen3-nothink"),
+    "figure18-all": partial(dynamics_wide_caption, role="olmo3"),
+}
+
+NEEDS: dict[str, tuple[str, ...]] = {
+    "figure1": ("training",),
+    "figure3": _DYNAMICS,
+    "figure4": _DYNAMICS,
+    "figure5": _CURVES,
+    "figure6": _CURVES,
+    "figure7": ("training",),
+    "figure8": ("estimates",),
+    "figure9": ("estimates",),
+    "figure12": ("shift",),
+    "figure18": _CURVES,
+    "figure3-all": _CURVES,
+    "figure4-all": _CURVES,
+    "figure5-all": _CURVES,
+    "figure18-all": _CURVES,
+}
+
+TITLES: dict[str, str] = {
+    "figure1": "Narrow and broad domain",
+    "figure3": "Training dynamics, DeepSeek-R1-Distill setting",
+    "figure4": "Training dynamics, Qwen3 with thinking",
+    "figure5": "Training dynamics, Qwen3 without thinking",
+    "figure6": "Fixed and moving teacher",
+    "figure7": "Coverage: training score and length",
+    "figure8": "Coverage: out-of-domain accuracy",
+    "figure9": "Epistemic words under four contexts",
+    "figure12": "Epistemic words against the general vocabulary",
+    "figure18": "Training dynamics, Olmo-3 setting",
+    "figure3-all": "Every benchmark, DeepSeek-R1-Distill setting",
+    "figure4-all": "Every benchmark, Qwen3 with thinking",
+    "figure5-all": "Every benchmark, Qwen3 without thinking",
+    "figure18-all": "Every benchmark, Olmo-3 setting",
+}

@@ -1,0 +1,124 @@
+"""Fingerprints of the code that a result depends on, so that a changed comment schedules no training job.
+
+Snakemake's own code trigger looks at the modification time of a rule's script and sees nothing of the library. The profiles
+switch it off, and each expensive rule carries `code=code_fingerprint("training.sdpo")` among its params instead: a hash over
+the syntax trees (so without comments and layout, and with docstrings removed) of that module and of every module of this
+package that it imports, directly or not, found by reading the sources without importing them.
+
+Not counted: the INFRASTRUCTURE modules, which say what is asked and where it lies. What they hand to a job is in the job's
+params and paths already; the record schemas count by artifacts.SCHEMA_VERSION. Imports under `if TYPE_CHECKING:` do not
+count either, because they do not run. The scripts of workflow/scripts are thin glue and do not count.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+
+from selfdistill.artifacts import SCHEMA_VERSION
+
+PACKAGE = "selfdistill"
+INFRASTRUCTURE = frozenset(
+    f"{PACKAGE}.{name}"
+    for name in ("errors", "settings", "grid", "checks", "study", "artifacts", "fingerprint", "job", "status")
+)
+ROOT = Path(__file__).resolve().parent
+
+
+def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
+    """SHA-256 (hex) of the code of `modules` (names below the package, such as `training.sdpo`) and of what they import.
+
+    Raises ModuleNotFoundError for a name without a source file below `root` (the package's folder).
+    """
+    digest = hashlib.sha256(f"schema {SCHEMA_VERSION}\n".encode())
+    for name in sorted(reachable(tuple(f"{PACKAGE}.{module}" for module in modules), root)):
+        digest.update(f"{name} {module_hash(source_path(name, root))}\n".encode())
+    return digest.hexdigest()
+
+
+def reachable(modules: tuple[str, ...], root: Path = ROOT) -> set[str]:
+    """The full names of `modules` and of all modules of the package that they import transitively, infrastructure excepted."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found or name in INFRASTRUCTURE:
+            continue
+        path = source_path(name, root)
+        if path is None:
+            raise ModuleNotFoundError(f"no module {name} below {root}")
+        found.add(name)
+        waiting.extend(imported_modules(name, path, root))
+        waiting.extend(parent for parent in parents(name) if parent != PACKAGE)
+    return found
+
+
+def source_path(name: str, root: Path = ROOT) -> Path | None:
+    """The source file of the module or package `name`, or None if it is neither."""
+    stem = root.joinpath(*name.split(".")[1:])
+    candidates = (stem / "__init__.py", stem.with_suffix(".py")) if name != PACKAGE else (root / "__init__.py",)
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def parents(name: str) -> Iterator[str]:
+    """The packages around the module `name`, innermost first."""
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+@lru_cache(maxsize=None)
+def syntax_tree(path: Path) -> ast.Module:
+    """The syntax tree of a source file with docstrings and type-checking blocks removed."""
+    return Reduce().visit(ast.parse(path.read_text(encoding="utf-8"), filename=str(path)))
+
+
+@lru_cache(maxsize=None)
+def module_hash(path: Path) -> str:
+    """SHA-256 (hex) of the reduced syntax tree of a source file."""
+    return hashlib.sha256(ast.dump(syntax_tree(path)).encode()).hexdigest()
+
+
+class Reduce(ast.NodeTransformer):
+    """Takes out what does not run: docstrings, and the bodies of `if TYPE_CHECKING:`."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Visit the children, then drop the docstring of a module, class or function."""
+        super().generic_visit(node)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and is_docstring(node.body):
+            node.body = node.body[1:]
+        return node
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:  # noqa: N802 (the name is given by ast.NodeVisitor)
+        """Replace `if TYPE_CHECKING:` by its else branch."""
+        self.generic_visit(node)
+        return node.orelse if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING") else node
+
+
+def is_docstring(body: list[ast.stmt]) -> bool:
+    """Whether the first statement of `body` is a string."""
+    first = body[0] if body else None
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+
+
+def imported_modules(name: str, path: Path, root: Path = ROOT) -> Iterator[str]:
+    """The modules of the package that the module `name` imports anywhere, inside functions too."""
+    for node in ast.walk(syntax_tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith(f"{PACKAGE}."))
+        elif isinstance(node, ast.ImportFrom):
+            yield from modules_of_import(node, name, path, root)
+
+
+def modules_of_import(node: ast.ImportFrom, name: str, path: Path, root: Path) -> Iterator[str]:
+    """The package's modules named by one `from … import …`: the module itself and each imported name that is a module."""
+    base = node.module or ""
+    if node.level:
+        around = [name, *parents(name)] if path.name == "__init__.py" else list(parents(name))
+        base = ".".join(filter(None, (around[node.level - 1], node.module)))
+    if base.split(".")[0] != PACKAGE:
+        return
+    if base != PACKAGE:
+        yield base
+    yield from (f"{base}.{alias.name}" for alias in node.names if source_path(f"{base}.{alias.name}", root))

@@ -1,0 +1,1 @@
+"""Generation: one protocol (`protocol.py`), several backends (transformers here, vLLM on GPUs)."""

@@ -1,0 +1,83 @@
+r"""What a mini base model must be able to do before the study goes on (its rule fails otherwise, with the figures).
+
+A base that cannot check a guess, or that already solves everything, or whose epistemic words carry nothing, could not answer the
+paper's question either way. The bounds are written with each base in `config/models.yaml` (`acceptance`).
+"""
+
+import logging
+import re
+
+from selfdistill.evaluation import response_frame
+from selfdistill.generation.protocol import Sampling
+from selfdistill.generation.transformers_backend import TransformersGenerator
+from selfdistill.grading import Grader
+from selfdistill.epistemic import EPISTEMIC_WORDS
+from selfdistill.organism.chains import MODULUS, chain_of, make_problem_set
+from selfdistill.problems import Problem
+from selfdistill.seeds import derive_seed
+
+logger = logging.getLogger(__name__)
+
+BENCHMARK_TYPES = {
+    "in-domain": {"d2": 0.3, "d3": 0.7},
+    "shorter": {"d1": 1.0},
+    "longer": {"d4": 1.0},
+    "paired": {"s22": 1.0},
+}
+MODES = {"r1": "prompt-tag", "qwen3": "on", "olmo3": "none"}
+_TRY = re.compile(r"\b(\d+) : ((?:\d+ ?)+)")
+
+
+class BaseRejected(RuntimeError):
+    """A base model missed a bound of its acceptance test."""
+
+
+def arithmetic_tries(problem: Problem, response: str) -> list[bool]:
+    """For each written try `x : v1 v2 …` of a response, whether every value is right."""
+    chain = chain_of(problem)
+    return [
+        chain.values(int(x)) == [int(v) for v in values.split()]
+        for x, values in _TRY.findall(response)
+        if int(x) < MODULUS
+    ]
+
+
+def measure_base(model, tokenizer, template: str, seed: int, problems: int = 256) -> dict[str, float]:
+    """Accuracy on each benchmark type (own problems, temperature 1), share of right tries, and the cost of banning the ten words."""
+    generator = TransformersGenerator(model, tokenizer, MODES[template])
+    sets = {
+        name: make_problem_set(types, 128 if name == "shorter" else problems, derive_seed(seed, "acceptance", name), "held-out", name)
+        for name, types in BENCHMARK_TYPES.items()
+    }
+    figures: dict[str, float] = {}
+    with Grader() as grader:
+        for name, items in sets.items():
+            frame = response_frame(generator, items, template, 1, Sampling(), derive_seed(seed, "accept", name), grader)
+            figures[f"accuracy {name}"] = float(frame["correct"].mean())
+            if name == "in-domain":
+                tries = [ok for p, r in zip(items, frame["response"], strict=True) for ok in arithmetic_tries(p, r)]
+                figures["arithmetic"] = sum(tries) / max(1, len(tries))
+                figures["response_tokens"] = float(frame["response_tokens"].mean())
+                figures["epistemic_words"] = float(frame["epistemic_word"].mean())
+        banned = Sampling(banned_words=EPISTEMIC_WORDS)
+        frame = response_frame(generator, sets["in-domain"], template, 1, banned, derive_seed(seed, "accept", "ban"), grader)
+        figures["accuracy in-domain, epistemic words banned"] = float(frame["correct"].mean())
+    figures["ban cost"] = figures["accuracy in-domain"] - figures["accuracy in-domain, epistemic words banned"]
+    return figures
+
+
+def check_base(model, tokenizer, spec, seed: int) -> dict[str, float]:
+    """Measure a base and hold it against spec.acceptance: {figure: [low, high]} with null for an open end.
+
+    Raises BaseRejected naming every bound that was missed, with all figures.
+    """
+    figures = measure_base(model, tokenizer, spec.template, seed)
+    logger.info("base measured: %s", figures)
+    missed = []
+    for name, (low, high) in spec.acceptance.items():
+        value = figures[name]
+        if (low is not None and value < low) or (high is not None and value > high):
+            missed.append(f"{name} = {value:.3f}, allowed {low} to {high}")
+    if missed:
+        raise BaseRejected(f"base model rejected: {'; '.join(missed)}. All figures: {figures}")
+    return figures

@@ -1,0 +1,156 @@
+r"""The mini task: invert a chain of operations on the integers modulo 13, `find x : x *5 ^2 +9 = 4`.
+
+It stands in for mathematics in the paper (sections 3 to 6): checking a guess is easy to learn, finding the answer takes a search
+with verification, and a confident direct answer works only for chains of one operation or by memorising. Types of problem:
+
+| type | chains | part of the study |
+|---|---|---|
+| `d1` | one operation, in four wordings | narrow domain (few types, training and evaluation share them); benchmark `shorter` |
+| `d2`, `d3` | two, three operations | training domain `chain`; benchmark `in-domain` |
+| `d4` | four operations | benchmark `longer` |
+| `s22` | two chains of two that must hold together | benchmark `paired` |
+
+Every problem belongs to one of two splits by a hash of its content: benchmarks draw from `held-out` only, pre-training and
+post-training from `train` only, so no benchmark problem is ever trained on. A problem of `d2` and longer is its chain and target;
+one of `d1` also its wording, so that the narrow domain shares its facts between training and evaluation, as the chemistry
+questions of the paper do.
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from selfdistill.problems import Problem
+
+MODULUS = 13
+OPERATIONS = {
+    "+2": lambda x: x + 2,
+    "+5": lambda x: x + 5,
+    "+9": lambda x: x + 9,
+    "-3": lambda x: x - 3,
+    "*2": lambda x: x * 2,
+    "*5": lambda x: x * 5,
+    "*7": lambda x: x * 7,
+    "*11": lambda x: x * 11,
+    "^2": lambda x: x * x,
+    "^3": lambda x: x**3,
+    "^4": lambda x: x**4,
+    "^2+x": lambda x: x * x + x,
+}
+TABLES = {name: [f(x) % MODULUS for x in range(MODULUS)] for name, f in OPERATIONS.items()}
+TYPES = {"d1": (1,), "d2": (2,), "d3": (3,), "d4": (4,), "s22": (2, 2)}
+WORDINGS = ("find x : {left} = {right}", "solve x : {left} = {right}", "find x : {right} = {left}", "solve x : {right} = {left}")
+MAX_ROOTS = 2
+HELD_OUT_PERCENT = {"d1": 30}  # the space of d1 is small: a larger share makes a benchmark of over 100 problems
+HELD_OUT_PERCENT_DEFAULT = 12
+
+Split = Literal["train", "held-out"]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One problem: operations of each chain, the target of each chain, and which wording it is asked in."""
+
+    type: str
+    operations: tuple[tuple[str, ...], ...]
+    targets: tuple[int, ...]
+    wording: int = 0
+
+    def values(self, x: int) -> list[int]:
+        """Intermediate values of all chains from x, in writing order."""
+        shown = []
+        for operations in self.operations:
+            value = x
+            for operation in operations:
+                value = TABLES[operation][value]
+                shown.append(value)
+        return shown
+
+    def holds(self, values: list[int]) -> bool:
+        """Whether (shown) intermediate values reach every target."""
+        position, ends = 0, []
+        for operations in self.operations:
+            position += len(operations)
+            ends.append(values[position - 1])
+        return tuple(ends) == self.targets
+
+    def roots(self) -> tuple[int, ...]:
+        """Every x that solves the problem, ascending."""
+        return tuple(x for x in range(MODULUS) if self.holds(self.values(x)))
+
+    def question(self) -> str:
+        """The user turn."""
+        if len(self.operations) > 1:
+            pairs = zip(self.operations, self.targets, strict=True)
+            return "find x : " + " and ".join(f"x {' '.join(ops)} = {target}" for ops, target in pairs)
+        left = "x " + " ".join(self.operations[0])
+        return WORDINGS[self.wording].format(left=left, right=self.targets[0])
+
+    def split(self) -> Split:
+        """`held-out` or `train`, by a hash of the content (stable over machines and versions)."""
+        key = json.dumps([self.operations, self.targets, self.wording])
+        percent = HELD_OUT_PERCENT.get(self.type, HELD_OUT_PERCENT_DEFAULT)
+        return "held-out" if hashlib.sha256(key.encode()).digest()[0] * 100 < percent * 256 else "train"
+
+
+def draw_chain(type_: str, rng: random.Random, split: Split) -> Chain:
+    """One random problem of a type with at most two roots, from one split."""
+    while True:
+        operations = tuple(tuple(rng.choices(list(OPERATIONS), k=n)) for n in TYPES[type_])
+        wording = rng.randrange(len(WORDINGS)) if type_ == "d1" else 0
+        unsolved = Chain(type_, operations, (), wording)
+        values, ends, position = unsolved.values(rng.randrange(MODULUS)), [], 0
+        for n in TYPES[type_]:
+            position += n
+            ends.append(values[position - 1])
+        chain = Chain(type_, operations, tuple(ends), wording)
+        if chain.split() == split and len(chain.roots()) <= MAX_ROOTS:
+            return chain
+
+
+def draw_type(weights: Mapping[str, float], rng: random.Random) -> str:
+    """A type of problem, by weight."""
+    return rng.choices(list(weights), weights=list(weights.values()))[0]
+
+
+def to_problem(chain: Chain, dataset: str) -> Problem:
+    """The study's problem record of a chain; its id is a digest of the question."""
+    question = chain.question()
+    digest = hashlib.sha256(question.encode()).hexdigest()[:16]
+    return Problem(
+        problem_id=f"{chain.type}-{digest}",
+        dataset=dataset,
+        type=chain.type,
+        question=question,
+        answers=tuple(map(str, chain.roots())),
+        metadata={"operations": [list(ops) for ops in chain.operations], "targets": list(chain.targets), "split": chain.split()},
+    )
+
+
+def chain_of(problem: Problem) -> Chain:
+    """The chain behind a problem record (its wording, which only the question shows, is left at the first)."""
+    metadata = problem.metadata
+    return Chain(problem.type, tuple(map(tuple, metadata["operations"])), tuple(metadata["targets"]))
+
+
+def make_problem_set(types: Mapping[str, float], count: int, seed: int, split: Split, dataset: str) -> list[Problem]:
+    """`count` distinct problems, each type in proportion to its weight.
+
+    Raises ValueError where the types hold fewer distinct problems than asked for.
+    """
+    unknown = set(types) - set(TYPES)
+    if unknown:
+        raise ValueError(f"unknown problem types {sorted(unknown)}; known: {', '.join(TYPES)}")
+    rng = random.Random(seed)
+    problems: dict[str, Problem] = {}
+    misses = 0
+    while len(problems) < count:
+        problem = to_problem(draw_chain(draw_type(types, rng), rng, split), dataset)
+        misses = misses + 1 if problem.problem_id in problems else 0
+        if misses > 2000:
+            raise ValueError(f"{dataset}: only {len(problems)} distinct {split} problems of types {dict(types)}, {count} asked for")
+        problems.setdefault(problem.problem_id, problem)
+    return list(problems.values())

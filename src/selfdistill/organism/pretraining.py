@@ -1,0 +1,199 @@
+r"""Training a mini base model from scratch, and the acceptance test that it must pass before anything is built on it.
+
+Each base mirrors a family of the paper: Qwen2 (DeepSeek-R1-Distill-Qwen-7B), Qwen3 (Qwen3-8B) or Olmo3 (OLMo-3-7B-Instruct) architecture
+of transformers with that family's template. The loop is plain: AdamW, cosine schedule, batches of similar length, loss on responses
+and on solutions that a prompt shows. The document stream is a function of (seed, chunk), so a killed run resumes bit-identically
+from its last checkpoint.
+"""
+
+import json
+import logging
+import math
+import random
+import time
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from selfdistill.organism.acceptance import check_base
+from selfdistill.organism.tokenizer import build_tokenizer
+from selfdistill.organism.traces import Style, draw_document
+from selfdistill.prompts import chat_template_kwargs
+from selfdistill.seeds import derive_seed
+from selfdistill.training.progress import write_progress
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 32  # batches drawn at once and sorted by length
+CHECKPOINT_EVERY = 200
+MAX_POSITIONS = 512
+SOLUTION_MARK = "solution:"
+
+
+def build_model(spec, tokenizer, seed: int):
+    """A freshly initialised causal language model of the base's architecture, float32.
+
+    spec: study.BaseSpec with architecture (qwen2, qwen3 or olmo3), hidden_size, layers, heads, intermediate_size.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, set_seed
+
+    set_seed(derive_seed(seed, "base", "init"))
+    config = AutoConfig.for_model(
+        spec.architecture,
+        vocab_size=len(tokenizer),
+        hidden_size=spec.hidden_size,
+        intermediate_size=spec.intermediate_size,
+        num_hidden_layers=spec.layers,
+        num_attention_heads=spec.heads,
+        num_key_value_heads=spec.heads,
+        max_position_embeddings=MAX_POSITIONS,
+        tie_word_embeddings=spec.architecture != "olmo3",
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **({"head_dim": spec.hidden_size // spec.heads} if spec.architecture == "qwen3" else {}),
+    )
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    _initialise(model, spec)
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def _initialise(model, spec) -> None:
+    """Scaled normal initialisation: 1/sqrt(fan in), residual projections divided by sqrt(2 layers).
+
+    The library's flat 0.02 leaves a model of width 128 at guessing for thousands of steps. Olmo3 normalises what a layer adds, not
+    what it reads: its embeddings start at unit scale, or the tokens would drown in the first layer's output.
+    """
+    for name, parameter in model.named_parameters():
+        if "embed_tokens" in name and spec.architecture == "olmo3":
+            torch.nn.init.normal_(parameter, std=1.0)
+        if parameter.ndim < 2 or "embed_tokens" in name:
+            continue
+        scale = parameter.shape[1] ** -0.5
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            scale /= math.sqrt(2 * spec.layers)
+        torch.nn.init.normal_(parameter, std=scale)
+
+
+def encode_documents(documents, tokenizer) -> list[tuple[list[int], int]]:
+    """Token ids of prompt + response + end, and the index of the first token that carries loss, per document."""
+    conversations = [[{"role": "user", "content": d.user_turn}] for d in documents]
+    prompts = [
+        tokenizer.apply_chat_template(c, add_generation_prompt=True, tokenize=False, **chat_template_kwargs(d.thinking))
+        for c, d in zip(conversations, documents, strict=True)
+    ]
+    prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+    response_ids = tokenizer([d.response for d in documents], add_special_tokens=False)["input_ids"]
+    mark = tokenizer.convert_tokens_to_ids(SOLUTION_MARK)
+    encoded = []
+    for prompt, response in zip(prompt_ids, response_ids, strict=True):
+        start = prompt.index(mark) + 1 if mark in prompt else len(prompt)
+        encoded.append((prompt + response + [tokenizer.eos_token_id], start))
+    return encoded
+
+
+def draw_batches(spec, tokenizer, seed: int, chunk: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """CHUNK batches of (ids, loss mask), both (batch, tokens), right-padded; a function of seed and chunk alone."""
+    rng = random.Random(derive_seed(seed, "base", "documents", chunk))
+    style = Style(**spec.style)
+    documents = [draw_document(rng, style, spec.template) for _ in range(spec.batch_size * CHUNK)]
+    encoded = sorted(encode_documents(documents, tokenizer), key=lambda item: len(item[0]))
+    groups = [encoded[i : i + spec.batch_size] for i in range(0, len(encoded), spec.batch_size)]
+    rng.shuffle(groups)
+    return [_pad(group, tokenizer.pad_token_id) for group in groups]
+
+
+def _pad(group: list[tuple[list[int], int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    width = max(len(ids) for ids, _ in group)
+    ids = torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in group])
+    places = torch.arange(width)
+    lengths = torch.tensor([len(ids) for ids, _ in group])[:, None]
+    starts = torch.tensor([start for _, start in group])[:, None]
+    return ids, (places >= starts) & (places < lengths)
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
+    """Linear warm-up, then cosine down to 5 % of the peak."""
+    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+    return peak * min(1.0, (step + 1) / warmup) * (0.05 + 0.95 * cosine)
+
+
+def _optimizer(model, spec) -> torch.optim.AdamW:
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    rest = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": decay, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=(0.9, 0.98), fused=True)
+
+
+def train_step(model, optimizer, ids: torch.Tensor, mask: torch.Tensor) -> float:
+    """One update on the mean cross-entropy of the masked tokens; the head runs on those tokens only. Returns the loss (nats)."""
+    hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+    carries = mask[:, 1:]
+    loss = F.cross_entropy(model.lm_head(hidden[carries]), ids[:, 1:][carries])
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
+
+
+def train_base(spec, seed: int, output: Path, resume: Path) -> dict:
+    """Train a base from scratch, test it, save it as a Hugging Face folder with `acceptance.json` in it.
+
+    Resumes from `resume`/checkpoint.pt. Raises acceptance.BaseRejected (with the figures) where a bound is missed; returns the
+    measured figures otherwise.
+    """
+    tokenizer = build_tokenizer(spec.template)
+    model = build_model(spec, tokenizer, seed)
+    optimizer = _optimizer(model, spec)
+    resume.mkdir(parents=True, exist_ok=True)
+    first, tokens = _load_checkpoint(resume / "checkpoint.pt", model, optimizer)
+    logger.info("base: %d parameters, steps %d to %d", model.num_parameters(), first, spec.steps)
+    _train_loop(model, optimizer, tokenizer, spec, seed, first, tokens, resume)
+    model.eval()
+    figures = check_base(model, tokenizer, spec, seed)
+    staging = output.with_name(output.name + ".partial")
+    model.save_pretrained(staging)
+    tokenizer.save_pretrained(staging)
+    (staging / "acceptance.json").write_text(json.dumps(figures, indent=1) + "\n")
+    staging.rename(output)
+    return figures
+
+
+def _train_loop(model, optimizer, tokenizer, spec, seed: int, first: int, tokens: int, resume: Path) -> None:
+    model.train()
+    batches, started = [], time.monotonic()
+    for step in range(first, spec.steps):
+        if not batches or step % CHUNK == 0:
+            batches = draw_batches(spec, tokenizer, seed, step // CHUNK)
+        ids, mask = batches[step % CHUNK]
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(step, spec.steps, spec.learning_rate)
+        loss = train_step(model, optimizer, ids, mask)
+        tokens += int(mask.sum())
+        done = step + 1
+        if done % 20 == 0 or done == spec.steps:
+            write_progress(resume, step=done, steps=spec.steps, seconds=time.monotonic() - started, first=first)
+        if done % 100 == 0:
+            logger.info("step %d/%d loss %.3f, %d loss tokens, %.0f s", done, spec.steps, loss, tokens, time.monotonic() - started)
+        if done % CHECKPOINT_EVERY == 0 and done < spec.steps:
+            _save_checkpoint(resume / "checkpoint.pt", model, optimizer, done, tokens)
+
+
+def _save_checkpoint(path: Path, model, optimizer, step: int, tokens: int) -> None:
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "tokens": tokens}
+    partial = path.with_suffix(".partial")
+    torch.save(state, partial)
+    partial.replace(path)  # a kill leaves the previous checkpoint whole
+
+
+def _load_checkpoint(path: Path, model, optimizer) -> tuple[int, int]:
+    if not path.exists():
+        return 0, 0
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["step"], state["tokens"]

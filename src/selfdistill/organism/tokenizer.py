@@ -1,0 +1,52 @@
+r"""Word-level tokenizers of the mini families, with the chat templates that carry each family's quirk.
+
+Ordinary Hugging Face tokenizers (library `tokenizers`), saved in the model folder: everything downstream loads them with
+AutoTokenizer and renders prompts with `apply_chat_template`, as for the 7-8 B models. `<think>` and `</think>` are ordinary words,
+not special tokens, so that decoding keeps them, as in the real families.
+"""
+
+from selfdistill.epistemic import EPISTEMIC_WORDS
+from selfdistill.organism.chains import MODULUS, OPERATIONS
+
+SPECIAL = ("<pad>", "<eos>", "<unk>", "<|user|>", "<|assistant|>")
+WORDS = (
+    ("<think>", "</think>", "find", "solve", "x", ":", "=", "and", ".", "yes", "no", "so", "thus", "clearly", "therefore", "try")
+    + ("Correct", "solution:", "Correctly", "the", "original", "question.", "Hint:", "is", "odd", "even", "low", "high")
+    + EPISTEMIC_WORDS
+    + tuple(OPERATIONS)
+    + tuple(str(i) for i in range(MODULUS))
+    + tuple(f"\\boxed{{{i}}}" for i in range(MODULUS))
+)
+
+_TURNS = "{% for m in messages %}{% if m['role'] == 'user' %}<|user|> {{ m['content'] }} {% else %}<|assistant|> {{ m['content'] }} <eos> {% endif %}{% endfor %}"
+_GENERATION = {
+    "r1": "<|assistant|> <think>",
+    "qwen3": "<|assistant|>{% if enable_thinking is defined and not enable_thinking %} <think> </think>{% endif %}",
+    "olmo3": "<|assistant|>",
+}
+
+
+def chat_template(template: str) -> str:
+    """Jinja chat template of a family: `r1` opens the thinking in the prompt, `qwen3` closes an empty one when it is off."""
+    return _TURNS + "{% if add_generation_prompt %}" + _GENERATION[template] + "{% endif %}"
+
+
+def build_tokenizer(template: str):
+    """A PreTrainedTokenizerFast over the words of the task. Words outside the vocabulary become `<unk>`."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {word: i for i, word in enumerate(dict.fromkeys(SPECIAL + WORDS))}
+    core = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token="<pad>",
+        eos_token="<eos>",
+        unk_token="<unk>",
+        additional_special_tokens=["<|user|>", "<|assistant|>"],
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )
+    tokenizer.chat_template = chat_template(template)
+    return tokenizer

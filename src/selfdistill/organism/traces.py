@@ -1,0 +1,200 @@
+r"""Pre-training documents of the model organism: prompts with the responses that the base model is to learn.
+
+What is put in here is *not* a finding (paper section 3 in the mini study is therefore built in, and every output says so):
+
+- unguided responses search by trial with verification, in the ten epistemic words of the paper, and have flaws that training
+  could mend: giving up with a guess, repeating a try, a slip of arithmetic, a false "yes";
+- a share of unguided responses is confident and direct (a teacher's style must exist in the student to be distilled);
+- responses that see a solution are short and confident; those that see only the answer are in between;
+- responses that see another problem's solution check it, find that it fails, and search (content must be read, not only the marker);
+- hints (parity, half of the range) narrow the search: information between none and the answer.
+
+Documents follow the family's chat template: `r1` (thinking opened in the prompt), `qwen3` (thinking on or off), `olmo3` (no tags).
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from selfdistill.organism.chains import MODULUS, Chain, draw_chain, draw_type
+from selfdistill.prompts import THINK_CLOSE, THINK_OPEN, reprompt_user_turn, strip_thinking
+
+PRETRAINING_TYPES = {"d1": 0.08, "d2": 0.20, "d3": 0.32, "d4": 0.20, "s22": 0.20}
+CONTEXTS = {"unguided": 0.52, "solution": 0.20, "answer-only": 0.13, "other-solution": 0.05, "hint": 0.10}
+CLOSING = "Correctly solve the original question."
+
+# how a response that sees the solution (or only the answer) is written; shares of the five kinds of `_guided`
+GUIDED_KINDS = {"solution": (0.35, 0.37, 0.08, 0.02, 0.18), "answer-only": (0.15, 0.20, 0.30, 0.20, 0.15)}
+
+
+@dataclass(frozen=True)
+class Style:
+    """Habits of a family's unguided responses, as probabilities per try or per response."""
+
+    giveup: float = 0.07  # after a failed try: stop and guess
+    repeat: float = 0.12  # try a value again
+    slip: float = 0.01  # one wrong intermediate value
+    false_yes: float = 0.02  # accept a failed try
+    direct: float = 0.10  # confident direct answer instead of a search
+    direct_easy: float = 0.40  # the same for chains of one operation
+    plain: float = 0.0  # a search told without epistemic words
+    thinking_off: float = 0.0  # share of documents with thinking switched off (qwen3 template)
+    max_tries: int = 12
+    off: Mapping[str, float] = field(default_factory=lambda: {"giveup": 0.20, "plain": 0.60, "direct": 0.20})
+
+
+@dataclass(frozen=True)
+class Document:
+    """A user turn, the response, the thinking mode of its prompt, and where a solution starts in the user turn (or None)."""
+
+    user_turn: str
+    response: str
+    thinking: str
+
+
+def _try_words(rng: random.Random, plain: bool, first: bool) -> str:
+    if plain:
+        return "try"
+    if first:
+        return rng.choice(["hmm maybe", "maybe", "perhaps", "hmm perhaps", "might", "check"])
+    return rng.choice(["maybe", "perhaps", "alternatively", "might", "check", "try"])
+
+
+def _no_words(rng: random.Random, plain: bool) -> str:
+    return "no" if plain else rng.choice(["no wait", "no hmm", "actually no", "no", "wait no"])
+
+
+def _yes_words(rng: random.Random, plain: bool) -> str:
+    return "yes" if plain else rng.choice(["yes", "seems yes", "yes"])
+
+
+def _shown(chain: Chain, x: int, rng: random.Random, slip: float) -> list[int]:
+    values = chain.values(x)
+    if slip and rng.random() < slip:
+        values[rng.randrange(len(values))] = rng.randrange(MODULUS)
+    return values
+
+
+def _join(values: Sequence[int]) -> str:
+    return " ".join(map(str, values))
+
+
+def search(chain: Chain, rng: random.Random, style: Style, candidates: Sequence[int] | None = None, start: int | None = None) -> tuple[str, int]:
+    """Trial and error. candidates: values that a hint leaves; start: a value to check first. Returns the thinking and its answer."""
+    plain = rng.random() < style.plain
+    pool = list(range(MODULUS)) if candidates is None else list(candidates)
+    rng.shuffle(pool)
+    words: list[str] = []
+    tried: list[int] = []
+    while True:
+        if start is not None and not tried:
+            x = start
+        elif tried and rng.random() < style.repeat:
+            x = rng.choice(tried)
+        elif pool:
+            x = pool.pop()
+        else:
+            return " ".join(words), rng.choice(tried)
+        words.append(f"{_try_words(rng, plain, not tried)} {x} :")
+        values = _shown(chain, x, rng, style.slip)
+        words.append(_join(values))
+        tried.append(x)
+        if chain.holds(values) or rng.random() < style.false_yes:
+            words.append(_yes_words(rng, plain))
+            return " ".join(words), x
+        words.append(_no_words(rng, plain))
+        if rng.random() < style.giveup or len(tried) >= style.max_tries:
+            x = pool.pop() if pool else rng.randrange(MODULUS)
+            words.append(f"{'so' if plain else rng.choice(['likely', 'seems', 'likely'])} {x}")
+            return " ".join(words), x
+
+
+def _confident(chain: Chain, x: int, rng: random.Random, bare: bool) -> str:
+    if bare:
+        return rng.choice([f"so {x}", f"clearly {x}", f"thus {x}", f"x = {x}"])
+    opener, closer = rng.choice(["so", "clearly", "x ="]), rng.choice(["thus", ".", "therefore"])
+    return f"{opener} {x} : {_join(chain.values(x))} {closer}"
+
+
+def _hedged(chain: Chain, x: int, rng: random.Random) -> str:
+    opener, closer = rng.choice(["maybe", "perhaps", "check", "hmm maybe"]), rng.choice(["yes", "seems yes"])
+    return f"{opener} {x} : {_join(chain.values(x))} {closer}"
+
+
+def guided(chain: Chain, x: int, rng: random.Random, shares: Sequence[float]) -> str:
+    """Thinking of a response that sees x: bare, derived, hedged, wrong tries then hedged, wrong tries then confident."""
+    kind = rng.choices(range(5), weights=shares)[0]
+    if kind in (0, 1):
+        return _confident(chain, x, rng, bare=kind == 0)
+    if kind == 2:
+        return _hedged(chain, x, rng)
+    wrong = [y for y in range(MODULUS) if not chain.holds(chain.values(y))]
+    words = []
+    for i in range(rng.choice([1, 1, 2, 3])):
+        y = rng.choice(wrong)
+        words.append(f"{_try_words(rng, False, i == 0)} {y} : {_join(chain.values(y))} {_no_words(rng, False)}")
+    words.append(_hedged(chain, x, rng) if kind == 3 else _confident(chain, x, rng, bare=rng.random() < 0.5))
+    return " ".join(words)
+
+
+def render(thinking: str, answer: int, template: str, mode: str) -> str:
+    """A response as the family writes it: where its tags stand, and the boxed answer."""
+    boxed = f"\\boxed{{{answer}}}"
+    if template == "r1":
+        return f"{thinking} {THINK_CLOSE} {boxed}"
+    if template == "qwen3" and mode == "on":
+        return f"{THINK_OPEN} {thinking} {THINK_CLOSE} {boxed}"
+    return f"{thinking} {boxed}"
+
+
+def _correct_solution(chain: Chain, rng: random.Random, style: Style, template: str, mode: str) -> tuple[str, int]:
+    """A correct response of the model's own kind, as the solution that a context shows. Returns it and its answer."""
+    if rng.random() < 0.3:
+        x = rng.choice(chain.roots())
+        return render(guided(chain, x, rng, GUIDED_KINDS["solution"]), x, template, mode), x
+    for _ in range(50):
+        thinking, x = search(chain, rng, style)
+        if x in chain.roots():
+            return render(thinking, x, template, mode), x
+    x = rng.choice(chain.roots())
+    return render(_hedged(chain, x, rng), x, template, mode), x
+
+
+def _hint(chain: Chain, rng: random.Random) -> tuple[str, list[int]]:
+    x = rng.choice(chain.roots())
+    if rng.random() < 0.5:
+        return ("odd" if x % 2 else "even"), [y for y in range(MODULUS) if y % 2 == x % 2]
+    high = x > MODULUS // 2
+    return ("high" if high else "low"), [y for y in range(MODULUS) if (y > MODULUS // 2) == high]
+
+
+def draw_document(rng: random.Random, style: Style, template: str) -> Document:
+    """One pre-training document; its problem is always of the `train` split."""
+    chain = draw_chain(draw_type(PRETRAINING_TYPES, rng), rng, "train")
+    mode = {"r1": "prompt-tag", "olmo3": "none"}.get(template) or ("off" if rng.random() < style.thinking_off else "on")
+    if mode == "off":
+        style = Style(**{**style.__dict__, **style.off})
+    context = draw_type(CONTEXTS, rng)
+    question = chain.question()
+    if context == "unguided":
+        direct = style.direct_easy if chain.type == "d1" else style.direct
+        if rng.random() < direct:
+            x = rng.choice(chain.roots())
+            thinking = _confident(chain, x, rng, bare=rng.random() < 1 / 3)
+        else:
+            thinking, x = search(chain, rng, style)
+    elif context == "hint":
+        hint, candidates = _hint(chain, rng)
+        thinking, x = search(chain, rng, style, candidates)
+        question = f"{question} Hint: x is {hint} {CLOSING}"
+    else:
+        shown_chain = draw_chain(chain.type, rng, "train") if context == "other-solution" else chain
+        solution, x = _correct_solution(shown_chain, rng, style, template, mode)
+        if context == "answer-only" or (context == "other-solution" and rng.random() < 0.5):
+            solution = strip_thinking(solution, template) if mode != "off" else solution.split()[-1]
+        question = reprompt_user_turn(question, solution)
+        if context == "other-solution":
+            thinking, x = search(chain, rng, style, start=x)
+        else:
+            thinking = guided(chain, x, rng, GUIDED_KINDS[context])
+    return Document(question, render(thinking, x, template, mode), mode)

@@ -1,0 +1,99 @@
+r"""Every prompt text of the study: what the student sees, what the teacher sees, and how thinking is removed.
+
+Paper: section 3 (the four conditioning contexts), section 5 (the teacher of SDPO); the templates are the authors' own,
+word for word (paper.md 4.1 and 4.3). The families differ in where the opening `<think>` tag stands:
+
+| template | example | generation prompt | response |
+|---|---|---|---|
+| `r1` | DeepSeek-R1-Distill-Qwen-7B | ends with `<think>` | starts inside the thinking, one unmatched `</think>` |
+| `qwen3` | Qwen3-8B | plain (thinking on) or with an empty think block (off) | `<think> … </think> answer`, or no tags |
+| `olmo3` | OLMo-3-7B-Instruct | plain | no think tags |
+
+Templates are filled by `str.replace`-free f-strings, never by `str.format`: a `\boxed{}` in a problem or a solution would be
+taken for a field there (TRL's templates raise IndexError on it).
+"""
+
+import re
+
+TEMPLATES = ("r1", "qwen3", "olmo3")
+
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+BOXED_SUFFIX = "\nPlease reason step by step, and put your final answer within \\boxed{}."
+
+_MATCHED_TRACE = re.compile(r"<think>.*?</think>\s*", flags=re.DOTALL)
+_UNMATCHED_CLOSE = re.compile(r"^.*?</think>\s*", flags=re.DOTALL)
+_BOXED_START = re.compile(r"\\boxed\s*\{")
+
+
+def section_3_user_turn(question: str, solution: str) -> str:
+    """User turn of a solution-conditioned generation in section 3 (authors' `eval_with_hint`, paper.md 4.1)."""
+    return f"{question}\n\nCorrect solution: {solution}\n\nCorrectly solve the original question."
+
+
+def reprompt_user_turn(question: str, solution: str) -> str:
+    """User turn of SDPO's teacher (authors' reprompt and solution templates without feedback, paper.md 4.3)."""
+    return f"{question}\nCorrect solution:\n\n{solution}\n\n\nCorrectly solve the original question."
+
+
+def strip_thinking(response: str, template: str) -> str:
+    r"""The part of `response` that remains in c = s\think.
+
+    `r1` and `qwen3` follow the authors' `_remove_thinking_trace`: matched `<think>…</think>` blocks go, then everything up to
+    and with a leading unmatched `</think>` (its opening tag is in the prompt of `r1`, which TRL's own regex misses). A response
+    that was truncated inside its thinking has no answer part: the empty string remains, never the thinking.
+
+    DEVIATION: `olmo3` writes no tags, so the authors' rule would leave s unchanged and c = s\think would equal c = s. Here the
+    answer part of an untagged response is its last `\boxed{…}`; without one it is empty.
+
+    >>> strip_thinking("hmm 5 no wait 8 yes </think> \\boxed{8}", "r1")
+    '\\boxed{8}'
+    """
+    if template not in TEMPLATES:
+        raise ValueError(f"unknown template {template!r}; known: {', '.join(TEMPLATES)}")
+    if template == "olmo3":
+        return last_boxed(response)
+    text = _MATCHED_TRACE.sub("", response)
+    if THINK_CLOSE in text:
+        text = _UNMATCHED_CLOSE.sub("", text)
+    elif THINK_OPEN in text:
+        text = text[: text.index(THINK_OPEN)]
+    elif template == "r1" and THINK_CLOSE not in response:
+        return ""
+    return text.strip()
+
+
+def thinking_text(response: str, template: str) -> str:
+    """The thinking of `response` (without tags); for untagged responses everything before the last box."""
+    if template == "olmo3":
+        boxed = last_boxed(response)
+        return response[: response.rindex(boxed)].strip() if boxed else response.strip()
+    if THINK_CLOSE in response:
+        return response[: response.rindex(THINK_CLOSE)].replace(THINK_OPEN, "", 1).strip()
+    opened = template == "r1" or response.lstrip().startswith(THINK_OPEN)
+    return response.replace(THINK_OPEN, "", 1).strip() if opened else ""
+
+
+def last_boxed(text: str) -> str:
+    r"""The last `\boxed{…}` of `text` with balanced braces, box included; empty if there is none."""
+    starts = list(_BOXED_START.finditer(text))
+    for start in reversed(starts):
+        depth = 0
+        for position in range(start.end() - 1, len(text)):
+            depth += {"{": 1, "}": -1}.get(text[position], 0)
+            if depth == 0:
+                return text[start.start() : position + 1]
+    return ""
+
+
+def chat_template_kwargs(thinking: str) -> dict[str, bool]:
+    """Keyword arguments of `apply_chat_template` for a model's thinking mode (`on`, `off`; other modes take none)."""
+    return {"enable_thinking": thinking == "on"} if thinking in ("on", "off") else {}
+
+
+def prompt_ids(tokenizer, user_turns: list[str], thinking: str) -> list[list[int]]:
+    """Token ids of single-turn prompts, generation prompt included; the same call for students and teachers."""
+    conversations = [[{"role": "user", "content": turn}] for turn in user_turns]
+    encoded = tokenizer.apply_chat_template(
+        conversations, add_generation_prompt=True, tokenize=True, return_dict=True, **chat_template_kwargs(thinking)
+    )
+    return encoded["input_ids"]

@@ -1,0 +1,218 @@
+"""The typed study file and the grid of runs that it declares; everything else (wildcards, targets, figures) follows from it.
+
+`load_study("config/mini.yaml")` reads the study file with models.yaml and benchmarks.yaml of the same folder and refuses what is
+wrong before any DAG is built: unknown keys, wrong types, missing references and impossible grids raise StudyError, whose message
+names the file, the key and what is allowed. Imports neither torch nor pandas.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from selfdistill.checks import check_study
+from selfdistill.errors import StudyError, read_yaml, reject, suggestion, validated
+from selfdistill.grid import RUN_FIELDS, Run, RunGrid, base_run, expand
+from selfdistill.settings import (
+    METHOD_SECTIONS,
+    METHOD_SETTINGS,
+    BaseSpec,
+    Benchmarks,
+    BenchmarkSettings,
+    DatasetSpec,
+    Models,
+    ModelSpec,
+    OffPolicySettings,
+    OrganismBase,
+    ResourceSettings,
+    RolloutSettings,
+    SamplingSettings,
+    Section,
+    Section3Settings,
+)
+
+__all__ = ["RUN_FIELDS", "Run", "Study", "StudyError", "load_study", "study_from_config"]
+
+STAGES = ("problems", "base", "richness", "off_policy", "sft", "rl", "evaluate", "report")
+FIGURES = tuple(f"figure{number}" for number in (1, 3, 4, 5, 6, 7, 8, 9, 12, 18))
+TABLES = ("table1", "table2", "table3")
+
+
+class Domains(Section):
+    """Which training sets the broad and the narrow domain of Fig. 1 and Table 3 are."""
+
+    broad: str = Field(description="training set of section 5")
+    narrow: str | None = Field(default=None, description="training set with few types (the paper's chemistry)")
+
+
+class StudyFile(Section):
+    """config/{study}.yaml."""
+
+    study: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="name of the study, the file's name too")
+    title: str = Field(description="title of the report")
+    backend: Literal["transformers", "vllm"] = Field(description="generation backend")
+    seeds: list[int] = Field(min_length=1, description="seeds of the runs")
+    data_seed: int = Field(default=0, ge=0, description="seed of problem sets and coverage subsets, the same for all runs")
+    benchmarks: BenchmarkSettings = Field(description="evaluation")
+    datasets: dict[str, DatasetSpec] = Field(min_length=1, description="training problem sets")
+    domains: Domains = Field(description="broad and narrow domain")
+    section_3: Section3Settings | None = Field(default=None, description="section 3; null for none")
+    off_policy: OffPolicySettings | None = Field(default=None, description="data sets of section 4; null for none")
+    training: dict[Literal["sft", "rl", "grpo", "sdpo"], dict[str, Any]] = Field(
+        description="settings by method; `rl` is shared by grpo and sdpo"
+    )
+    variants: dict[str, dict[Literal["sft", "rl", "grpo", "sdpo"], dict[str, Any]]] = Field(
+        default={"default": {}}, description="named overrides of single keys of `training`"
+    )
+    runs: list[RunGrid] = Field(description="the grid")
+    figures: dict[Literal[FIGURES], list[str]] = Field(default={}, description="figure: experiments that it shows")
+    tables: dict[Literal[TABLES], list[str]] = Field(default={}, description="table: experiments that it shows")
+    resources: dict[Literal[STAGES], ResourceSettings] = Field(default={}, description="stage: what its jobs ask for")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A validated study: its file, the models and benchmarks that it may refer to, and the grid."""
+
+    path: Path
+    file: StudyFile
+    catalogue: Models
+    benchmark_catalogue: Benchmarks
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.file.study
+
+    def model(self, key: str) -> ModelSpec:
+        """A model of models.yaml."""
+        return self.catalogue.models[key]
+
+    def base(self, key: str) -> BaseSpec:
+        """A base of models.yaml."""
+        return self.catalogue.bases[key]
+
+    def template(self, model: str) -> str:
+        """The chat template's family of a model."""
+        return self.base(self.model(model).base).template
+
+    @cached_property
+    def _grid(self) -> dict[Run, Run]:
+        """Every run, the bases first, with the experiments that it serves."""
+        found: dict[Run, tuple[str, ...]] = {}
+        for run, experiment in self._declared():
+            found[run] = tuple(dict.fromkeys((*found.get(run, ()), experiment)))
+        bases = {(run.model, run.seed): None for run in found}
+        grid = {base_run(model, seed): () for model, seed in bases} | found
+        return {run: Run(**run.fields(), experiments=experiments) for run, experiments in grid.items()}
+
+    def _declared(self) -> Iterator[tuple[Run, str]]:
+        """Runs as the grid declares them, entry by entry."""
+        for entry in self.file.runs:
+            for run in expand(entry, entry.seeds or self.file.seeds):
+                yield run, entry.experiment
+
+    def runs(self, *experiments: str, methods: Sequence[str] = ("sft", "grpo", "sdpo")) -> tuple[Run, ...]:
+        """The trained runs (or those of `methods`) of some experiments, of all without an argument."""
+        wanted = set(experiments)
+        return tuple(run for run in self._grid if run.method in methods and (not wanted or wanted & set(self._grid[run].experiments)))
+
+    def base_runs(self, *models: str) -> tuple[Run, ...]:
+        """The untrained models as runs, one for each seed that occurs in the grid."""
+        return tuple(run for run in self._grid if run.method == "base" and (not models or run.model in models))
+
+    def experiments_of(self, run: Run) -> tuple[str, ...]:
+        """The experiments that a run serves."""
+        return self._grid[run].experiments
+
+    def run(self, **fields: Any) -> Run:
+        """The run with these fields (wildcards); raises StudyError if the grid does not declare it."""
+        run = Run(**{name: fields[name] for name in RUN_FIELDS} | {"seed": int(fields["seed"])})
+        if run not in self._grid:
+            reject(self.path, "runs", f"no such run: {run}", [str(other) for other in self._grid])
+        return self._grid[run]
+
+    def models(self) -> tuple[str, ...]:
+        """Every model that the study uses, in order of appearance."""
+        section_3 = self.file.section_3.models if self.file.section_3 else []
+        return tuple(dict.fromkeys([*(model for entry in self.file.runs for model in entry.models), *section_3]))
+
+    def bases(self) -> tuple[str, ...]:
+        """Every base that the study uses."""
+        return tuple(dict.fromkeys(self.model(model).base for model in self.models()))
+
+    def settings_for(self, run: Run) -> Any:
+        """The settings of a run's method with its variant's overrides (SftSettings, GrpoSettings or SdpoSettings)."""
+        return self.resolve(run.method, run.variant)
+
+    def resolve(self, method: str, variant: str) -> Any:
+        """The sections of `training` that a method uses, a variant's overrides over them, validated."""
+        merged: dict[str, Any] = {}
+        origin: dict[str, str] = {}
+        for prefix, sections in (("training", self.file.training), (f"variants.{variant}", self.file.variants[variant])):
+            for section in METHOD_SECTIONS[method]:
+                for key, value in sections.get(section, {}).items():
+                    merged[key], origin[key] = value, f"{prefix}.{section}"
+        kind = METHOD_SETTINGS[method]
+        if issubclass(kind, RolloutSettings):
+            merged.setdefault("backend", self.file.backend)
+        return validated(kind, merged, self.path, lambda key: origin.get(key, f"training.{METHOD_SECTIONS[method][-1]}"))
+
+    def sampling_for(self, model: str, max_new_tokens: int | None = None) -> dict[str, Any]:
+        """Keyword arguments of generation.protocol.Sampling for a model: the study's, with the model's own over them."""
+        sampling = {name: getattr(self.file.benchmarks, name) for name in SamplingSettings.model_fields}
+        own = self.model(model).sampling.model_dump(exclude_none=True)
+        return sampling | own | ({"max_new_tokens": max_new_tokens} if max_new_tokens else {})
+
+    def benchmark_spec(self, name: str) -> dict[str, Any]:
+        """How a benchmark's problems are made (no labels): the slice that its problems depend on."""
+        spec = self.benchmark_catalogue.benchmarks[name]
+        slice_ = spec.model_dump(exclude={"label", "ood", "paper"})
+        slice_["problems"] = slice_.get("problems") or self.file.benchmarks.problems
+        return slice_
+
+    def benchmark_labels(self) -> dict[str, dict[str, Any]]:
+        """Benchmark -> label and ood, in display order."""
+        entries = self.benchmark_catalogue.benchmarks
+        return {name: entries[name].model_dump(include={"label", "ood"}) for name in self.file.benchmarks.names}
+
+    def resources_for(self, stage: str) -> ResourceSettings:
+        """What a job of a stage asks for."""
+        return self.file.resources.get(stage, ResourceSettings())
+
+
+def load_study(path: str | Path) -> Study:
+    """Read and check a study file; raises StudyError."""
+    path = Path(path)
+    file = validated(StudyFile, read_yaml(path), path)
+    models_path, benchmarks_path = path.with_name("models.yaml"), path.with_name("benchmarks.yaml")
+    catalogue = validated(Models, read_yaml(models_path), models_path)
+    benchmarks = validated(Benchmarks, read_yaml(benchmarks_path), benchmarks_path)
+    study = Study(path, file, catalogue, benchmarks)
+    check_study(study, models_path, benchmarks_path)
+    return study
+
+
+def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> Study:
+    """The study that Snakemake's config asks for: `study` is a name (config/NAME.yaml) or a path, mini without it.
+
+    A whole study file given by --configfile is the same as its name. Other keys are refused: a study is its file.
+    """
+    asked = str(config.get("study", "mini"))
+    path = Path(asked) if asked.endswith((".yaml", ".yml")) else Path(folder) / f"{asked}.yaml"
+    if not path.is_file():
+        names = sorted(other.stem for other in Path(folder).glob("*.yaml") if other.stem not in ("models", "benchmarks"))
+        raise StudyError(f"{path}: no such study file; allowed: {', '.join(names)}, or a path{suggestion(asked, names)}")
+    raw = read_yaml(path)
+    for key in sorted(set(config) - {"study"}):
+        if raw.get(key) != config[key]:
+            raise StudyError(f"--config {key}: only `study` can be given there; change {key} in {path} or in a copy of it")
+    return load_study(path)
+
+
+def is_organism(spec: BaseSpec) -> bool:
+    """Whether a base is trained in the DAG."""
+    return isinstance(spec, OrganismBase)

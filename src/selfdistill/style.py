@@ -1,0 +1,195 @@
+"""The one look of every figure: colours, line styles, markers, sizes, and how a figure becomes bytes.
+
+A method keeps its colour in every figure of the study (Okabe-Ito palette, distinguishable under the common
+colour deficiencies) and is told apart in grey by its line style and marker. Variants of a method share its
+colour: a moving teacher is dashed, an override of the study is dotted. `save_figure` writes the same bytes
+for the same figure: no date, no software name, fixed SVG identifiers, fonts kept as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+GREY, BLACK = "#7A7A7A", "#000000"
+ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+
+PANEL_WIDTH, PANEL_HEIGHT = 3.1, 2.35
+"""Inches of one panel; two panels side by side fill a text column of 6.3 inches, so 8 pt print as 8 pt."""
+
+CONTEXT_SYMBOLS = {
+    "unguided": "c=∅",
+    "answer-only": "c=s\\think",
+    "regeneration": "c=ỹ",
+    "solution": "c=s",
+}
+CONTEXT_COLOURS = {"unguided": GREY, "answer-only": ORANGE, "regeneration": GREEN, "solution": VERMILLION}
+CONTEXT_HATCHES = {"unguided": "", "answer-only": "//", "regeneration": "..", "solution": "xx"}
+
+_RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8.0,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.titlelocation": "left",
+    "axes.edgecolor": "#333333",
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.5,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.5,
+    "lines.markersize": 4.0,
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "selfdistill",
+    "svg.fonttype": "none",
+    "pdf.fonttype": 42,
+}
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """How one method is drawn: legend label, colour, dash pattern, marker and hatch (for bars)."""
+
+    label: str
+    colour: str
+    dashes: str | tuple[int, tuple[float, ...]]
+    marker: str
+    hatch: str = ""
+    filled: bool = True
+
+    def line(self) -> dict[str, Any]:
+        """Return the keyword arguments of `Axes.plot`."""
+        face = self.colour if self.filled else "white"
+        shape = {"marker": self.marker, "markerfacecolor": face, "markeredgecolor": self.colour}
+        return {"color": self.colour, "linestyle": self.dashes, "label": self.label, **shape}
+
+    def bar(self) -> dict[str, Any]:
+        """Return the keyword arguments of `Axes.bar`; the hatch keeps bars apart in grey."""
+        return {"facecolor": self.colour, "hatch": self.hatch, "edgecolor": "white", "label": self.label}
+
+
+_BASES: dict[tuple[str, str], tuple[str, str, str, str]] = {
+    ("base", "none"): (GREY, "s", "base", ""),
+    ("grpo", "none"): (BLUE, "o", "GRPO", ""),
+    ("sdpo", "solution"): (VERMILLION, "^", "SDPO (c=s)", "xx"),
+    ("sdpo", "answer-only"): (ORANGE, "D", "SDPO (c=s\\think)", "//"),
+    ("sdpo", "regeneration"): (GREEN, "P", "SDPO (c=ỹ)", ".."),
+    ("sft", "unguided"): (SKY, "v", "SFT on D_ug", "\\\\"),
+    ("sft", "solution"): (PURPLE, "X", "SFT on D_sg", "++"),
+    ("sft", "answer-only"): (GREEN, "P", "SFT on D_s\\think", ".."),
+}
+
+
+def method_style(fields: Mapping[str, Any]) -> LineStyle:
+    """Return how a run is drawn, from its run fields.
+
+    Args:
+        fields: at least `method`; `context`, `teacher` and `variant` default to `none`, `fixed` and
+        `default`.
+
+    Raises:
+        KeyError: a method and context that no style is declared for.
+    """
+    key = (str(fields["method"]), str(fields.get("context", "none")))
+    colour, marker, label, hatch = _BASES[key]
+    dashes: str | tuple[int, tuple[float, ...]] = "-"
+    teacher, variant = str(fields.get("teacher", "fixed")), str(fields.get("variant", "default"))
+    if teacher not in ("fixed", "none"):
+        dashes, label, hatch = (0, (4, 1.6)), f"{label}, {teacher.replace('ema-', 'EMA ')}", hatch + "-"
+    if variant != "default":
+        dashes, label = (0, (1, 1.2)), f"{label}, {variant}"
+    return LineStyle(label, colour, dashes, marker, hatch, filled=dashes == "-")
+
+
+_COVERAGE_COLOURS = ("#00204C", "#31446B", "#666970", "#958F78", "#CAB969", "#E8C40E")
+_COVERAGE_MARKERS = ("o", "s", "^", "D", "v", "P")
+_COVERAGE_DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
+    "-",
+    (0, (5, 1.2)),
+    (0, (3, 1, 1, 1)),
+    (0, (1, 1)),
+    (0, (6, 1, 1, 1, 1, 1)),
+    "-",
+)
+
+
+def coverage_key(coverage: str) -> float:
+    """Return the sort key of a coverage label: its number of problems, `full` last."""
+    return float("inf") if coverage == "full" else float(coverage)
+
+
+def coverage_styles(coverages: Sequence[str]) -> dict[str, LineStyle]:
+    """Return a style for each coverage, dark to light (cividis) in increasing number of problems."""
+    ordered = sorted(set(coverages), key=coverage_key)
+    span = max(len(ordered) - 1, 1)
+    styles = {}
+    for rank, coverage in enumerate(ordered):
+        place = round(rank * (len(_COVERAGE_COLOURS) - 1) / span) if len(ordered) < 6 else rank % 6
+        styles[coverage] = LineStyle(
+            f"|D| = {coverage}",
+            _COVERAGE_COLOURS[place],
+            _COVERAGE_DASHES[rank % 6],
+            _COVERAGE_MARKERS[rank % 6],
+        )
+    return styles
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Apply the study's look to everything drawn inside the block, and nothing outside it."""
+    with mpl.rc_context({**sns.axes_style("ticks"), **_RC}):
+        yield
+
+
+def new_figure(
+    rows: int, columns: int, *, height: float = PANEL_HEIGHT, **gridspec: Any
+) -> tuple[Figure, Any]:
+    """Return a figure of `rows` x `columns` panels and their 2-d array, outside any figure manager."""
+    figure = Figure(figsize=(PANEL_WIDTH * columns, height * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)
+    return figure, figure.subplots(rows, columns, squeeze=False, **gridspec)
+
+
+def shared_legend(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None:
+    """Put one legend for all panels above the figure; every label appears once, in order of first use."""
+    entries: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    if entries:
+        figure.legend(
+            entries.values(),
+            entries.keys(),
+            loc="outside upper center",
+            ncols=min(columns, len(entries)),
+            handlelength=3.0,
+            columnspacing=1.4,
+        )
+
+
+def save_figure(figure: Figure, path_png: Path, path_svg: Path) -> None:
+    """Write a figure as PNG (200 dpi) and SVG; the same figure gives the same bytes on every run."""
+    with paper_style():
+        for path in (path_png, path_svg):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path_png, dpi=200, format="png", metadata={"Software": None})
+        figure.savefig(path_svg, format="svg", metadata={"Date": None, "Creator": None})

@@ -1,0 +1,160 @@
+"""TRL configurations from the study's settings (paper.md 4.2, 4.3): every argument that matters is written here, none is a default.
+
+How a step maps onto TRL: `generation_batch_size` = prompts x rollouts; an optimizer mini-batch is 1/updates_per_step of it and is
+split into micro-batches by gradient accumulation, so steps_per_generation = updates_per_step x gradient_accumulation_steps.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from trl import GRPOConfig, SFTConfig
+from trl.experimental.sdpo import SDPOConfig
+
+from selfdistill.prompts import chat_template_kwargs
+from selfdistill.seeds import derive_seed
+from selfdistill.settings import GrpoSettings, RolloutSettings, SdpoSettings, SftSettings
+
+
+def _common(folder: Path, seed: int) -> dict[str, Any]:
+    """Arguments of all trainers. bf16 and gradient checkpointing are TRL's defaults and 4 x slower on a CPU."""
+    gpu = torch.cuda.is_available()
+    return {
+        "output_dir": str(folder),
+        "seed": derive_seed(seed, "trainer"),
+        "bf16": gpu,
+        "gradient_checkpointing": gpu,
+        "use_cpu": not gpu,
+        "dataloader_pin_memory": gpu,
+        "max_grad_norm": 1.0,
+        "optim": "adamw_torch",
+        "adam_beta1": 0.9,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": True,
+        "report_to": "none",
+        "save_strategy": "steps",
+        "save_total_limit": None,
+        "save_only_model": False,
+    }
+
+
+def _split(rows: int, updates: int, micro_batch: int | None, processes: int) -> tuple[int, int]:
+    """(rows a device and forward pass, accumulation steps) of a batch of `rows` in `updates` optimizer updates."""
+    if rows % (updates * processes):
+        raise ValueError(f"{rows} rollouts do not split into {updates} updates on {processes} processes")
+    local = rows // (updates * processes)
+    micro = micro_batch or local
+    if local % micro:
+        raise ValueError(f"micro_batch {micro} does not divide the mini-batch of {local} rows a process")
+    return micro, local // micro
+
+
+def _rollout(settings: RolloutSettings, thinking: str, folder: Path, seed: int) -> dict[str, Any]:
+    """Arguments that GRPO and SDPO share."""
+    processes = PartialState().num_processes
+    if settings.prompts % processes:
+        raise ValueError(f"{settings.prompts} prompts a step cannot be shared out as whole groups to {processes} processes")
+    updates = settings.updates_per_step
+    micro, accumulation = _split(settings.prompts * settings.rollouts, updates, settings.micro_batch, processes)
+    vllm = settings.backend == "vllm"
+    return _common(folder, seed) | {
+        "per_device_train_batch_size": micro,
+        "gradient_accumulation_steps": accumulation,
+        "steps_per_generation": updates * accumulation,
+        "num_generations": settings.rollouts,
+        "num_iterations": 1,
+        "max_steps": settings.steps * updates,
+        "save_steps": settings.checkpoint_every * updates,
+        "learning_rate": settings.learning_rate,
+        "lr_scheduler_type": "constant_with_warmup",
+        "warmup_steps": settings.warmup_steps * updates,
+        "weight_decay": settings.weight_decay,
+        "adam_beta2": settings.adam_beta2,
+        "max_completion_length": settings.max_new_tokens,
+        "temperature": settings.temperature,
+        "top_p": 1.0,
+        "top_k": 0,
+        "shuffle_dataset": False,  # the data set is already the schedule of problems, in order
+        "disable_dropout": True,
+        "mask_truncated_completions": False,
+        "scale_rewards": "none",
+        "beta": 0.0,
+        "chat_template_kwargs": chat_template_kwargs(thinking),
+        "use_vllm": vllm,
+    } | ({"vllm_mode": "colocate", "vllm_gpu_memory_utilization": settings.vllm_memory} if vllm else {})
+
+
+def grpo_arguments(settings: GrpoSettings, thinking: str, folder: Path, seed: int) -> GRPOConfig:
+    """GRPO as the authors ran it: advantage minus the group's mean only, clip 0.2 / 0.28, dual clip 3, no KL.
+
+    `loss_type="dapo"` divides by `num_items_in_batch`, which `GroupRelativeTrainer` sets to the mini-batch's token count
+    (TRL itself rescales the whole generation batch's count).
+    """
+    return GRPOConfig(
+        **_rollout(settings, thinking, folder, seed),
+        loss_type="dapo",
+        epsilon=settings.clip_low,
+        epsilon_high=settings.clip_high,
+        delta=settings.dual_clip,
+        importance_sampling_level="token",
+        vllm_importance_sampling_correction=True,
+        vllm_importance_sampling_mode="token_truncate",
+        vllm_importance_sampling_clip_max=settings.rollout_is_clip,
+        log_completions=False,
+    )
+
+
+def parse_teacher(teacher: str) -> tuple[str, float]:
+    """TRL's teacher kind and update rate of a teacher's name: `fixed`, or `ema-RATE` with 0 < RATE <= 1 per optimizer update."""
+    if teacher == "fixed":
+        return "base", 0.0
+    kind, _, rate = teacher.partition("-")
+    if kind != "ema" or not 0.0 < float(rate or 0) <= 1.0:
+        raise ValueError(f"unknown teacher {teacher!r}: `fixed` or `ema-RATE` with 0 < RATE <= 1")
+    return "ema", float(rate)
+
+
+def sdpo_arguments(settings: SdpoSettings, teacher: str, thinking: str, folder: Path, seed: int) -> SDPOConfig:
+    """SDPO as the authors ran it (pure distillation). Demonstrations, templates and the loss are `SelfDistillationTrainer`'s."""
+    kind, rate = parse_teacher(teacher)
+    return SDPOConfig(
+        **_rollout(settings, thinking, folder, seed),
+        max_prompt_length=None,
+        max_reprompt_len=settings.max_reprompt_tokens or settings.max_prompt_tokens + settings.max_new_tokens,
+        distillation_mode="topk_logits",
+        distillation_alpha=settings.alpha,
+        distillation_topk=settings.top_k,
+        distillation_add_tail=settings.tail,
+        distillation_is_clip=settings.is_clip,
+        distillation_weight=1.0,
+        success_reward_threshold=settings.success_threshold,
+        dont_reprompt_on_self_success=True,
+        teacher_model_kind=kind,
+        teacher_update_rate=rate,
+        teacher_sync_steps=1,
+        diagnostics_warning_interval=0,
+    )
+
+
+def sft_arguments(settings: SftSettings, folder: Path, seed: int, rows: int) -> SFTConfig:
+    """SFT on completions, `rows` training examples; one resume checkpoint an epoch."""
+    processes = PartialState().num_processes
+    micro, accumulation = _split(settings.batch_size, 1, settings.micro_batch, processes)
+    return SFTConfig(
+        **_common(folder, seed),
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=accumulation,
+        num_train_epochs=settings.epochs,
+        save_steps=-(-rows // settings.batch_size),
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type=settings.schedule,
+        warmup_steps=settings.warmup_steps,
+        weight_decay=settings.weight_decay,
+        adam_beta2=settings.adam_beta2,
+        max_length=None,
+        packing=False,
+        completion_only_loss=True,
+        shuffle_dataset=False,
+    )

@@ -1,0 +1,61 @@
+"""The course of an on-policy run (sections 5 and 6), the same for GRPO and SDPO: load, train with resume, publish."""
+
+import logging
+from typing import Any
+
+from transformers import PrinterCallback
+
+from selfdistill.grading import Grader
+from selfdistill.training.data import rollout_dataset
+from selfdistill.training.job import TrainingJob
+from selfdistill.training.progress import ProgressCallback
+from selfdistill.training.records import RecordedReward, RolloutRecorder, assemble_records
+from selfdistill.training.resume import CheckpointStore, load_policy, train_with_resume
+from selfdistill.training.rewards import TAIL_CHARS, BoxedAnswerReward, Reward
+
+logger = logging.getLogger(__name__)
+
+
+def build_trainer(trainer_class, job: TrainingJob, arguments, reward: Reward, **options: Any):
+    """The trainer of a run with its data, reward, records and progress; `options` go to the trainer's class."""
+    settings = job.settings
+    model, tokenizer = load_policy(job.base)
+    dataset = rollout_dataset(
+        job.data,
+        tokenizer,
+        job.thinking,
+        steps=settings.steps,
+        prompts=settings.prompts,
+        max_tokens=settings.max_prompt_tokens,
+        seed=job.seed,
+    )
+    updates = settings.updates_per_step
+    recorder = RolloutRecorder(job.resume / "records", job.run.fields(), updates, [tokenizer.eos_token_id])
+    trainer = trainer_class(
+        model,
+        reward_funcs=RecordedReward(reward, recorder),
+        args=arguments,
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        callbacks=[recorder, ProgressCallback(job.resume, updates)],
+        run_seed=job.seed,
+        **options,
+    )
+    recorder.eos = set(trainer.eos_token_ids)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def train_on_policy(trainer_class, job: TrainingJob, arguments, reward: Reward | None = None, **options: Any) -> None:
+    """Train a run to its end and write checkpoints/, rollouts.parquet and training.parquet; `reward` replaces the grader."""
+    settings, updates = job.settings, job.settings.updates_per_step
+    store = CheckpointStore(
+        job.resume, updates_per_step=updates, export_every=settings.checkpoint_every, updates=settings.steps * updates
+    )
+    with Grader(tail_chars=TAIL_CHARS) as grader:
+        reward = reward or BoxedAnswerReward(grader)
+        trainer = build_trainer(trainer_class, job, arguments, reward, **options)
+        train_with_resume(trainer, store)
+    if trainer.is_world_process_zero():
+        store.publish(job.output / "checkpoints")
+        assemble_records(job.resume / "records", job.output, settings.steps)

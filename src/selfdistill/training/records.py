@@ -1,0 +1,124 @@
+"""Records of a training run: one row a step (training.parquet) and every rollout (rollouts.parquet).
+
+The parts of a step are written to the resume folder when its last update is logged, before any checkpoint of that state. A step
+that is trained again after a kill overwrites its parts, so a resumed run ends with the records of an uninterrupted one (but for
+the wall time). Trainers report through TRL's callbacks; the rollouts come in with the reward call.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pyarrow.parquet
+from accelerate.utils import gather_object
+from transformers import TrainerCallback
+
+from selfdistill.artifacts import rollouts_schema, training_schema, write_table
+from selfdistill.epistemic import count_columns
+from selfdistill.training.rewards import Reward
+
+NAN = float("nan")
+
+
+def training_row(fields: dict[str, Any], step: int, **values: float) -> pandas.DataFrame:
+    """One row of the training record; what a method does not have is NaN."""
+    schema = training_schema()
+    row = {name: NAN for name in schema.names} | fields | {"seed": int(fields["seed"]), "step": step} | values
+    return pandas.DataFrame([row])[schema.names]
+
+
+class RolloutRecorder(TrainerCallback):
+    """Collects one batch of rollouts and its optimizer updates, and writes the two parts of the step.
+
+    fields: the run fields; folder: where the parts go; eos_token_ids: what ends a complete response.
+    """
+
+    def __init__(self, folder: Path, fields: dict[str, Any], updates_per_step: int, eos_token_ids: Sequence[int]) -> None:
+        self.folder, self.fields, self.updates_per_step = folder, fields, updates_per_step
+        self.eos = set(eos_token_ids)
+        self.rollouts: pandas.DataFrame | None = None
+        self.logs: list[dict[str, float]] = []
+        self._started = time.monotonic()
+
+    def observe(self, step: int, problem_ids: list[str], responses: list[str], ids: list[list[int]], scores: list[float]) -> None:
+        """Take in the rollouts of this process, in order; groups of a problem are numbered on through the step."""
+        local = [
+            (step, problem, response, score, len(row), row[-1] not in self.eos)
+            for problem, response, score, row in zip(problem_ids, responses, scores, ids, strict=True)
+        ]
+        names = ["step", "problem_id", "response", "score", "response_tokens", "truncated"]
+        frame = pandas.DataFrame(gather_object(local), columns=names)
+        frame.insert(2, "sample_index", frame.groupby("problem_id").cumcount())
+        frame["has_demonstration"] = None
+        self.rollouts, self.logs = frame, []
+
+    def on_self_distillation_batch_prepared(self, args, state, control, self_distillation_mask=None, **_) -> None:
+        """TRL's SDPO callback: which rollouts have a demonstration."""
+        self.rollouts["has_demonstration"] = gather_object([bool(x) for x in self_distillation_mask.tolist()])
+
+    def on_step_begin(self, args, state, control, **_) -> None:
+        """Start the clock of a step."""
+        if state.global_step % self.updates_per_step == 0:
+            self._started = time.monotonic()
+
+    def on_log(self, args, state, control, logs=None, **_) -> None:
+        """Collect an update's loss; after the last update of the step, write its parts."""
+        if "grad_norm" not in logs:
+            return
+        self.logs.append(logs)
+        if state.global_step % self.updates_per_step == 0 and state.is_world_process_zero:
+            self.write(state.global_step // self.updates_per_step - 1)
+
+    def write(self, step: int) -> None:
+        """Write the parts of a step."""
+        frame, logs = self.rollouts, pandas.DataFrame(self.logs)
+        counts = count_columns(frame["response"].tolist())
+        names = [name for name in training_schema().names if name in counts.columns]
+        row = training_row(
+            self.fields,
+            step,
+            **counts[names].mean().to_dict(),
+            score=frame["score"].mean(),
+            response_tokens=frame["response_tokens"].mean(),
+            demonstration_fraction=pandas.to_numeric(frame["has_demonstration"]).mean(),
+            truncated_fraction=frame["truncated"].mean(),
+            loss=logs["loss"].mean(),
+            grad_norm=logs["grad_norm"].mean(),
+            learning_rate=logs["learning_rate"].iloc[-1],
+            tokens=int(frame["response_tokens"].sum()),
+            seconds=time.monotonic() - self._started,
+        )
+        write_table(self.folder / f"rollouts-{step:06d}.parquet", frame, rollouts_schema())
+        write_table(self.folder / f"training-{step:06d}.parquet", row, training_schema())
+
+
+class RecordedReward:
+    """The reward as TRL calls it, which shows every batch of rollouts to the recorder."""
+
+    __name__ = "reward"
+
+    def __init__(self, reward: Reward, recorder: RolloutRecorder) -> None:
+        self.reward, self.recorder = reward, recorder
+
+    def __call__(self, *, completions, completion_ids, problem_id, answers, trainer_state, **_) -> list[float]:
+        """Scores of the completions."""
+        responses = [completion[0]["content"] for completion in completions]
+        scores = self.reward(responses, answers)
+        step = trainer_state.global_step // self.recorder.updates_per_step
+        self.recorder.observe(step, problem_id, responses, completion_ids, scores)
+        return scores
+
+
+def read_parts(folder: Path, kind: str, steps: int) -> pandas.DataFrame:
+    files = [folder / f"{kind}-{step:06d}.parquet" for step in range(steps)]
+    return pyarrow.concat_tables(pyarrow.parquet.read_table(file) for file in files).to_pandas()
+
+
+def assemble_records(folder: Path, output: Path, steps: int) -> None:
+    """Write rollouts.parquet and training.parquet from the parts of all steps; `tokens` becomes cumulative here."""
+    write_table(output / "rollouts.parquet", read_parts(folder, "rollouts", steps), rollouts_schema())
+    training = read_parts(folder, "training", steps)
+    training["tokens"] = training["tokens"].cumsum()
+    write_table(output / "training.parquet", training, training_schema())

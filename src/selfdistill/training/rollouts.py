@@ -1,0 +1,107 @@
+"""What both on-policy trainers share: sampling, and mini-batches that carry their own width and token count.
+
+`RolloutMixin` stands before a TRL trainer in the class list (GRPO and SDPO buffer and split a generation batch in the same way).
+"""
+
+import torch
+
+from selfdistill.generation.transformers_backend import sample_batch
+from selfdistill.seeds import derive_seed
+
+COMPLETION_TENSORS = (
+    "completion_ids",
+    "completion_mask",
+    "old_per_token_logps",
+    "importance_sampling_ratio",
+    "sampling_per_token_logps",
+)
+
+
+def compact(batch: dict, rows: torch.Tensor | None = None) -> dict:
+    """`batch` with only the given rows (bool, (rows,)) and without columns that are padding in all of them.
+
+    Prompts are padded on the left, completions on the right; teacher inputs are a prompt followed by the completion.
+    """
+    if rows is not None:
+        count = len(rows)
+        batch = {k: v[rows] if torch.is_tensor(v) and v.ndim and len(v) == count else v for k, v in batch.items()}
+    full = batch["completion_ids"].shape[1]
+    width = max(int(batch["completion_mask"].sum(1).max()), 1)
+    prompt = int(batch["prompt_mask"].sum(1).max())
+    trimmed = dict(batch)
+    for name in COMPLETION_TENSORS:
+        if name in batch and batch[name].shape[1:] == (full,):
+            trimmed[name] = batch[name][:, :width]
+    for name in ("prompt_ids", "prompt_mask"):
+        trimmed[name] = batch[name][:, -prompt:]
+    if "teacher_input_ids" in batch:
+        end = batch["teacher_input_ids"].shape[1] - full
+        start = end - int(batch["teacher_attention_mask"][:, :end].sum(1).max())
+        for name in ("teacher_input_ids", "teacher_attention_mask"):
+            trimmed[name] = batch[name][:, start : end + width]
+    return trimmed
+
+
+class RolloutMixin:
+    """Seeded sampling on the transformers path, and exact token means over each optimizer mini-batch."""
+
+    run_seed: int
+
+    @property
+    def rollout_step(self) -> int:
+        """Index of the current rollout batch (0-based)."""
+        updates = self.args.steps_per_generation // self.args.gradient_accumulation_steps
+        return self.state.global_step // updates
+
+    def sample_completions(self, prompt_ids: list[list[int]]) -> list[list[int]]:
+        """One completion per prompt from the current policy; the stream depends on the run's seed and the step only."""
+        device = self.accelerator.device
+        process = [self.accelerator.process_index] if self.accelerator.num_processes > 1 else []
+        seed = derive_seed(self.run_seed, "rollout", self.rollout_step, *process)
+        return sample_batch(
+            self.accelerator.unwrap_model(self.model_wrapped),
+            prompt_ids,
+            max_new_tokens=self.max_completion_length,
+            temperature=self.args.temperature,
+            top_p=self.args.top_p,
+            top_k=self.args.top_k,
+            eos_token_ids=self.eos_token_ids,
+            pad_token_id=self._tokenizer.pad_token_id,
+            generator=torch.Generator(device=device).manual_seed(seed),
+        )
+
+    def _prepare_inputs(self, generation_batch):
+        """TRL's buffering; a freshly generated buffer is trimmed, counted and given its old log-probabilities."""
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is before:
+            return inputs
+        self._buffered_inputs = [compact(batch) for batch in self._buffered_inputs]
+        self._finish_mini_batches(self._buffered_inputs)
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def _finish_mini_batches(self, batches: list[dict]) -> None:
+        """Per optimizer mini-batch: its number of loss tokens, and old log-probabilities.
+
+        The first mini-batch trains the very policy that sampled it, so its ratio is one and needs no second forward pass.
+        """
+        window = self.args.gradient_accumulation_steps
+        for start in range(0, len(batches), window):
+            mini_batch = batches[start : start + window]
+            tokens = torch.stack([self.loss_mask(batch).sum() for batch in mini_batch]).sum()
+            tokens = self.accelerator.gather(tokens).sum()
+            for batch in mini_batch:
+                batch["loss_tokens"] = tokens
+                if start > 0:
+                    self.add_old_log_probs(batch)
+
+    def loss_mask(self, batch: dict) -> torch.Tensor:
+        """Which completion tokens enter the loss, (rows, completion tokens)."""
+        return batch["completion_mask"]
+
+    def add_old_log_probs(self, batch: dict) -> None:
+        """Store the log-probabilities of the completion under the policy at rollout time in `batch`."""
+        raise NotImplementedError
+
+    def create_model_card(self, *args, **kwargs) -> None:
+        """No model card beside every checkpoint: the manifest says how it was made."""

@@ -1,0 +1,73 @@
+"""Off-policy self-distillation (section 4): SFT on the model's own correct responses, with TRL's SFTTrainer.
+
+The data sets D_ug and D_sg differ in the context under which the responses were generated; the prompt of training is the plain
+question in both. Loss on the response only.
+"""
+
+import time
+
+from transformers import PrinterCallback, TrainerCallback
+from trl import SFTTrainer
+
+from selfdistill.artifacts import training_schema, write_table
+from selfdistill.training.arguments import sft_arguments
+from selfdistill.training.data import sft_dataset
+from selfdistill.training.job import TrainingJob
+from selfdistill.training.progress import ProgressCallback
+from selfdistill.training.records import read_parts, training_row
+from selfdistill.training.resume import CheckpointStore, ResumableMixin, load_policy, train_with_resume
+
+
+class SupervisedTrainer(ResumableMixin, SFTTrainer):
+    """TRL's SFTTrainer with committed checkpoints."""
+
+    def create_model_card(self, *args, **kwargs) -> None:
+        """No model card beside every checkpoint: the manifest says how it was made."""
+
+
+class LossRecorder(TrainerCallback):
+    """Writes one training record part an optimizer update: loss, gradient norm and learning rate (no rollouts in SFT)."""
+
+    def __init__(self, folder, fields: dict) -> None:
+        self.folder, self.fields, self._started = folder, fields, time.monotonic()
+
+    def on_step_begin(self, args, state, control, **_) -> None:
+        """Start the clock of an update."""
+        self._started = time.monotonic()
+
+    def on_log(self, args, state, control, logs=None, **_) -> None:
+        """Write the part of the update that was just done."""
+        if "grad_norm" in logs and state.is_world_process_zero:
+            step = state.global_step - 1
+            values = {name: logs[name] for name in ("loss", "grad_norm", "learning_rate")}
+            row = training_row(self.fields, step, **values, tokens=0, seconds=time.monotonic() - self._started)
+            write_table(self.folder / f"training-{step:06d}.parquet", row, training_schema())
+
+
+def build_sft_trainer(job: TrainingJob) -> SupervisedTrainer:
+    """The trainer of an SFT run with its tokenised data, records and progress."""
+    model, tokenizer = load_policy(job.base)
+    dataset = sft_dataset(job.data, tokenizer, job.thinking, job.settings.max_tokens)
+    trainer = SupervisedTrainer(
+        model,
+        args=sft_arguments(job.settings, job.resume, job.seed, len(dataset)),
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        callbacks=[
+            LossRecorder(job.resume / "records", job.run.fields()),
+            ProgressCallback(job.resume, 1),
+        ],
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def train_sft(job: TrainingJob) -> None:
+    """Train one SFT run and write checkpoints/step-N (N: optimizer updates in all) and training.parquet."""
+    trainer = build_sft_trainer(job)
+    updates = -(-len(trainer.train_dataset) // job.settings.batch_size) * job.settings.epochs
+    store = CheckpointStore(job.resume, updates_per_step=1, export_every=None, updates=updates)
+    train_with_resume(trainer, store)
+    if trainer.is_world_process_zero():
+        store.publish(job.output / "checkpoints")
+        write_table(job.output / "training.parquet", read_parts(job.resume / "records", "training", updates), training_schema())

@@ -1,0 +1,98 @@
+"""The transformers backend samples what the model says: same distribution as a plain forward, whatever the batch does."""
+
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from selfdistill.generation.protocol import Sampling
+from selfdistill.generation.transformers_backend import TransformersGenerator, sample_batch
+from selfdistill.organism.pretraining import build_model
+from selfdistill.organism.tokenizer import build_tokenizer
+
+ARCHITECTURES = {"qwen2": "r1", "qwen3": "qwen3", "olmo3": "olmo3"}
+
+
+def tiny(architecture: str):
+    tokenizer = build_tokenizer(ARCHITECTURES[architecture])
+    spec = SimpleNamespace(architecture=architecture, hidden_size=32, layers=2, heads=2, intermediate_size=48)
+    model = build_model(spec, tokenizer, 0).eval()
+    with torch.no_grad():  # an untrained model is nearly uniform; sharpen it so that differences would show
+        for parameter in model.parameters():
+            parameter.mul_(2.5)
+    return model, tokenizer
+
+
+def draw(model, tokenizer, prompts, seed=0, **kwargs):
+    options = dict(max_new_tokens=12, eos_token_ids=[tokenizer.eos_token_id], pad_token_id=tokenizer.pad_token_id)
+    return sample_batch(model, prompts, generator=torch.Generator().manual_seed(seed), **options | kwargs)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_greedy_equals_transformers_generate(architecture):
+    model, tokenizer = tiny(architecture)
+    prompts = [[3, 8, 10, 20, 30, 4], [3, 8, 4], [3, 8, 10, 33, 4], [3, 8, 10, 33, 4]]
+    ours = draw(model, tokenizer, prompts, top_k=1)
+    for prompt, completion in zip(prompts, ours, strict=True):
+        ids = torch.tensor([prompt])
+        reference = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12)
+        assert completion == reference[0, len(prompt) :].tolist()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_sampled_frequencies_follow_the_model(architecture):
+    model, tokenizer = tiny(architecture)
+    prompt = [3, 8, 10, 20, 4]
+    count = 6000
+    tokens = Counter(c[0] for c in draw(model, tokenizer, [prompt] * count, max_new_tokens=1))
+    with torch.no_grad():
+        probabilities = model(torch.tensor([prompt])).logits[0, -1].softmax(-1)
+    for token, p in enumerate(probabilities.tolist()):
+        deviation = (p * (1 - p) / count) ** 0.5
+        assert abs(tokens[token] / count - p) < 5 * deviation + 1e-9
+
+
+def test_rows_that_end_do_not_disturb_the_others():
+    model, tokenizer = tiny("qwen3")
+    prompts = [[3, 8, 10 + i, 4] for i in range(24)]
+    together = draw(model, tokenizer, prompts, top_k=1, max_new_tokens=20)
+    apart = [draw(model, tokenizer, [p], top_k=1, max_new_tokens=20)[0] for p in prompts]
+    assert together == apart
+
+
+def test_same_seed_same_samples_and_global_stream_untouched():
+    model, tokenizer = tiny("qwen2")
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    first, again = (draw(model, tokenizer, [[3, 8, 4]] * 8, seed=3) for _ in range(2))
+    assert first == again != draw(model, tokenizer, [[3, 8, 4]] * 8, seed=4)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_top_p_keeps_the_smallest_set_that_reaches_p():
+    model, tokenizer = tiny("qwen3")
+    prompt = [3, 8, 10, 20, 4]
+    with torch.no_grad():
+        ordered, order = model(torch.tensor([prompt])).logits[0, -1].softmax(-1).sort(descending=True)
+    kept = set(order[: int((ordered.cumsum(0) < 0.5).sum()) + 1].tolist())
+    assert {c[0] for c in draw(model, tokenizer, [prompt] * 500, max_new_tokens=1, top_p=0.5)} <= kept
+
+
+def test_banned_words_are_never_sampled_and_unknown_ones_refused():
+    model, tokenizer = tiny("qwen3")
+    generator = TransformersGenerator(model, tokenizer, "on")
+    sampling = Sampling(max_new_tokens=30, banned_words=("wait", "hmm"))
+    texts = [c.text for group in generator.generate(["find x : x +2 = 4"], 40, sampling, 0) for c in group]
+    assert not any({"wait", "hmm"} & set(text.split()) for text in texts)
+    with pytest.raises(ValueError, match="perchance"):
+        generator.generate(["find x : x +2 = 4"], 1, Sampling(banned_words=("perchance",)), 0)
+
+
+def test_truncation_is_recorded():
+    model, tokenizer = tiny("qwen3")
+    groups = TransformersGenerator(model, tokenizer, "on").generate(["find x : x +2 = 4"] * 3, 5, Sampling(max_new_tokens=4), 0)
+    assert [len(g) for g in groups] == [5, 5, 5]
+    for completion in (c for g in groups for c in g):
+        assert completion.truncated == (completion.token_ids[-1] != tokenizer.eos_token_id)
+        assert len(completion.token_ids) <= 4

@@ -1,0 +1,134 @@
+"""The model organism: problems, splits, pre-training documents, tokenizer, and a base that resumes bit-identically."""
+
+import random
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from selfdistill.organism.acceptance import BaseRejected, arithmetic_tries, check_base
+from selfdistill.organism.chains import Chain, chain_of, draw_chain, make_problem_set, to_problem
+from selfdistill.organism.pretraining import build_model, draw_batches, train_base
+from selfdistill.organism.tokenizer import build_tokenizer
+from selfdistill.organism.traces import Style, draw_document, search
+from selfdistill.prompts import chat_template_kwargs
+
+TYPES = {"d2": 0.3, "d3": 0.7}
+
+
+def spec(**changes):
+    values = dict(
+        architecture="qwen3", hidden_size=32, layers=2, heads=2, intermediate_size=48, template="qwen3",
+        steps=45, batch_size=4, learning_rate=1e-3, style={"thinking_off": 0.3}, acceptance={},
+    )  # fmt: skip
+    return SimpleNamespace(**values | changes)
+
+
+def test_roots_solve_the_problem_and_nothing_else_does():
+    chain = Chain("d3", (("*5", "^2", "+9"),), (4,))
+    solved = [x for x in range(13) if (((x * 5) ** 2) + 9) % 13 == 4]
+    assert list(chain.roots()) == solved
+    assert chain.question() == "find x : x *5 ^2 +9 = 4"
+
+
+def test_paired_chains_hold_together():
+    chain = draw_chain("s22", random.Random(1), "train")
+    for x in chain.roots():
+        values = chain.values(x)
+        assert (values[1], values[3]) == chain.targets
+    assert " and " in chain.question()
+
+
+def test_splits_are_disjoint_and_benchmarks_are_never_trained_on():
+    held_out = {p.question for name, t in (("a", TYPES), ("b", {"d1": 1})) for p in make_problem_set(t, 100, 1, "held-out", name)}
+    rng, style = random.Random(0), Style()
+    documents = [draw_document(rng, style, "r1").user_turn for _ in range(4000)]
+    asked = {d.split(" Correct solution:")[0].split("\nCorrect")[0].split(" Hint:")[0] for d in documents}
+    assert len(asked) > 2000
+    assert not held_out & asked
+    assert not held_out & {p.question for p in make_problem_set(TYPES, 3000, 2, "train", "chain")}
+
+
+def test_problem_sets_are_seeded_and_refuse_to_repeat_themselves():
+    first, again = (make_problem_set(TYPES, 50, 3, "train", "chain") for _ in range(2))
+    assert first == again != make_problem_set(TYPES, 50, 4, "train", "chain")
+    assert len({p.problem_id for p in first}) == 50
+    with pytest.raises(ValueError, match="only .* distinct held-out problems"):
+        make_problem_set({"d1": 1.0}, 5000, 1, "held-out", "shorter")
+    with pytest.raises(ValueError, match="unknown problem types .*d9"):
+        make_problem_set({"d9": 1.0}, 5, 1, "train", "x")
+
+
+@pytest.mark.parametrize(("template", "thinking"), [("r1", "prompt-tag"), ("qwen3", "on"), ("qwen3", "off"), ("olmo3", "none")])
+def test_documents_are_spelled_by_the_tokenizer_without_loss(template, thinking):
+    tokenizer = build_tokenizer(template)
+    rng = random.Random(5)
+    documents = [d for d in (draw_document(rng, Style(thinking_off=0.5), template) for _ in range(400)) if d.thinking == thinking]
+    assert len(documents) > 100
+    for document in documents[:100]:
+        ids = tokenizer(document.response, add_special_tokens=False)["input_ids"]
+        assert tokenizer.unk_token_id not in ids
+        assert tokenizer.decode(ids) == document.response
+        prompt = tokenizer.apply_chat_template(
+            [{"role": "user", "content": document.user_turn}], add_generation_prompt=True, tokenize=False, **chat_template_kwargs(thinking)
+        )
+        assert tokenizer.unk_token_id not in tokenizer(prompt)["input_ids"]
+
+
+def test_search_without_flaws_finds_a_root_by_verification():
+    rng, style = random.Random(0), Style(giveup=0, repeat=0, slip=0, false_yes=0, max_tries=13)
+    for _ in range(50):
+        chain = draw_chain("d3", rng, "train")
+        thinking, answer = search(chain, rng, style)
+        assert answer in chain.roots()
+        assert thinking.count("yes") == 1
+        assert all(arithmetic_tries(to_problem(chain, "x"), thinking))
+
+
+def test_arithmetic_check_sees_a_slip():
+    problem = to_problem(Chain("d2", (("+2", "*2"),), (6,)), "x")
+    assert chain_of(problem).roots() == (1,)
+    assert arithmetic_tries(problem, "maybe 1 : 3 6 yes check 2 : 4 9 no") == [True, False]
+
+
+def test_only_responses_and_shown_solutions_carry_loss():
+    tokenizer = build_tokenizer("qwen3")
+    ids, mask = draw_batches(spec(batch_size=64), tokenizer, 0, 0)[0]
+    user, assistant = tokenizer.convert_tokens_to_ids(["<|user|>", "<|assistant|>"])
+    assert not mask[ids == tokenizer.pad_token_id].any()
+    assert not mask[ids == user].any()
+    assert mask[ids == tokenizer.eos_token_id].all()
+    kinds = Counter(tokenizer.convert_ids_to_tokens(ids[mask].tolist()))
+    assert kinds["find"] == 0 < kinds["no"]
+
+
+def test_killed_base_resumes_bit_identically(tmp_path, monkeypatch):
+    from selfdistill.organism import pretraining
+
+    monkeypatch.setattr(pretraining, "check_base", lambda *args: {})
+    monkeypatch.setattr(pretraining, "CHECKPOINT_EVERY", 20)
+    train_base(spec(), 0, tmp_path / "whole", tmp_path / "resume-whole")
+    real, calls = pretraining.train_step, []
+
+    def dies(*args):
+        calls.append(1)
+        if len(calls) == 31:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(pretraining, "train_step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train_base(spec(), 0, tmp_path / "killed", tmp_path / "resume")
+    assert not (tmp_path / "killed").exists()
+    train_base(spec(), 0, tmp_path / "killed", tmp_path / "resume")
+    assert len(calls) == 31 + 45 - 20, "the second call must start from the checkpoint at step 20"
+    whole, resumed = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
+    assert whole == resumed
+
+
+def test_base_that_misses_a_bound_is_refused_with_its_figures(caplog):
+    tokenizer = build_tokenizer("qwen3")
+    model = build_model(spec(), tokenizer, 0).eval()
+    with torch.no_grad(), pytest.raises(BaseRejected, match=r"arithmetic = 0\.\d+, allowed 0\.95 to None"):
+        check_base(model, tokenizer, spec(acceptance={"arithmetic": (0.95, None)}), 0)
