@@ -1,7 +1,9 @@
-"""Every path and every record schema of the study, and how they are written: atomically, with a manifest beside them.
+"""Every path and every record schema of the study, and how they are written: atomically, with a manifest
+beside them.
 
-Nothing else in the project builds a path or names a column (DESIGN.md: "artifacts, nowhere else"). Paths are relative to the
-working directory of Snakemake and contain wildcards in braces where a rule asks for a pattern.
+Nothing else in the project builds a path or names a column (DESIGN.md: "artifacts, nowhere else"). Paths are
+relative to the working directory of Snakemake and contain wildcards in braces where a rule asks for a
+pattern.
 """
 
 import contextlib
@@ -32,13 +34,15 @@ RUN_PATTERN = "{model}/{method}/{context}/{teacher}/{dataset}/{coverage}/{varian
 
 
 class Paths:
-    """Builds the paths of one study; a method without arguments gives the pattern with wildcards for its rule."""
+    """Builds the paths of one study.
+
+    A method without arguments gives the pattern with wildcards for its rule.
+    """
 
     def __init__(self, study: str) -> None:
         self.study = study
         self.results = f"results/{study}"
         self.logs = f"logs/{study}"
-        self.estimates = f"{self.results}/estimates.parquet"
         self.report = f"{self.results}/report.html"
         self.lock = f"{self.results}/locks/workflow.lock"
 
@@ -58,9 +62,15 @@ class Paths:
         """Samples of section 3: one model under four contexts."""
         return f"{self.results}/section-3/{model}.parquet"
 
-    def off_policy(self, model: str = "{model}", dataset: str = "{dataset}", context: str = "{context}") -> str:
+    def off_policy(
+        self, model: str = "{model}", dataset: str = "{dataset}", context: str = "{context}"
+    ) -> str:
         """Off-policy data set of section 4 (a row is a problem with the model's own correct response)."""
         return f"{self.results}/off-policy/{model}/{dataset}/{context}.parquet"
+
+    def off_policy_manifest(self, model: str = "{model}", dataset: str = "{dataset}") -> str:
+        """Manifest of a model's off-policy data sets."""
+        return f"{self.results}/off-policy/{model}/{dataset}/manifest.json"
 
     def run(self, run: Run | None = None, **fields: str) -> str:
         """Folder of a run; with `fields` a pattern in which these fields are fixed (`method="grpo"`)."""
@@ -79,6 +89,10 @@ class Paths:
         """Text of every rollout of a run."""
         return f"{self.run(run, **fields)}/rollouts.parquet"
 
+    def run_manifest(self, run: Run | None = None, **fields: str) -> str:
+        """Manifest of a run's training."""
+        return f"{self.run(run, **fields)}/manifest.json"
+
     def samples(self, run: Run | None = None, **fields: str) -> str:
         """Samples of all checkpoints of a run on all benchmarks."""
         return f"{self.run(run, **fields)}/samples.parquet"
@@ -88,7 +102,7 @@ class Paths:
         return f"{os.path.splitext(path)[0]}.manifest.json"
 
     def figure(self, name: str, suffix: str) -> str:
-        """A figure; suffix `png`, `svg` or `manifest.json`."""
+        """A figure; suffix `png`, `svg`, `txt` (its caption) or `manifest.json`."""
         return f"{self.results}/figures/{name}.{suffix}"
 
     def table(self, name: str, suffix: str) -> str:
@@ -96,8 +110,12 @@ class Paths:
         return f"{self.results}/tables/{name}.{suffix}"
 
     def resume(self, path: str) -> str:
-        """Where the job that writes `path` keeps what it resumes from (undeclared, so Snakemake never deletes it)."""
+        """Where the job that writes `path` keeps what it resumes from; Snakemake never deletes it."""
         return f"{self.results}/resume/{os.path.splitext(os.path.relpath(path, self.results))[0]}"
+
+    def numbers(self, name: str) -> str:
+        """A frame of numbers made from all samples: `estimates`, `differences` or `shift`."""
+        return f"{self.results}/numbers/{name}.parquet"
 
     def log(self, rule: str, path: str) -> str:
         """Log of the job of `rule` that writes `path`."""
@@ -128,7 +146,7 @@ def _run_columns() -> list[tuple[str, "pyarrow.DataType"]]:
 
 
 def samples_schema() -> "pyarrow.Schema":
-    """Columns of samples, one row a response: the record from which every number can be recomputed (DESIGN.md 3)."""
+    """Columns of samples, one row a response: the record from which every number is computed."""
     import pyarrow as pa
 
     from selfdistill.epistemic import EPISTEMIC_WORDS
@@ -162,10 +180,18 @@ def training_schema() -> "pyarrow.Schema":
 
     from selfdistill.epistemic import EPISTEMIC_WORDS
 
-    means = ("score", "response_tokens", "epistemic_substring", "epistemic_word", *(f"substring_{w}" for w in EPISTEMIC_WORDS))
+    means = (
+        "score",
+        "response_tokens",
+        "epistemic_substring",
+        "epistemic_word",
+        *(f"substring_{w}" for w in EPISTEMIC_WORDS),
+    )
     facts = ("demonstration_fraction", "truncated_fraction", "loss", "grad_norm", "learning_rate")
     floats = [(name, pa.float64()) for name in (*means, *facts)]
-    return pa.schema([*_run_columns(), ("step", pa.int64()), *floats, ("tokens", pa.int64()), ("seconds", pa.float64())])
+    return pa.schema(
+        [*_run_columns(), ("step", pa.int64()), *floats, ("tokens", pa.int64()), ("seconds", pa.float64())]
+    )
 
 
 def rollouts_schema() -> "pyarrow.Schema":
@@ -200,12 +226,19 @@ def check_columns(path: str | Path, columns: Sequence[str], schema: "pyarrow.Sch
     missing = [name for name in schema.names if name not in columns]
     extra = [name for name in columns if name not in schema.names]
     if missing or extra:
-        parts = [f"{word} columns {', '.join(names)}" for word, names in (("missing", missing), ("extra", extra)) if names]
+        parts = [
+            f"{word} columns {', '.join(names)}"
+            for word, names in (("missing", missing), ("extra", extra))
+            if names
+        ]
         raise SchemaError(f"{path}: {'; '.join(parts)} (schema: {', '.join(schema.names)})")
 
 
 def write_table(path: str | Path, table: "pandas.DataFrame", schema: "pyarrow.Schema") -> None:
-    """Write `table` as parquet with exactly `schema`, atomically; raises SchemaError on other columns or types."""
+    """Write `table` as parquet with exactly `schema`, atomically.
+
+    Raises SchemaError on other columns or types.
+    """
     import pyarrow as pa
     import pyarrow.parquet
 
@@ -219,8 +252,13 @@ def write_table(path: str | Path, table: "pandas.DataFrame", schema: "pyarrow.Sc
         pyarrow.parquet.write_table(converted, temporary)
 
 
-def read_table(path: str | Path, schema: "pyarrow.Schema", columns: Sequence[str] | None = None) -> "pandas.DataFrame":
-    """The table at `path`, or some of its `columns`; raises SchemaError if the file does not have `schema`."""
+def read_table(
+    path: str | Path, schema: "pyarrow.Schema", columns: Sequence[str] | None = None
+) -> "pandas.DataFrame":
+    """The table at `path`, or some of its `columns`.
+
+    Raises SchemaError if the file does not have `schema`.
+    """
     import pyarrow.parquet
 
     check_columns(path, pyarrow.parquet.read_schema(path).names, schema)
@@ -229,7 +267,7 @@ def read_table(path: str | Path, schema: "pyarrow.Schema", columns: Sequence[str
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` (its folder is made) that takes its place when the block ends without an error."""
+    """A temporary path beside `path` that takes its place when the block ends without an error."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -240,6 +278,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
+
+
+def write_frame(path: str | Path, frame: "pandas.DataFrame") -> None:
+    """Write a frame of numbers (columns: its module's) as parquet, atomically."""
+    with atomic_path(path) as temporary:
+        frame.to_parquet(temporary, index=False)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -257,8 +301,8 @@ def slice_hash(slice_: Mapping[str, Any]) -> str:
 def job_lock(path: str | Path) -> Iterator[bool]:
     """Hold the lock file `path`; yields whether another process had to be waited for.
 
-    A job survives a `kill -9` of Snakemake. The same job of the next call must not work on its files, so it waits here; the
-    kernel drops the lock with the process, so a dead one never blocks.
+    A job survives a `kill -9` of Snakemake. The same job of the next call must not work on its files, so it
+    waits here; the kernel drops the lock with the process, so a dead one never blocks.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -276,13 +320,22 @@ def _acquire(handle: Any, path: Path) -> bool:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.ENOLCK, errno.ENOTSUP):
-            logger.warning("%s: this file system has no locks; two jobs on one output would not be noticed", path)
+            logger.warning(
+                "%s: this file system has no locks; two jobs on one output would not be noticed", path
+            )
             return False
         handle.seek(0)
-        logger.warning("%s is held by process %s, which still works on this output; waiting", path, handle.read().strip())
+        logger.warning(
+            "%s is held by process %s, which still works on this output; waiting", path, handle.read().strip()
+        )
         fcntl.flock(handle, fcntl.LOCK_EX)
         return True
     return False
+
+
+def lock_of(resume: str | Path) -> Path:
+    """The lock file of the job that resumes from `resume`."""
+    return Path(str(resume).replace("/resume/", "/locks/", 1) + ".lock")
 
 
 def is_locked(path: str | Path) -> bool:

@@ -22,7 +22,13 @@ def check_study(study: "Study", models_path: Path, benchmarks_path: Path) -> Non
     for key, model in study.catalogue.models.items():
         known(models_path, f"models.{key}.base", [model.base], study.catalogue.bases)
     check_lists(study)
-    known(study.path, "benchmarks.names", study.file.benchmarks.names, study.benchmark_catalogue.benchmarks, benchmarks_path.name)
+    known(
+        study.path,
+        "benchmarks.names",
+        study.file.benchmarks.names,
+        study.benchmark_catalogue.benchmarks,
+        benchmarks_path.name,
+    )
     known(study.path, "benchmarks.headline", study.file.benchmarks.headline, study.file.benchmarks.names)
     check_datasets(study)
     check_section_3(study)
@@ -66,7 +72,12 @@ def check_datasets(study: "Study") -> None:
         distinct(study.path, key, spec.coverages)
         for coverage in spec.coverages:
             if coverage != "full" and spec.problems is not None and coverage > spec.problems:
-                reject(study.path, key, f"coverage {coverage} is larger than the data set", [f"1 to {spec.problems}", "full"])
+                reject(
+                    study.path,
+                    key,
+                    f"coverage {coverage} is larger than the data set",
+                    [f"1 to {spec.problems}", "full"],
+                )
     for domain, name in (("broad", file.domains.broad), ("narrow", file.domains.narrow)):
         known(study.path, f"domains.{domain}", [name] if name else [], file.datasets)
     if file.variants.get("default") != {}:
@@ -78,14 +89,21 @@ def check_section_3(study: "Study") -> None:
     section_3 = study.file.section_3
     if section_3 is None:
         if study.file.off_policy is not None:
-            reject(study.path, "off_policy", "is built from the responses of section 3: declare `section_3` too")
+            reject(
+                study.path, "off_policy", "is built from the responses of section 3: declare `section_3` too"
+            )
         return
     known(study.path, "section_3.models", section_3.models, study.catalogue.models, "models.yaml")
     distinct(study.path, "section_3.models", section_3.models)
     known(study.path, "section_3.dataset", [section_3.dataset], study.file.datasets)
     size = study.file.datasets[section_3.dataset].problems
     if size is not None and section_3.pool > size:
-        reject(study.path, "section_3.pool", f"{section_3.pool} is larger than the data set {section_3.dataset}", [f"1 to {size}"])
+        reject(
+            study.path,
+            "section_3.pool",
+            f"{section_3.pool} is larger than the data set {section_3.dataset}",
+            [f"1 to {size}"],
+        )
 
 
 def check_entry(study: "Study", key: str, entry: RunGrid) -> None:
@@ -95,7 +113,13 @@ def check_entry(study: "Study", key: str, entry: RunGrid) -> None:
     known(study.path, f"{key}.dataset", [entry.dataset], file.datasets)
     known(study.path, f"{key}.variants", entry.variants, file.variants)
     coverages = [str(coverage) for coverage in file.datasets[entry.dataset].coverages]
-    known(study.path, f"{key}.coverages", map(str, entry.coverages), coverages, f"datasets.{entry.dataset}.coverages")
+    known(
+        study.path,
+        f"{key}.coverages",
+        map(str, entry.coverages),
+        coverages,
+        f"datasets.{entry.dataset}.coverages",
+    )
     METHOD_CHECKS[entry.method](study, key, entry)
 
 
@@ -131,10 +155,20 @@ def check_sdpo(study: "Study", key: str, entry: RunGrid) -> None:
         reject(study.path, f"{key}.teachers", "sdpo needs a teacher", ["fixed", "ema-RATE (0 < RATE < 1)"])
     for teacher in entry.teachers:
         if not TEACHER.fullmatch(teacher):
-            reject(study.path, f"{key}.teachers", f"{teacher!r} is no teacher", ["fixed", "ema-RATE (0 < RATE < 1)"], teacher)
+            reject(
+                study.path,
+                f"{key}.teachers",
+                f"{teacher!r} is no teacher",
+                ["fixed", "ema-RATE (0 < RATE < 1)"],
+                teacher,
+            )
 
 
-METHOD_CHECKS: dict[str, Callable[["Study", str, RunGrid], None]] = {"sft": check_sft, "grpo": check_grpo, "sdpo": check_sdpo}
+METHOD_CHECKS: dict[str, Callable[["Study", str, RunGrid], None]] = {
+    "sft": check_sft,
+    "grpo": check_grpo,
+    "sdpo": check_sdpo,
+}
 
 
 def check_duplicates(study: "Study") -> None:
@@ -144,13 +178,20 @@ def check_duplicates(study: "Study") -> None:
         for run in expand(entry, entry.seeds or study.file.seeds):
             first = seen.setdefault((entry.experiment, run), index)
             if first != index:
-                reject(study.path, f"runs.{index}", f"declares the run {run} of experiment {entry.experiment} again (first in runs.{first})")
+                reject(
+                    study.path,
+                    f"runs.{index}",
+                    f"declares the run {run} of experiment {entry.experiment} again (first in runs.{first})",
+                )
         for name in ("models", "contexts", "teachers", "coverages", "variants", "seeds"):
             distinct(study.path, f"runs.{index}.{name}", getattr(entry, name) or [])
 
 
 def check_settings(study: "Study") -> None:
-    """The settings of every method and variant that the grid uses resolve; variants change something that is used."""
+    """The settings of every method and variant that the grid uses resolve.
+
+    Variants change something that is used.
+    """
     used = {(entry.method, variant) for entry in study.file.runs for variant in entry.variants}
     for method, variant in sorted(used):
         settings = study.resolve(method, variant)
@@ -158,14 +199,20 @@ def check_settings(study: "Study") -> None:
             check_batches(study, method, variant, settings)
         sections = study.file.variants[variant]
         if sections and not set(sections) & set(METHOD_SECTIONS[method]):
-            reject(study.path, f"variants.{variant}", f"changes nothing for {method}, which uses it", METHOD_SECTIONS[method])
+            reject(
+                study.path,
+                f"variants.{variant}",
+                f"changes nothing for {method}, which uses it",
+                METHOD_SECTIONS[method],
+            )
 
 
 def check_batches(study: "Study", method: str, variant: str, settings: RolloutSettings) -> None:
     """A step's rollouts must split into its updates."""
     rows = settings.prompts * settings.rollouts
     if rows % settings.updates_per_step:
-        problem = f"{settings.updates_per_step} does not divide prompts x rollouts = {rows} ({method}, variant {variant})"
+        who = f"{method}, variant {variant}"
+        problem = f"{settings.updates_per_step} does not divide prompts x rollouts = {rows} ({who})"
         reject(study.path, "training.rl.updates_per_step", problem)
 
 

@@ -1,4 +1,4 @@
-"""Reading YAML and turning what is wrong with it into messages that name the file, the key and what is allowed."""
+"""Reading YAML and turning what is wrong with it into messages with the file, the key and what is allowed."""
 
 import difflib
 import types
@@ -21,10 +21,16 @@ class UniqueKeyLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping, or ConstructorError on a repeated key."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        keys = [
+            self.construct_object(key, deep=True)
+            for key, _ in node.value
+            if key.tag != "tag:yaml.org,2002:merge"
+        ]
         repeated = {str(key) for key in keys if keys.count(key) > 1}
         if repeated:
-            raise yaml.constructor.ConstructorError(None, None, f"key {', '.join(sorted(repeated))} stands twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {', '.join(sorted(repeated))} stands twice", node.start_mark
+            )
         return super().construct_mapping(node, deep=deep)
 
 
@@ -41,7 +47,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def reject(path: Path, key: str, problem: str, allowed: Iterable[str] = (), value: str | None = None) -> NoReturn:
+def reject(
+    path: Path, key: str, problem: str, allowed: Iterable[str] = (), value: str | None = None
+) -> NoReturn:
     """Raise the StudyError of one key; `value`, where given, is looked for among the allowed ones."""
     names = list(allowed)
     parts = [f"{path}: {key}: {problem}"]
@@ -56,7 +64,9 @@ def suggestion(value: str, names: Iterable[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def validated(kind: type[Model], content: Any, path: Path, prefix: Callable[[str], str] | None = None) -> Model:
+def validated(
+    kind: type[Model], content: Any, path: Path, prefix: Callable[[str], str] | None = None
+) -> Model:
     """`content` as a `kind`; raises StudyError with one line for each thing that is wrong.
 
     prefix: where a top-level key of `content` stands in the file, if not at its top.
@@ -74,26 +84,31 @@ def describe(kind: type[BaseModel], error: Any, prefix: Callable[[str], str] | N
     if prefix is not None and place:
         place = [prefix(place[0]), *place]
     key = ".".join(place)
-    last = str(error["loc"][-1]) if error["loc"] else ""
     value = error["input"]
     if error["type"] == "extra_forbidden":
         names = list(model.model_fields) if model else []
-        return f"{key}: unknown key; allowed: {', '.join(names)}{suggestion(last, names)}"
+        return f"{key}: unknown key; allowed: {', '.join(names)}{suggestion(str(error['loc'][-1]), names)}"
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] in ("literal_error", "union_tag_invalid"):
-        context = error.get("ctx", {})
-        names = [name.strip(" '") for name in (context.get("expected") or context.get("expected_tags", "")).replace(" or ", ", ").split(",")]
-        hint = " (YAML reads a bare on or off as true or false: quote it)" if isinstance(value, bool) else ""
-        shown = value.get("source") if isinstance(value, dict) else value
-        return f"{key.removesuffix('.[key]')}: {shown!r} is not allowed; allowed: {', '.join(names)}{hint}{suggestion(str(shown), names)}"
+        return f"{key.removesuffix('.[key]')}: {describe_choice(value, error['ctx'])}"
     hint = " (write 1.0e-4, not 1e-4)" if error["type"] == "float_type" and isinstance(value, str) else ""
     shown = f", not {value!r}" if not isinstance(value, dict | list) else ""
     return f"{key}: {error['msg'].removeprefix('Value error, ')}{shown}{hint}"
 
 
+def describe_choice(value: Any, context: dict[str, str]) -> str:
+    """A value that is not among the choices, the choices, and what may have been meant."""
+    expected = context.get("expected") or context["expected_tags"]
+    names = [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
+    shown = value.get("source") if isinstance(value, dict) else value
+    yaml_hint = " (YAML reads a bare on or off as true or false: quote it)" if isinstance(value, bool) else ""
+    return f"{shown!r} is not allowed; allowed: {', '.join(names)}{yaml_hint}{suggestion(str(shown), names)}"
+
+
 def walk(kind: Any, location: tuple[Any, ...]) -> tuple[type[BaseModel] | None, list[str]]:
-    """Follow an error's location through the types: the model that holds its last key, and the key path as in the file.
+    """Follow an error's location through the types: the model that holds its last key, and the key path as in
+    the file.
 
     Pydantic puts the tags of unions into locations; they are not keys of the file and are left out.
     """
@@ -119,7 +134,10 @@ def unwrapped(kind: Any) -> Any:
     while True:
         if get_origin(kind) is Annotated:
             kind = get_args(kind)[0]
-        elif get_origin(kind) in (Union, types.UnionType) and len(rest := [a for a in get_args(kind) if a is not type(None)]) == 1:
+        elif (
+            get_origin(kind) in (Union, types.UnionType)
+            and len(rest := [a for a in get_args(kind) if a is not type(None)]) == 1
+        ):
             kind = rest[0]
         else:
             return kind
@@ -129,6 +147,10 @@ def member(union: Any, tag: Any) -> Any:
     """The member of a union that a location's tag names: by its `source` literal, or None."""
     for candidate in get_args(union):
         fields = getattr(unwrapped(candidate), "model_fields", {})
-        if "source" in fields and get_origin(fields["source"].annotation) is Literal and tag in get_args(fields["source"].annotation):
+        if (
+            "source" in fields
+            and get_origin(fields["source"].annotation) is Literal
+            and tag in get_args(fields["source"].annotation)
+        ):
             return candidate
     return None

@@ -1,19 +1,21 @@
 """Fingerprints of the code that a result depends on, so that a changed comment schedules no training job.
 
-Snakemake's own code trigger looks at the modification time of a rule's script and sees nothing of the library. The profiles
-switch it off, and each expensive rule carries `code=code_fingerprint("training.sdpo")` among its params instead: a hash over
-the syntax trees (so without comments and layout, and with docstrings removed) of that module and of every module of this
-package that it imports, directly or not, found by reading the sources without importing them.
+Snakemake's own code trigger looks at the modification time of a rule's script and sees nothing of the
+library. The profiles switch it off, and each expensive rule carries `code=code_fingerprint("training.sdpo")`
+among its params instead: a hash over the syntax trees (so without comments and layout, and with docstrings
+removed) of that module and of every module of this package that it imports, directly or not, found by reading
+the sources without importing them.
 
-Not counted: the INFRASTRUCTURE modules, which say what is asked and where it lies. What they hand to a job is in the job's
-params and paths already; the record schemas count by artifacts.SCHEMA_VERSION. Imports under `if TYPE_CHECKING:` do not
-count either, because they do not run. The scripts of workflow/scripts are thin glue and do not count.
+Not counted: the INFRASTRUCTURE modules, which say what is asked and where it lies. What they hand to a job is
+in the job's params and paths already; the record schemas count by artifacts.SCHEMA_VERSION. Imports under `if
+TYPE_CHECKING:` do not count either, because they do not run. The scripts of workflow/scripts are thin glue
+and do not count.
 """
 
 import ast
 import hashlib
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from selfdistill.artifacts import SCHEMA_VERSION
@@ -21,13 +23,26 @@ from selfdistill.artifacts import SCHEMA_VERSION
 PACKAGE = "selfdistill"
 INFRASTRUCTURE = frozenset(
     f"{PACKAGE}.{name}"
-    for name in ("errors", "settings", "grid", "checks", "study", "artifacts", "fingerprint", "job", "status")
+    for name in (
+        "errors",
+        "settings",
+        "grid",
+        "checks",
+        "study",
+        "artifacts",
+        "fingerprint",
+        "job",
+        "status",
+        "reference",
+        "loading",
+    )
 )
 ROOT = Path(__file__).resolve().parent
 
 
 def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
-    """SHA-256 (hex) of the code of `modules` (names below the package, such as `training.sdpo`) and of what they import.
+    """SHA-256 (hex) of the code of `modules` (names below the package, such as `training.sdpo`) and of what
+    they import.
 
     Raises ModuleNotFoundError for a name without a source file below `root` (the package's folder).
     """
@@ -38,7 +53,7 @@ def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
 
 
 def reachable(modules: tuple[str, ...], root: Path = ROOT) -> set[str]:
-    """The full names of `modules` and of all modules of the package that they import transitively, infrastructure excepted."""
+    """The full names of `modules` and of all that they import of the package, infrastructure excepted."""
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
@@ -57,7 +72,9 @@ def reachable(modules: tuple[str, ...], root: Path = ROOT) -> set[str]:
 def source_path(name: str, root: Path = ROOT) -> Path | None:
     """The source file of the module or package `name`, or None if it is neither."""
     stem = root.joinpath(*name.split(".")[1:])
-    candidates = (stem / "__init__.py", stem.with_suffix(".py")) if name != PACKAGE else (root / "__init__.py",)
+    candidates = (
+        (stem / "__init__.py", stem.with_suffix(".py")) if name != PACKAGE else (root / "__init__.py",)
+    )
     return next((path for path in candidates if path.is_file()), None)
 
 
@@ -68,13 +85,13 @@ def parents(name: str) -> Iterator[str]:
         yield name
 
 
-@lru_cache(maxsize=None)
+@cache
 def syntax_tree(path: Path) -> ast.Module:
     """The syntax tree of a source file with docstrings and type-checking blocks removed."""
     return Reduce().visit(ast.parse(path.read_text(encoding="utf-8"), filename=str(path)))
 
 
-@lru_cache(maxsize=None)
+@cache
 def module_hash(path: Path) -> str:
     """SHA-256 (hex) of the reduced syntax tree of a source file."""
     return hashlib.sha256(ast.dump(syntax_tree(path)).encode()).hexdigest()
@@ -86,7 +103,9 @@ class Reduce(ast.NodeTransformer):
     def generic_visit(self, node: ast.AST) -> ast.AST:
         """Visit the children, then drop the docstring of a module, class or function."""
         super().generic_visit(node)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and is_docstring(node.body):
+        if isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        ) and is_docstring(node.body):
             node.body = node.body[1:]
         return node
 
@@ -99,7 +118,11 @@ class Reduce(ast.NodeTransformer):
 def is_docstring(body: list[ast.stmt]) -> bool:
     """Whether the first statement of `body` is a string."""
     first = body[0] if body else None
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    return (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    )
 
 
 def imported_modules(name: str, path: Path, root: Path = ROOT) -> Iterator[str]:
@@ -112,7 +135,7 @@ def imported_modules(name: str, path: Path, root: Path = ROOT) -> Iterator[str]:
 
 
 def modules_of_import(node: ast.ImportFrom, name: str, path: Path, root: Path) -> Iterator[str]:
-    """The package's modules named by one `from … import …`: the module itself and each imported name that is a module."""
+    """The package's modules in one `from … import …`: the module, and imported names that are modules."""
     base = node.module or ""
     if node.level:
         around = [name, *parents(name)] if path.name == "__init__.py" else list(parents(name))

@@ -271,7 +271,11 @@ class Grader:
 
     def _dispatch(self, queue: deque[Pair]) -> None:
         """Replace dead workers, start as many as the queue can use, and give each idle one a pair."""
-        self._workers = [worker for worker in self._workers if worker.pair or worker.alive]
+        # A dead worker that still has a pair is left for collect(), which counts the pair.
+        dead = [worker for worker in self._workers if not worker.pair and not worker.alive]
+        for worker in dead:
+            worker.end()
+        self._workers = [worker for worker in self._workers if worker not in dead]
         busy = sum(worker.pair is not None for worker in self._workers)
         missing = min(self._size, busy + len(queue)) - len(self._workers)
         started = [_Worker(self.timeout) for _ in range(missing)]

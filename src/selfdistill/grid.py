@@ -12,7 +12,8 @@ from selfdistill.settings import Context, Positive, Section
 RUN_FIELDS = ("model", "method", "context", "teacher", "dataset", "coverage", "variant", "seed")
 """What makes a run, in the order of paths and columns."""
 
-SDPO_CONTEXTS = ("solution", "answer-only")
+SDPO_CONTEXTS = ("solution", "answer-only", "other-solution")
+"""What SDPO's teacher may see; `other-solution` is a control (the solution of another problem)."""
 TEACHER = re.compile(r"fixed|ema-0?\.\d*[1-9]\d*")
 
 
@@ -45,12 +46,21 @@ class RunGrid(Section):
     experiment: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="name of the experiment")
     models: list[str] = Field(min_length=1, description="keys of models.yaml")
     method: Literal["sft", "grpo", "sdpo"] = Field(description="training method")
-    contexts: list[Context] = Field(default=[], description="sft: what the data was written under; sdpo: what the teacher sees; not for grpo")
-    teachers: list[str] = Field(default=[], description="sdpo only: `fixed`, or `ema-RATE` with 0 < RATE < 1 an update")
+    contexts: list[Context | Literal["other-solution"]] = Field(
+        default=[],
+        description="sft: what the data was written under; sdpo: what the teacher sees; not for grpo",
+    )
+    teachers: list[str] = Field(
+        default=[], description="sdpo only: `fixed`, or `ema-RATE` with 0 < RATE < 1 an update"
+    )
     dataset: str = Field(description="training problem set, key of `datasets`")
-    coverages: list[Positive | Literal["full"]] = Field(default=["full"], min_length=1, description="distinct training problems")
+    coverages: list[Positive | Literal["full"]] = Field(
+        default=["full"], min_length=1, description="distinct training problems"
+    )
     variants: list[str] = Field(default=["default"], min_length=1, description="keys of `variants`")
-    seeds: list[int] | None = Field(default=None, min_length=1, description="seeds where they differ from the study's")
+    seeds: list[int] | None = Field(
+        default=None, min_length=1, description="seeds where they differ from the study's"
+    )
 
 
 def base_run(model: str, seed: int) -> Run:
@@ -67,4 +77,13 @@ def expand(entry: RunGrid, seeds: Iterable[int]) -> Iterator[Run]:
                 for coverage in entry.coverages:
                     for variant in entry.variants:
                         for seed in seeds:
-                            yield Run(model, entry.method, context, teacher, entry.dataset, str(coverage), variant, seed)
+                            yield Run(
+                                model,
+                                entry.method,
+                                context,
+                                teacher,
+                                entry.dataset,
+                                str(coverage),
+                                variant,
+                                seed,
+                            )

@@ -1,7 +1,8 @@
-"""Problem records: one schema for the mini study's chains and for the paper's data sets, and the coverage subsets.
+"""Problem records: one schema for the mini study's chains and for the paper's data sets, and the coverage
+subsets.
 
-Paper: training sets and benchmarks of sections 3 to 6, task coverage |D| of section 6.2. Written by the rules of
-rules/problems.smk, read by every rule that generates, trains or evaluates.
+Paper: training sets and benchmarks of sections 3 to 6, task coverage |D| of section 6.2. Written by the rules
+of rules/problems.smk, read by every rule that generates, trains or evaluates.
 """
 
 import random
@@ -18,8 +19,9 @@ from selfdistill.seeds import derive_seed
 class Problem:
     """One problem.
 
-    problem_id is unique in its file; dataset is the training set's or the benchmark's name; type is its family (such as `d3`
-    or a subject); question is the whole user turn; any of answers is right; metadata is a JSON object as text.
+    problem_id is unique in its file; dataset is the training set's or the benchmark's name; type is its
+    family (such as `d3` or a subject); question is the whole user turn; any of answers is right; metadata is
+    a JSON object as text.
     """
 
     problem_id: str
@@ -35,7 +37,10 @@ class ProblemError(ValueError):
 
 
 def write_problems(path: str | Path, problems: Sequence[Problem]) -> None:
-    """Write `problems` as parquet (schema: artifacts.problems_schema), in order; raises ProblemError on repeats."""
+    """Write `problems` as parquet (schema: artifacts.problems_schema), in order.
+
+    Raises ProblemError on repeats.
+    """
     import pandas as pd
 
     check_distinct(problems)
@@ -54,7 +59,7 @@ def read_problems(path: str | Path) -> list[Problem]:
 
 
 def check_distinct(problems: Sequence[Problem]) -> None:
-    """Raise ProblemError if the set is empty, or an id or a question occurs twice (coverage counts distinct problems)."""
+    """Raise ProblemError if the set is empty, or an id or a question occurs twice."""
     if not problems:
         raise ProblemError("a problem set must hold at least one problem")
     for name in ("problem_id", "question"):
@@ -74,13 +79,16 @@ def first_repeated(values: Iterable[str]) -> str | None:
 
 
 def coverage_subset(problems: Sequence[Problem], count: int, seed: int) -> list[Problem]:
-    """`count` of `problems`; for one seed the subsets are nested, a smaller one is the beginning of every larger one.
+    """`count` of `problems`; for one seed the subsets are nested, a smaller one is the beginning of every
+    larger one.
 
-    Source: section 6.2, |D|; the authors' seen_*.parquet are nested too (paper.md 9). Raises ProblemError if count exceeds
-    the set.
+    Source: section 6.2, |D|; the authors' seen_*.parquet are nested too (paper.md 9). Raises ProblemError if
+    count exceeds the set.
     """
     if not 1 <= count <= len(problems):
-        raise ProblemError(f"coverage {count} asked of a set of {len(problems)} problems; allowed: 1 to {len(problems)}")
+        raise ProblemError(
+            f"coverage {count} asked of a set of {len(problems)} problems; allowed: 1 to {len(problems)}"
+        )
     order = list(problems)
     random.Random(derive_seed(seed, "coverage", problems[0].dataset)).shuffle(order)
     return order[:count]
@@ -89,9 +97,9 @@ def coverage_subset(problems: Sequence[Problem], count: int, seed: int) -> list[
 def read_hub_problems(dataset: str, source: dict[str, Any], count: int | None = None) -> list[Problem]:
     """Problems of a Hugging Face data set (or of any loader of `datasets`, such as `json` with data_files).
 
-    source: repo_id, name, split, revision, data_files, question and answer (column names, dots descend into structs), prefix
-    and suffix (put around the question). Repeated questions are kept once (DAPO-Math-17k holds each many times); the first
-    `count` are returned.
+    source: repo_id, name, split, revision, data_files, question and answer (column names, dots descend into
+    structs), prefix and suffix (put around the question). Repeated questions are kept once (DAPO-Math-17k
+    holds each many times); the first `count` are returned.
     """
     import datasets
 

@@ -7,7 +7,8 @@ import hashlib
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
-    """A seed in [0, 2**31) for the stream `names` of `seed`; equal arguments give equal seeds, on every machine.
+    """A seed in [0, 2**31) for the stream `names` of `seed`; equal arguments give equal seeds, on every
+    machine.
 
     >>> derive_seed(0, "data", 3) == derive_seed(0, "data", 3)
     True

@@ -1,7 +1,9 @@
-"""Typed sections of the study files: models, benchmarks, data sets, training settings. `study` puts them together.
+"""Typed sections of the study files: models, benchmarks, data sets, training settings. `study` puts them
+together.
 
-Every key of config/*.yaml is a field here or in `study`, described once; config/README.md is held against them by a test. The
-authors' values are in paper.md 4 and stand in config/paper.yaml; no default of this file is taken for the paper's.
+Every key of config/*.yaml is a field here or in `study`, described once; config/README.md is held against
+them by a test. The authors' values are in paper.md 4 and stand in config/paper.yaml; no default of this file
+is taken for the paper's.
 """
 
 from typing import Annotated, Literal
@@ -9,6 +11,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Context = Literal["unguided", "answer-only", "regeneration", "solution"]
+"""What a response was written under in section 3, by growing information."""
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+"""A key that becomes a wildcard and a folder."""
 Template = Literal["r1", "qwen3", "olmo3"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
@@ -28,8 +33,12 @@ class OrganismBase(Section):
     """A tiny base model that the DAG trains from scratch (the mini study)."""
 
     source: Literal["organism"] = Field(description="`organism`: trained from scratch in the DAG")
-    architecture: Literal["qwen2", "qwen3", "olmo3"] = Field(description="transformers architecture, mirrors a family of the paper")
-    template: Template = Field(description="chat template: where the opening think tag stands (r1: in the prompt; olmo3: nowhere)")
+    architecture: Literal["qwen2", "qwen3", "olmo3"] = Field(
+        description="transformers architecture, mirrors a family of the paper"
+    )
+    template: Template = Field(
+        description="chat template: where the opening think tag stands (r1: in the prompt; olmo3: nowhere)"
+    )
     hidden_size: Positive = Field(description="width")
     layers: Positive = Field(description="number of layers")
     heads: Positive = Field(description="attention heads")
@@ -37,11 +46,16 @@ class OrganismBase(Section):
     steps: Positive = Field(description="updates of pre-training")
     batch_size: Positive = Field(description="documents an update")
     learning_rate: Rate = Field(description="peak learning rate of AdamW")
-    style: dict[str, Share] = Field(default={}, description="habits and flaws of the pre-training responses (organism.traces.Style)")
-    acceptance: dict[str, list[float | None]] = Field(
-        default={}, description="figure: [lowest, highest], null for open; the base's rule fails where one is missed"
+    style: dict[str, Share] = Field(
+        default={}, description="habits and flaws of the pre-training responses (organism.traces.Style)"
     )
-    seed: int = Field(default=0, ge=0, description="seed of the base; all runs of a study start from the same base")
+    acceptance: dict[str, list[float | None]] = Field(
+        default={},
+        description="figure: [lowest, highest], null for open; the base's rule fails where one is missed",
+    )
+    seed: int = Field(
+        default=0, ge=0, description="seed of the base; all runs of a study start from the same base"
+    )
 
     @model_validator(mode="after")
     def _bounds(self) -> "OrganismBase":
@@ -56,7 +70,9 @@ class HubBase(Section):
 
     source: Literal["hub"] = Field(description="`hub`: a repository of the Hugging Face hub")
     repo_id: str = Field(min_length=1, description="repository, such as `Qwen/Qwen3-8B`")
-    revision: str = Field(default="main", description="commit or tag; pin a commit for a study to be repeatable")
+    revision: str = Field(
+        default="main", description="commit or tag; pin a commit for a study to be repeatable"
+    )
     template: Template = Field(description="family of the chat template")
 
 
@@ -68,7 +84,9 @@ class SamplingOverride(Section):
 
     temperature: Annotated[float, Field(ge=0)] | None = Field(default=None, description="temperature")
     top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(default=None, description="nucleus mass")
-    top_k: Annotated[int, Field(ge=0)] | None = Field(default=None, description="top-k cut; 0 switches it off")
+    top_k: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="top-k cut; 0 switches it off"
+    )
 
 
 class ModelSpec(Section):
@@ -76,18 +94,20 @@ class ModelSpec(Section):
 
     base: str = Field(description="key of `bases`")
     thinking: Literal["prompt-tag", "on", "off", "none"] = Field(
-        description="prompt-tag: the think tag is in the prompt; on, off: the template's switch (quote them); none: no think tags"
+        description="prompt-tag: in the prompt; on, off: the template's switch (quote them); none: no tags"
     )
     label: str = Field(default="", description="name in figures and tables")
     stands_for: str = Field(default="", description="the model of the paper that it stands for")
-    sampling: SamplingOverride = Field(default=SamplingOverride(), description="sampling where it differs from the study's")
+    sampling: SamplingOverride = Field(
+        default=SamplingOverride(), description="sampling where it differs from the study's"
+    )
 
 
 class Models(Section):
     """config/models.yaml."""
 
-    bases: dict[str, BaseSpec] = Field(description="weights")
-    models: dict[str, ModelSpec] = Field(description="models of the studies")
+    bases: dict[Name, BaseSpec] = Field(description="weights")
+    models: dict[Name, ModelSpec] = Field(description="models of the studies")
 
 
 # ---- benchmarks.yaml and data sets
@@ -101,7 +121,9 @@ class HubSource(Section):
     name: str | None = Field(default=None, description="configuration of the data set")
     split: str = Field(description="split")
     revision: str | None = Field(default=None, description="commit or tag")
-    data_files: str | None = Field(default=None, description="file of the repository, or a local file with a loader")
+    data_files: str | None = Field(
+        default=None, description="file of the repository, or a local file with a loader"
+    )
     question: str = Field(description="column of the question, dots descend (`prompt.0.content`)")
     answer: str = Field(description="column of the answer, dots descend")
     prefix: str = Field(default="", description="put before the question")
@@ -114,14 +136,20 @@ class OrganismDataset(Section):
     source: Literal["organism"] = Field(description="`organism`: chains, made by organism.chains")
     types: dict[str, Rate] = Field(min_length=1, description="type of chain: weight")
     problems: Positive = Field(description="distinct problems of the full set")
-    coverages: list[Positive | Literal["full"]] = Field(min_length=1, description="sizes of the nested subsets, and `full`")
+    coverages: list[Positive | Literal["full"]] = Field(
+        min_length=1, description="sizes of the nested subsets, and `full`"
+    )
 
 
 class HubDataset(HubSource):
     """A training problem set of the Hugging Face hub."""
 
-    problems: Positive | None = Field(default=None, description="keep the first so many distinct problems; null for all")
-    coverages: list[Positive | Literal["full"]] = Field(min_length=1, description="sizes of the nested subsets, and `full`")
+    problems: Positive | None = Field(
+        default=None, description="keep the first so many distinct problems; null for all"
+    )
+    coverages: list[Positive | Literal["full"]] = Field(
+        min_length=1, description="sizes of the nested subsets, and `full`"
+    )
 
 
 DatasetSpec = Annotated[OrganismDataset | HubDataset, Field(discriminator="source")]
@@ -131,7 +159,9 @@ class BenchmarkEntry(Section):
     """What every benchmark has."""
 
     label: str = Field(description="name in figures and tables")
-    ood: bool = Field(description="whether its problems are of another distribution than the training problems")
+    ood: bool = Field(
+        description="whether its problems are of another distribution than the training problems"
+    )
     paper: str = Field(default="", description="what it stands for in the paper")
 
 
@@ -140,7 +170,9 @@ class OrganismBenchmark(BenchmarkEntry):
 
     source: Literal["organism"] = Field(description="`organism`: chains, made by organism.chains")
     types: dict[str, Rate] = Field(min_length=1, description="type of chain: weight")
-    problems: Positive | None = Field(default=None, description="number of problems where it differs from the study's")
+    problems: Positive | None = Field(
+        default=None, description="number of problems where it differs from the study's"
+    )
 
 
 class HubBenchmark(BenchmarkEntry, HubSource):
@@ -153,7 +185,7 @@ BenchmarkSpec = Annotated[OrganismBenchmark | HubBenchmark, Field(discriminator=
 class Benchmarks(Section):
     """config/benchmarks.yaml."""
 
-    benchmarks: dict[str, BenchmarkSpec] = Field(description="benchmarks of the studies")
+    benchmarks: dict[Name, BenchmarkSpec] = Field(description="benchmarks of the studies")
 
 
 # ---- sections of a study file
@@ -172,37 +204,54 @@ class BenchmarkSettings(SamplingSettings):
     """Evaluation: every checkpoint on every benchmark."""
 
     names: list[str] = Field(min_length=1, description="keys of benchmarks.yaml, in display order")
-    problems: Positive | None = Field(default=None, description="problems a benchmark; null for all that it has")
+    problems: Positive | None = Field(
+        default=None, description="problems a benchmark; null for all that it has"
+    )
     samples: Positive = Field(description="k of avg@k: responses a problem")
-    headline: list[str] = Field(default=[], max_length=2, description="the two benchmarks of the panels (b) and (c) of Figs. 3 and 4")
+    headline: list[str] = Field(
+        default=[], max_length=2, description="the two benchmarks of the panels (b) and (c) of Figs. 3 and 4"
+    )
 
 
-class Section3Settings(Section):
-    """Section 3: the same problems under four contexts."""
+class RichnessSettings(Section):
+    """How section 3 selects and answers its problems."""
 
-    models: list[str] = Field(min_length=1, description="models")
-    dataset: str = Field(description="training set that the problems are drawn from")
     problems: Positive = Field(description="problems kept")
     samples: Positive = Field(description="responses a problem and context")
-    solve_rate: list[Positive] = Field(min_length=2, max_length=2, description="keep problems solved [lowest, highest] times of `samples`")
+    solve_rate: list[Positive] = Field(
+        min_length=2, max_length=2, description="keep problems solved [lowest, highest] times of `samples`"
+    )
     pool: Positive = Field(description="problems tried at most")
     batch: Positive = Field(default=64, description="problems tried at a time")
-    max_new_tokens: Positive | None = Field(default=None, description="longest response where it differs from the benchmarks'")
 
     @model_validator(mode="after")
-    def _bounds(self) -> "Section3Settings":
+    def _bounds(self) -> "RichnessSettings":
         low, high = self.solve_rate
         if not low <= high <= self.samples:
-            raise ValueError(f"solve_rate must be [lowest, highest] with lowest <= highest <= samples ({self.samples}), not {self.solve_rate}")
+            raise ValueError(
+                f"solve_rate {self.solve_rate} must be [lowest, highest] within 1 to samples ({self.samples})"
+            )
         if self.pool < self.problems:
             raise ValueError(f"pool ({self.pool}) must be at least problems ({self.problems})")
         return self
 
 
-class OffPolicySettings(Section):
-    """Section 4: data sets of the model's own correct responses, the same number on the same problems for each context."""
+class Section3Settings(RichnessSettings):
+    """Section 3: the same problems under four contexts."""
 
-    contexts: list[Context] = Field(min_length=1, description="contexts under which the responses were written in section 3")
+    models: list[str] = Field(min_length=1, description="models")
+    dataset: str = Field(description="training set that the problems are drawn from")
+    max_new_tokens: Positive | None = Field(
+        default=None, description="longest response where it differs from the benchmarks'"
+    )
+
+
+class OffPolicySettings(Section):
+    """Section 4: the model's own correct responses, as many on the same problems for each context."""
+
+    contexts: list[Context] = Field(
+        min_length=1, description="contexts under which the responses were written in section 3"
+    )
     trajectories: Positive = Field(description="examples at most")
     per_problem: Positive = Field(default=1, description="examples a problem at most")
 
@@ -213,8 +262,12 @@ class SftSettings(Section):
     learning_rate: Rate = Field(description="learning rate of AdamW")
     epochs: Positive = Field(description="passes over the data")
     batch_size: Positive = Field(description="examples an update")
-    micro_batch: Positive | None = Field(default=None, description="rows a device and pass; null for the whole batch")
-    schedule: Literal["cosine", "constant", "constant_with_warmup", "linear"] = Field(default="cosine", description="learning rate schedule")
+    micro_batch: Positive | None = Field(
+        default=None, description="rows a device and pass; null for the whole batch"
+    )
+    schedule: Literal["cosine", "constant", "constant_with_warmup", "linear"] = Field(
+        default="cosine", description="learning rate schedule"
+    )
     warmup_steps: int = Field(default=0, ge=0, description="updates of warm-up")
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay")
     adam_beta2: float = Field(default=0.999, gt=0, lt=1, description="second moment's decay")
@@ -231,14 +284,22 @@ class RolloutSettings(Section):
     max_prompt_tokens: Positive = Field(description="longer prompts are left out")
     max_new_tokens: Positive = Field(description="longest response in tokens")
     temperature: Rate = Field(description="temperature of the rollouts")
-    checkpoint_every: Positive = Field(description="keep (and resume from) a checkpoint every so many steps, and the last")
+    checkpoint_every: Positive = Field(
+        description="keep (and resume from) a checkpoint every so many steps, and the last"
+    )
     learning_rate: Rate = Field(description="learning rate of AdamW, constant after the warm-up")
     warmup_steps: int = Field(default=10, ge=0, description="steps of warm-up")
     weight_decay: float = Field(default=0.01, ge=0, description="weight decay")
     adam_beta2: float = Field(default=0.999, gt=0, lt=1, description="second moment's decay")
-    micro_batch: Positive | None = Field(default=None, description="rows a device and pass; null for the whole mini-batch")
-    backend: Literal["transformers", "vllm"] = Field(default="transformers", description="generation of the rollouts; taken from the study")
-    vllm_memory: float = Field(default=0.3, gt=0, lt=1, description="share of the device memory for vLLM beside the trainer")
+    micro_batch: Positive | None = Field(
+        default=None, description="rows a device and pass; null for the whole mini-batch"
+    )
+    backend: Literal["transformers", "vllm"] = Field(
+        default="transformers", description="generation of the rollouts; taken from the study"
+    )
+    vllm_memory: float = Field(
+        default=0.3, gt=0, lt=1, description="share of the device memory for vLLM beside the trainer"
+    )
 
 
 class GrpoSettings(RolloutSettings):
@@ -247,18 +308,28 @@ class GrpoSettings(RolloutSettings):
     clip_low: float = Field(default=0.2, gt=0, description="lower clip of the policy ratio")
     clip_high: float = Field(default=0.28, gt=0, description="upper clip of the policy ratio")
     dual_clip: float = Field(default=3.0, gt=1, description="bound of the ratio for negative advantages")
-    rollout_is_clip: float = Field(default=2.0, gt=0, description="truncation of the importance weights of vLLM's rollouts")
+    rollout_is_clip: float = Field(
+        default=2.0, gt=0, description="truncation of the importance weights of vLLM's rollouts"
+    )
 
 
 class SdpoSettings(RolloutSettings):
     """SDPO: on-policy self-distillation."""
 
-    alpha: float = Field(description="generalised Jensen-Shannon divergence between KL (0) and reverse KL (1)", ge=0, le=1)
+    alpha: float = Field(
+        description="generalised Jensen-Shannon divergence between KL (0) and reverse KL (1)", ge=0, le=1
+    )
     top_k: Positive = Field(description="tokens of the student's distribution that the loss sees")
     tail: bool = Field(description="one more bucket for the rest of the distribution")
-    is_clip: float | None = Field(default=2.0, description="clip of the ratio to the policy that generated; null for none")
-    success_threshold: float = Field(default=0.5, description="score from which a sibling counts as a demonstration")
-    max_reprompt_tokens: Positive | None = Field(default=None, description="cut the teacher's prompt here, on the right")
+    is_clip: float | None = Field(
+        default=2.0, description="clip of the ratio to the policy that generated; null for none"
+    )
+    success_threshold: float = Field(
+        default=0.5, description="score from which a sibling counts as a demonstration"
+    )
+    max_reprompt_tokens: Positive | None = Field(
+        default=None, description="cut the teacher's prompt here, on the right"
+    )
 
 
 METHOD_SETTINGS = {"sft": SftSettings, "grpo": GrpoSettings, "sdpo": SdpoSettings}

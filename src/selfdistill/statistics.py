@@ -10,10 +10,11 @@ intervals (paper.md section 6).
 - Intervals come from a two-level bootstrap: training seeds (where there are several) and problems are both
   drawn with replacement, a problem with all its samples and, seeds being crossed with problems, the same draw
   of problems for every seed. With one seed an interval speaks about problems only, given that training run.
-- A bootstrap with few seeds is too narrow, and one of crossed factors counts their interaction three times
-  (Owen 2007). So the draws are stretched about the estimate to the unbiased variance of the two-way layout,
-  times Student's over the normal quantile at its Satterthwaite degrees of freedom. The bootstrap gives the
-  shape, the layout gives the scale.
+- A bootstrap of few seeds is too narrow, and one of crossed factors counts their interaction three times
+  (Owen 2007). So the draws are stretched about the estimate until their interval is as wide as Student's with
+  the variance of the two-way layout and its Satterthwaite degrees of freedom: the bootstrap gives the shape,
+  the layout the width. Three seeds that disagree therefore give a wide interval; where they disagree by
+  more than ten points of accuracy it still covers only 0.91 (simulated), while seed-paired contrasts hold.
 - Contrasts are paired by problem: both arms see the same problems and the same draws of them (and of the
   seeds, when both have the same seeds). The p value is twice the smaller tail of the stretched draws, so it
   agrees with the interval.
@@ -28,23 +29,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 
 BY = ("model", "method", "context", "teacher", "dataset", "coverage", "variant", "step", "benchmark")
 """Default grouping: everything but the seed, which is a level of the bootstrap."""
-BASE: dict[str, str | int] = dict.fromkeys(("context", "teacher", "dataset", "coverage"), "none") | {
-    "method": "base",
-    "variant": "default",
-    "step": 0,
-}
+BASE: dict[str, str | int] = {"method": "base", "variant": "default", "step": 0} | dict.fromkeys(
+    ("context", "teacher", "dataset", "coverage"), "none"
+)
 """`against=BASE` contrasts every group with the base model of its family on the same benchmark."""
-METRICS = ("accuracy", "pass@k", "response_tokens", "thinking_tokens", "truncated") + (
-    "epistemic_substring",
-    "epistemic_word",
-    "epistemic_per_1000_tokens",
+METRICS = (
+    *("accuracy", "pass@k", "response_tokens", "thinking_tokens", "truncated"),
+    *("epistemic_substring", "epistemic_word", "epistemic_per_1000_tokens"),
 )
 """Default metrics; `substring_{word}` and `word_{word}` are metrics too."""
 COLUMN_OF: dict[str, str] = {"accuracy": "correct"}
@@ -339,41 +336,37 @@ def _problem_weights(strata: bytes, n_boot: int, seed: int) -> np.ndarray:
 def _layout(arms: tuple[np.ndarray, ...], strata: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Variance and Satterthwaite degrees of freedom of a sum of arms, each linearised cells.
 
-    Arms have the problems in common and seeds of their own. Problems count once (with the interaction and the
-    sampling noise in them); an arm's seeds add what exceeds the noise already counted. NaN if a stratum has a
-    single problem.
+    Arms have the problems in common and seeds of their own. The spread of an arm's seed means counts in full,
+    with the noise in it; problems add what exceeds that noise. NaN if a stratum has a single problem.
     """
     sizes = np.bincount(strata)
     if sizes.min() < 2:
         missing = np.full(arms[0].shape[0], np.nan)
         return missing, missing
     share = 1 / (sizes.size * sizes[strata])
-    problems = sum(arm.mean(axis=1) for arm in arms)
-    spread = [problems[:, strata == stratum].var(axis=1, ddof=1) / size for stratum, size in enumerate(sizes)]
-    parts = [(np.sum(spread, axis=0) / sizes.size**2, strata.size - sizes.size)]
-    parts += [(_seed_variance(arm, share), arm.shape[1] - 1) for arm in arms if arm.shape[1] > 1]
+    means = sum(arm.mean(axis=1) for arm in arms)
+    spread = [means[:, strata == stratum].var(axis=1, ddof=1) / size for stratum, size in enumerate(sizes)]
+    several = [arm for arm in arms if arm.shape[1] > 1]
+    noise = [
+        (arm - (arm @ share)[:, :, None]).var(axis=1, ddof=1) @ share**2 / arm.shape[1] for arm in several
+    ]
+    problems = np.clip(np.sum(spread, axis=0) / sizes.size**2 - sum(noise), 0, None)
+    parts = [(problems, strata.size - sizes.size)]
+    parts += [((arm @ share).var(axis=1, ddof=1) / arm.shape[1], arm.shape[1] - 1) for arm in several]
     variance = np.sum([part for part, _ in parts], axis=0)
     squares = np.sum([part**2 / freedom for part, freedom in parts], axis=0)
     return variance, np.divide(variance**2, squares, out=np.ones_like(variance), where=squares > 0)
 
 
-def _seed_variance(arm: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Variance that the choice of seeds adds to the mean, beyond the seed x problem noise; not below zero."""
-    seeds = arm.shape[1]
-    means = arm @ share
-    noise = (arm - means[:, :, None]).var(axis=1, ddof=1) @ share**2
-    return np.clip(means.var(axis=1, ddof=1) - noise, 0, None) / seeds
-
-
 def _stretch(
     draws: np.ndarray, estimate: np.ndarray, variance: np.ndarray, freedom: np.ndarray, level: float
 ) -> np.ndarray:
-    """Draws moved away from the estimate to the given variance, times Student's over the normal quantile."""
-    spread = draws.std(axis=0)
-    quantile = NormalDist().inv_cdf(0.5 + level / 2)
+    """Draws moved away from the estimate until their interval is as wide as Student's with this variance."""
+    low, high = _interval(draws, level)
     student = np.array([student_quantile(0.5 + level / 2, float(f"{value:.2g}")) for value in freedom])
-    scale = np.divide(np.sqrt(variance), spread, out=np.ones_like(spread), where=spread > 0)
-    return estimate + (draws - estimate) * np.where(np.isnan(variance), np.nan, scale * student / quantile)
+    width = 2 * student * np.sqrt(variance)
+    scale = np.divide(width, high - low, out=np.ones_like(width), where=high > low)
+    return estimate + (draws - estimate) * np.where(np.isnan(variance), np.nan, scale)
 
 
 @lru_cache(maxsize=512)

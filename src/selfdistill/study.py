@@ -1,11 +1,13 @@
-"""The typed study file and the grid of runs that it declares; everything else (wildcards, targets, figures) follows from it.
+"""The typed study file and the grid of runs that it declares; everything else (wildcards, targets, figures)
+follows from it.
 
-`load_study("config/mini.yaml")` reads the study file with models.yaml and benchmarks.yaml of the same folder and refuses what is
-wrong before any DAG is built: unknown keys, wrong types, missing references and impossible grids raise StudyError, whose message
-names the file, the key and what is allowed. Imports neither torch nor pandas.
+`load_study("config/mini.yaml")` reads the study file with models.yaml and benchmarks.yaml of the same folder
+and refuses what is wrong before any DAG is built: unknown keys, wrong types, missing references and
+impossible grids raise StudyError, whose message names the file, the key and what is allowed. Imports neither
+torch nor pandas.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,8 +27,8 @@ from selfdistill.settings import (
     DatasetSpec,
     Models,
     ModelSpec,
+    Name,
     OffPolicySettings,
-    OrganismBase,
     ResourceSettings,
     RolloutSettings,
     SamplingSettings,
@@ -38,14 +40,16 @@ __all__ = ["RUN_FIELDS", "Run", "Study", "StudyError", "load_study", "study_from
 
 STAGES = ("problems", "base", "richness", "off_policy", "sft", "rl", "evaluate", "report")
 FIGURES = tuple(f"figure{number}" for number in (1, 3, 4, 5, 6, 7, 8, 9, 12, 18))
-TABLES = ("table1", "table2", "table3")
+TABLES = ("table1", "table2", "table3", "main-results")
 
 
 class Domains(Section):
     """Which training sets the broad and the narrow domain of Fig. 1 and Table 3 are."""
 
     broad: str = Field(description="training set of section 5")
-    narrow: str | None = Field(default=None, description="training set with few types (the paper's chemistry)")
+    narrow: str | None = Field(
+        default=None, description="training set with few types (the paper's chemistry)"
+    )
 
 
 class StudyFile(Section):
@@ -55,22 +59,32 @@ class StudyFile(Section):
     title: str = Field(description="title of the report")
     backend: Literal["transformers", "vllm"] = Field(description="generation backend")
     seeds: list[int] = Field(min_length=1, description="seeds of the runs")
-    data_seed: int = Field(default=0, ge=0, description="seed of problem sets and coverage subsets, the same for all runs")
+    data_seed: int = Field(
+        default=0, ge=0, description="seed of problem sets and coverage subsets, the same for all runs"
+    )
     benchmarks: BenchmarkSettings = Field(description="evaluation")
-    datasets: dict[str, DatasetSpec] = Field(min_length=1, description="training problem sets")
+    datasets: dict[Name, DatasetSpec] = Field(min_length=1, description="training problem sets")
     domains: Domains = Field(description="broad and narrow domain")
     section_3: Section3Settings | None = Field(default=None, description="section 3; null for none")
-    off_policy: OffPolicySettings | None = Field(default=None, description="data sets of section 4; null for none")
+    off_policy: OffPolicySettings | None = Field(
+        default=None, description="data sets of section 4; null for none"
+    )
     training: dict[Literal["sft", "rl", "grpo", "sdpo"], dict[str, Any]] = Field(
         description="settings by method; `rl` is shared by grpo and sdpo"
     )
-    variants: dict[str, dict[Literal["sft", "rl", "grpo", "sdpo"], dict[str, Any]]] = Field(
+    variants: dict[Name, dict[Literal["sft", "rl", "grpo", "sdpo"], dict[str, Any]]] = Field(
         default={"default": {}}, description="named overrides of single keys of `training`"
     )
     runs: list[RunGrid] = Field(description="the grid")
-    figures: dict[Literal[FIGURES], list[str]] = Field(default={}, description="figure: experiments that it shows")
-    tables: dict[Literal[TABLES], list[str]] = Field(default={}, description="table: experiments that it shows")
-    resources: dict[Literal[STAGES], ResourceSettings] = Field(default={}, description="stage: what its jobs ask for")
+    figures: dict[Literal[FIGURES], list[str]] = Field(
+        default={}, description="figure: experiments that it shows"
+    )
+    tables: dict[Literal[TABLES], list[str]] = Field(
+        default={}, description="table: experiments that it shows"
+    )
+    resources: dict[Literal[STAGES], ResourceSettings] = Field(
+        default={}, description="stage: what its jobs ask for"
+    )
 
 
 @dataclass(frozen=True)
@@ -118,11 +132,17 @@ class Study:
     def runs(self, *experiments: str, methods: Sequence[str] = ("sft", "grpo", "sdpo")) -> tuple[Run, ...]:
         """The trained runs (or those of `methods`) of some experiments, of all without an argument."""
         wanted = set(experiments)
-        return tuple(run for run in self._grid if run.method in methods and (not wanted or wanted & set(self._grid[run].experiments)))
+        return tuple(
+            run
+            for run in self._grid
+            if run.method in methods and (not wanted or wanted & set(self._grid[run].experiments))
+        )
 
     def base_runs(self, *models: str) -> tuple[Run, ...]:
         """The untrained models as runs, one for each seed that occurs in the grid."""
-        return tuple(run for run in self._grid if run.method == "base" and (not models or run.model in models))
+        return tuple(
+            run for run in self._grid if run.method == "base" and (not models or run.model in models)
+        )
 
     def experiments_of(self, run: Run) -> tuple[str, ...]:
         """The experiments that a run serves."""
@@ -138,34 +158,119 @@ class Study:
     def models(self) -> tuple[str, ...]:
         """Every model that the study uses, in order of appearance."""
         section_3 = self.file.section_3.models if self.file.section_3 else []
-        return tuple(dict.fromkeys([*(model for entry in self.file.runs for model in entry.models), *section_3]))
+        return tuple(
+            dict.fromkeys([*(model for entry in self.file.runs for model in entry.models), *section_3])
+        )
 
-    def bases(self) -> tuple[str, ...]:
-        """Every base that the study uses."""
-        return tuple(dict.fromkeys(self.model(model).base for model in self.models()))
+    def bases(self, source: str | None = None) -> tuple[str, ...]:
+        """Every base that the study uses, or those of a source (`organism`, `hub`)."""
+        names = dict.fromkeys(self.model(model).base for model in self.models())
+        return tuple(name for name in names if source in (None, self.base(name).source))
 
     def settings_for(self, run: Run) -> Any:
-        """The settings of a run's method with its variant's overrides (SftSettings, GrpoSettings or SdpoSettings)."""
+        """The settings of a run's method with its variant's overrides (a class of METHOD_SETTINGS)."""
         return self.resolve(run.method, run.variant)
 
     def resolve(self, method: str, variant: str) -> Any:
         """The sections of `training` that a method uses, a variant's overrides over them, validated."""
         merged: dict[str, Any] = {}
         origin: dict[str, str] = {}
-        for prefix, sections in (("training", self.file.training), (f"variants.{variant}", self.file.variants[variant])):
+        for prefix, sections in (
+            ("training", self.file.training),
+            (f"variants.{variant}", self.file.variants[variant]),
+        ):
             for section in METHOD_SECTIONS[method]:
                 for key, value in sections.get(section, {}).items():
                     merged[key], origin[key] = value, f"{prefix}.{section}"
         kind = METHOD_SETTINGS[method]
         if issubclass(kind, RolloutSettings):
             merged.setdefault("backend", self.file.backend)
-        return validated(kind, merged, self.path, lambda key: origin.get(key, f"training.{METHOD_SECTIONS[method][-1]}"))
+        return validated(
+            kind, merged, self.path, lambda key: origin.get(key, f"training.{METHOD_SECTIONS[method][-1]}")
+        )
 
     def sampling_for(self, model: str, max_new_tokens: int | None = None) -> dict[str, Any]:
-        """Keyword arguments of generation.protocol.Sampling for a model: the study's, with the model's own over them."""
+        """Arguments of generation.protocol.Sampling for a model: the study's, the model's own over them."""
         sampling = {name: getattr(self.file.benchmarks, name) for name in SamplingSettings.model_fields}
         own = self.model(model).sampling.model_dump(exclude_none=True)
         return sampling | own | ({"max_new_tokens": max_new_tokens} if max_new_tokens else {})
+
+    def training_params(self, run: Run) -> dict[str, Any]:
+        """All that a training job depends on beside its input files: run, settings, template and thinking."""
+        return {
+            "run": run.fields(),
+            "settings": self.settings_for(run).model_dump(),
+            **self.family(run.model),
+        }
+
+    def family(self, model: str) -> dict[str, str]:
+        """Template and thinking of a model: how its prompts are written."""
+        return {"template": self.template(model), "thinking": self.model(model).thinking}
+
+    def evaluation_params(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """All that the samples of a run depend on beside its input files."""
+        model = str(fields["model"])
+        return {
+            "fields": {"study": self.name, **fields, "seed": int(fields["seed"])},
+            "benchmarks": list(self.file.benchmarks.names),
+            "samples": self.file.benchmarks.samples,
+            "sampling": self.sampling_for(model),
+            "backend": self.file.backend,
+            **self.family(model),
+        }
+
+    def richness_params(self, model: str) -> dict[str, Any]:
+        """All that the samples of section 3 depend on beside their input files."""
+        section_3 = self.file.section_3
+        fields = base_run(model, self.file.seeds[0]).fields() | {"dataset": section_3.dataset}
+        return {
+            "fields": {"study": self.name, **fields},
+            "settings": section_3.model_dump(exclude={"models", "dataset", "max_new_tokens"}),
+            "sampling": self.sampling_for(model, section_3.max_new_tokens),
+            "backend": self.file.backend,
+            **self.family(model),
+        }
+
+    def section_3_models(self) -> list[str]:
+        """Models of section 3; none if the study leaves it out."""
+        return list(self.file.section_3.models) if self.file.section_3 else []
+
+    def section_3_dataset(self) -> str:
+        """Training set that section 3 draws from (the broad domain if the study leaves it out)."""
+        return self.file.section_3.dataset if self.file.section_3 else self.file.domains.broad
+
+    def off_policy_contexts(self) -> list[str]:
+        """Contexts of the off-policy data sets; none if the study leaves them out."""
+        return list(self.file.off_policy.contexts) if self.file.off_policy else []
+
+    def off_policy_params(self) -> dict[str, Any]:
+        """All that the off-policy data sets depend on beside their input files."""
+        return self.file.off_policy.model_dump() if self.file.off_policy else {}
+
+    def shift_benchmark(self) -> str:
+        """The benchmark on which Fig.
+
+        12 compares word frequencies: the paper's AIME24, the last of the headline.
+        """
+        benchmarks = self.file.benchmarks
+        return (benchmarks.headline or benchmarks.names)[-1]
+
+    def display(self) -> dict[str, Any]:
+        """Names and roles for figures, tables and report; nothing that a result depends on."""
+        return {
+            "title": self.file.title,
+            "labels": {model: self.model(model).label or model for model in self.models()},
+            "thinking": {model: self.model(model).thinking for model in self.models()},
+            "benchmarks": self.benchmark_labels(),
+            "headline": list(self.file.benchmarks.headline),
+            "broad": self.file.domains.broad,
+            "narrow": self.file.domains.narrow or "",
+            "organism": self.bases() == self.bases("organism"),
+        }
+
+    def dataset_spec(self, name: str) -> dict[str, Any]:
+        """How a training set is made: the slice that its problems depend on."""
+        return self.file.datasets[name].model_dump(exclude={"coverages"})
 
     def benchmark_spec(self, name: str) -> dict[str, Any]:
         """How a benchmark's problems are made (no labels): the slice that its problems depend on."""
@@ -174,10 +279,28 @@ class Study:
         slice_["problems"] = slice_.get("problems") or self.file.benchmarks.problems
         return slice_
 
+    def ood(self) -> list[str]:
+        """The study's out-of-domain benchmarks."""
+        return [name for name, entry in self.benchmark_labels().items() if entry["ood"]]
+
+    def shown(self, name: str) -> tuple[str, ...]:
+        """The experiments of a figure or table; raises StudyError if the study does not declare it."""
+        declared = {**self.file.figures, **self.file.tables}
+        if name not in declared:
+            reject(
+                self.path,
+                f"{'tables' if name.startswith('table') else 'figures'}.{name}",
+                "is not declared",
+                declared,
+            )
+        return tuple(declared[name])
+
     def benchmark_labels(self) -> dict[str, dict[str, Any]]:
         """Benchmark -> label and ood, in display order."""
         entries = self.benchmark_catalogue.benchmarks
-        return {name: entries[name].model_dump(include={"label", "ood"}) for name in self.file.benchmarks.names}
+        return {
+            name: entries[name].model_dump(include={"label", "ood"}) for name in self.file.benchmarks.names
+        }
 
     def resources_for(self, stage: str) -> ResourceSettings:
         """What a job of a stage asks for."""
@@ -197,22 +320,25 @@ def load_study(path: str | Path) -> Study:
 
 
 def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> Study:
-    """The study that Snakemake's config asks for: `study` is a name (config/NAME.yaml) or a path, mini without it.
+    """The study that Snakemake's config asks for: `study` is a name (config/NAME.yaml) or a path, mini
+    without it.
 
-    A whole study file given by --configfile is the same as its name. Other keys are refused: a study is its file.
+    A whole study file given by --configfile is the same as its name. Other keys are refused: a study is its
+    file.
     """
     asked = str(config.get("study", "mini"))
     path = Path(asked) if asked.endswith((".yaml", ".yml")) else Path(folder) / f"{asked}.yaml"
     if not path.is_file():
-        names = sorted(other.stem for other in Path(folder).glob("*.yaml") if other.stem not in ("models", "benchmarks"))
-        raise StudyError(f"{path}: no such study file; allowed: {', '.join(names)}, or a path{suggestion(asked, names)}")
+        names = sorted(
+            other.stem for other in Path(folder).glob("*.yaml") if other.stem not in ("models", "benchmarks")
+        )
+        raise StudyError(
+            f"{path}: no such study file; allowed: {', '.join(names)}, or a path{suggestion(asked, names)}"
+        )
     raw = read_yaml(path)
     for key in sorted(set(config) - {"study"}):
         if raw.get(key) != config[key]:
-            raise StudyError(f"--config {key}: only `study` can be given there; change {key} in {path} or in a copy of it")
+            raise StudyError(
+                f"--config {key}: only `study` can be given there; change {key} in {path} or in a copy of it"
+            )
     return load_study(path)
-
-
-def is_organism(spec: BaseSpec) -> bool:
-    """Whether a base is trained in the DAG."""
-    return isinstance(spec, OrganismBase)

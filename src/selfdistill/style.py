@@ -119,7 +119,7 @@ def method_style(fields: Mapping[str, Any]) -> LineStyle:
     return LineStyle(label, colour, dashes, marker, hatch, filled=dashes == "-")
 
 
-_COVERAGE_COLOURS = ("#00204C", "#31446B", "#666970", "#958F78", "#CAB969", "#E8C40E")
+_COVERAGE_COLOURS = ("#440154", "#414487", "#2A788E", "#22A884", "#6FB83F", "#C9A50A")
 _COVERAGE_MARKERS = ("o", "s", "^", "D", "v", "P")
 _COVERAGE_DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
     "-",
@@ -137,7 +137,7 @@ def coverage_key(coverage: str) -> float:
 
 
 def coverage_styles(coverages: Sequence[str]) -> dict[str, LineStyle]:
-    """Return a style for each coverage, dark to light (cividis) in increasing number of problems."""
+    """Return a style for each coverage, dark to light (viridis) in increasing number of problems."""
     ordered = sorted(set(coverages), key=coverage_key)
     span = max(len(ordered) - 1, 1)
     styles = {}

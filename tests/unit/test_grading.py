@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -195,7 +196,7 @@ def test_a_worker_ends_itself_when_nobody_kills_it() -> None:
     assert done.stdout == '{"ready": true}\n'
 
 
-def test_importing_and_exact_grading_load_no_algebra_and_start_no_process(tmp_path: object) -> None:
+def test_importing_and_exact_grading_load_no_algebra_and_start_no_process() -> None:
     program = (
         "import sys; from selfdistill.grading import Grader\n"
         "grader = Grader(); grades = grader.grade(['\\\\boxed{5}', '\\\\boxed{8}'], [['5'], ['5']])\n"
@@ -206,7 +207,7 @@ def test_importing_and_exact_grading_load_no_algebra_and_start_no_process(tmp_pa
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-def test_workers_do_not_import_main_again(tmp_path) -> None:
+def test_workers_do_not_import_main_again(tmp_path: Path) -> None:
     """As under Snakemake's `script:`, where `__main__` is a temporary script without a main guard."""
     script = tmp_path / "job.py"
     script.write_text(
@@ -217,13 +218,13 @@ def test_workers_do_not_import_main_again(tmp_path) -> None:
     assert (done.returncode, done.stdout) == (0, "main\ncorrect\n"), done.stderr
 
 
-def test_twenty_thousand_integer_answers_take_under_a_second() -> None:
+def test_twenty_thousand_integer_answers_take_under_a_second_of_cpu() -> None:
     draw = random.Random(0)
     responses = [rf"hmm maybe {i} : no </think> \boxed{{{draw.randrange(13)}}}" for i in range(20_000)]
     answers = [[str(draw.randrange(13)), str(draw.randrange(13))] for _ in responses]
-    start = time.perf_counter()
+    start = time.process_time()
     grades = Grader().grade(responses, answers)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert [grade.correct for grade in grades] == [
         grade.extracted in golds for grade, golds in zip(grades, answers, strict=True)
     ]

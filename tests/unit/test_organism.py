@@ -5,9 +5,9 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
-import torch
 
-from selfdistill.organism.acceptance import BaseRejected, arithmetic_tries, check_base
+from selfdistill.models import load_tokenizer
+from selfdistill.organism.acceptance import BaseRejected, arithmetic_tries
 from selfdistill.organism.chains import Chain, chain_of, draw_chain, make_problem_set, to_problem
 from selfdistill.organism.pretraining import build_model, draw_batches, train_base
 from selfdistill.organism.tokenizer import build_tokenizer
@@ -89,7 +89,9 @@ def test_search_without_flaws_finds_a_root_by_verification():
 def test_arithmetic_check_sees_a_slip():
     problem = to_problem(Chain("d2", (("+2", "*2"),), (6,)), "x")
     assert chain_of(problem).roots() == (1,)
-    assert arithmetic_tries(problem, "maybe 1 : 3 6 yes check 2 : 4 9 no") == [True, False]
+    assert arithmetic_tries(problem, "maybe 1 : 3 6 = 6 yes check 2 : 4 9 = 6 no") == [True, False]
+    paired = to_problem(Chain("s22", (("+2", "*2"), ("*5", "+2")), (6, 7)), "x")
+    assert arithmetic_tries(paired, "maybe 1 : 3 6 = 6 and 5 7 = 7 yes") == [True]
 
 
 def test_only_responses_and_shown_solutions_carry_loss():
@@ -127,8 +129,22 @@ def test_killed_base_resumes_bit_identically(tmp_path, monkeypatch):
     assert whole == resumed
 
 
-def test_base_that_misses_a_bound_is_refused_with_its_figures(caplog):
-    tokenizer = build_tokenizer("qwen3")
-    model = build_model(spec(), tokenizer, 0).eval()
-    with torch.no_grad(), pytest.raises(BaseRejected, match=r"arithmetic = 0\.\d+, allowed 0\.95 to None"):
-        check_base(model, tokenizer, spec(acceptance={"arithmetic": (0.95, None)}), 0)
+def test_base_that_misses_a_bound_is_refused_with_its_figures(tmp_path):
+    short = spec(steps=1, acceptance={"arithmetic": (0.95, None)})
+    with pytest.raises(BaseRejected, match=r"arithmetic = 0\.\d+, allowed 0\.95 to None"):
+        train_base(short, 0, tmp_path / "base", tmp_path / "resume")
+    assert not (tmp_path / "base").exists()
+
+
+@pytest.mark.parametrize(("architecture", "template"), [("qwen2", "r1"), ("qwen3", "qwen3"), ("olmo3", "olmo3")])
+def test_saved_folder_keeps_its_word_level_tokenizer(tmp_path, architecture, template):
+    tokenizer = build_tokenizer(template)
+    build_model(spec(architecture=architecture), tokenizer, 0).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    text = "hmm maybe 5 : 1 5 no </think> \\boxed{5}"
+    assert loaded.decode(loaded(text)["input_ids"]) == text
+    turn = [{"role": "user", "content": "find x : x +2 = 4"}]
+    assert loaded.apply_chat_template(turn, add_generation_prompt=True, tokenize=False) == tokenizer.apply_chat_template(
+        turn, add_generation_prompt=True, tokenize=False
+    )

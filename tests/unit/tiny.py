@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pandas
 import torch
+from transformers import TrainerCallback
 
 from selfdistill.organism.chains import make_problem_set
 from selfdistill.organism.pretraining import build_model
@@ -67,6 +68,17 @@ def job(folder: Path, method: str, settings: dict, *, name: str = "run", context
 def coin_reward(responses, answers) -> list[float]:
     """A reward that half of a random model's responses get, so that SDPO has demonstrations."""
     return [float(hashlib.sha256(text.encode()).digest()[0] % 2) for text in responses]
+
+
+class AfterUpdate(TrainerCallback):
+    """Calls a function with the model after every optimizer update."""
+
+    def __init__(self, function) -> None:
+        self.function = function
+
+    def on_optimizer_step(self, args, state, control, model=None, **_) -> None:
+        """After the optimizer, before the teacher follows."""
+        self.function(model)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

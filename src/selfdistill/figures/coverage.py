@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from selfdistill.figures.curves import draw_benchmark, draw_training
+from selfdistill.figures.curves import draw_benchmark, draw_training, fit_limits
 from selfdistill.figures.data import ACCURACY, LENGTH, FigureError, StudyData, runs_of, select
 from selfdistill.figures.dynamics import benchmark_text, training_text
 from selfdistill.style import (
@@ -55,6 +55,19 @@ def sweep_runs(data: StudyData, frame: pd.DataFrame) -> Sweep:
     return sweep
 
 
+def arm_label(runs: list[dict[str, str]]) -> str:
+    """Return the method of one row or column of panels."""
+    return method_style({**runs[0], "variant": "default"}).label
+
+
+def full_text(runs: list[dict[str, str]]) -> str:
+    """Return a remark if the `full` line is a run of another variant than the rest of the sweep."""
+    variants = {run["coverage"]: run["variant"] for run in runs}
+    own = next((variant for coverage, variant in variants.items() if coverage != "full"), None)
+    full = variants.get("full", own)
+    return "" if full == own else f" |D| = full is the run of variant `{full}`, the others are `{own}`."
+
+
 def figure7(data: StudyData) -> Figure:
     """Draw Figure 7: training score and response length by step, one line a coverage, one row a method."""
     sweep = sweep_runs(data, data.training)
@@ -63,9 +76,11 @@ def figure7(data: StudyData) -> Figure:
         figure, axes = new_figure(len(sweep), 2)
         for line, runs in zip(axes, sweep.values(), strict=True):
             for axis, column in zip(line, ("score", LENGTH), strict=True):
-                title = method_style(runs[0]).label if column == "score" else ""
+                title = arm_label(runs) if column == "score" else ""
                 own = [styles[run["coverage"]] for run in runs]
                 draw_training(axis, data.training, runs, column, title=title, styles=own)
+        for panels in axes.T:
+            fit_limits(panels, floor=True)
         shared_legend(figure, list(axes.flat), columns=6)
     return figure
 
@@ -76,7 +91,7 @@ def figure7_caption(data: StudyData) -> str:
     rows = data.training.merge(pd.DataFrame(runs), how="inner")
     return (
         f"{data.label(runs[0]['model'])}: training score and length for |D| distinct training problems "
-        f"of {data.broad}. {training_text(rows)}"
+        f"of {data.broad}. {training_text(rows)}{full_text(runs)}"
     )
 
 
@@ -86,13 +101,14 @@ def figure8(data: StudyData) -> Figure:
     styles = coverage_styles([run["coverage"] for runs in sweep.values() for run in runs])
     names = data.benchmark_names(ood=True) or data.benchmark_names()
     with paper_style():
-        figure, axes = new_figure(len(names), len(sweep), sharey="row")
+        figure, axes = new_figure(len(names), len(sweep))
         for line, name in zip(axes, names, strict=True):
             for axis, runs in zip(line, sweep.values(), strict=True):
-                title = f"{method_style(runs[0]).label}: {data.benchmark_label(name)}"
+                title = f"{arm_label(runs)}: {data.benchmark_label(name)}"
                 own = [styles[run["coverage"]] for run in runs]
                 draw_benchmark(axis, data, runs, name, ACCURACY, title=title, styles=own)
-        shared_legend(figure, list(axes.flat), columns=4)
+            fit_limits(line, floor=False)
+        shared_legend(figure, list(axes.flat), columns=6)
     return figure
 
 
@@ -102,5 +118,5 @@ def figure8_caption(data: StudyData) -> str:
     names = data.benchmark_names(ood=True) or data.benchmark_names()
     return (
         f"{data.label(runs[0]['model'])}: out-of-domain accuracy by step for |D| distinct training problems "
-        f"of {data.broad}. {benchmark_text(data, runs, names)}"
+        f"of {data.broad}. {benchmark_text(data, runs, names)}{full_text(runs)}"
     )

@@ -21,8 +21,10 @@ AXIS_LABELS = {
     "score": "training score",
     "accuracy": "accuracy",
     "response_tokens": "response length (tokens)",
-    "epistemic_substring": "epistemic words / response",
+    "epistemic_substring": "epistemic words",
 }
+BANDS = 4
+"""Most runs of a benchmark panel with bands; the intervals of more runs are lines, set apart sideways."""
 SMOOTHING = 5
 """Steps of the centred running mean over training curves of at least 20 steps: a batch is a small sample."""
 
@@ -46,15 +48,24 @@ def training_curve(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     return curve
 
 
-def finish(axis: Axes, title: str, ylabel: str, *, floor: bool = False) -> None:
-    """Set title and labels of a curve panel; whole-number steps; the y axis starts at zero if `floor`."""
+def finish(axis: Axes, title: str, ylabel: str, *, floor: bool) -> None:
+    """Set title, labels and limits of a curve panel; whole-number steps."""
     axis.set_title(title)
     axis.set_xlabel("step")
     axis.set_ylabel(ylabel)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
     axis.margins(x=0.03)
-    if floor:
-        axis.set_ylim(bottom=0)
+    fit_limits([axis], floor=floor)
+
+
+def fit_limits(axes: Sequence[Axes], *, floor: bool) -> None:
+    """Give panels the same y limits, wide enough for all that they show; from zero if `floor`, never below it."""
+    limits = [axis.dataLim for axis in axes if np.isfinite(axis.dataLim.y0)]
+    if limits:
+        low, high = min(limit.y0 for limit in limits), max(limit.y1 for limit in limits)
+        margin = 0.05 * (high - (0 if floor else low)) or 0.05
+        for axis in axes:
+            axis.set_ylim(0 if floor else max(low - margin, -0.02), high + margin)
 
 
 def draw_training(
@@ -110,26 +121,26 @@ def draw_benchmark(
             continue
         style = styles[rank] if styles else method_style(run)
         axis.plot(rows["step"], rows["estimate"], **style.line())
-        axis.fill_between(
-            rows["step"], rows["low"], rows["high"], color=style.colour, alpha=0.16, linewidth=0
-        )
+        if len(runs) <= BANDS:
+            look = {"color": style.colour, "alpha": 0.16, "linewidth": 0}
+            axis.fill_between(rows["step"], rows["low"], rows["high"], **look)
+        else:
+            aside = (rank - (len(runs) - 1) / 2) * 0.08 * rows["step"].diff().median()
+            look = {"color": style.colour, "alpha": 0.6, "linewidth": 0.8}
+            axis.vlines(rows["step"] + aside, rows["low"], rows["high"], **look)
         drawn.append(rows)
     if drawn:
-        first = drawn[0]
-        base = first[first["method"] == "base"]
-        if len(base):
-            axis.axhline(
-                float(base["estimate"].iloc[0]),
-                color=method_style({"method": "base"}).colour,
-                linewidth=1.0,
-                linestyle=(0, (2, 2)),
-                label="base",
-                zorder=1,
-            )
+        draw_base_level(axis, drawn[0])
     finish(axis, title, AXIS_LABELS.get(metric, metric), floor=metric != "accuracy")
-    if metric == "accuracy":
-        axis.set_ylim(bottom=max(axis.get_ylim()[0], 0.0), top=min(axis.get_ylim()[1], 1.0))
     return pd.concat(drawn) if drawn else pd.DataFrame()
+
+
+def draw_base_level(axis: Axes, rows: pd.DataFrame) -> None:
+    """Draw the base's estimate, the first row of a trajectory, as a dotted level."""
+    base = rows[rows["method"] == "base"]
+    if len(base):
+        look = {"color": method_style({"method": "base"}).colour, "linewidth": 1.0, "linestyle": (0, (2, 2))}
+        axis.axhline(float(base["estimate"].iloc[0]), label="base", zorder=1, **look)
 
 
 def word_changes(data: StudyData, run: Mapping[str, str], benchmark: str) -> pd.DataFrame:

@@ -32,7 +32,9 @@ from selfdistill.style import (
     shared_legend,
 )
 
-ORGANISM_TEXT = "In a model organism, that a richer context shortens the base's answers is put in by its pre-training data."
+ORGANISM_TEXT = (
+    "In a model organism it is the pre-training data that make a richer context shorten the base's answers."
+)
 GROUPS = ((True, "epistemic"), (False, "other words"))
 
 
@@ -160,20 +162,22 @@ def draw_shift(axis: Axes, data: StudyData, runs: list[dict[str, str]], title: s
             axis.hlines(
                 words.mean(), centre - width * 0.38, centre + width * 0.38, color="#222222", linewidth=1.6
             )
+            text = f"{words.mean():+.2f}".replace("-", "−") if flag else f"{words.abs().mean():.2f}"
             axis.annotate(
-                f"{words.mean():+.2f}",
+                text,
                 (centre, words.max()),
-                xytext=(0, 4),
+                xytext=(0, 5),
                 textcoords="offset points",
                 ha="center",
                 fontsize=6.5,
+                bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6},
             )
     axis.axhline(0, color="#333333", linewidth=0.8)
     axis.set_xticks(range(len(GROUPS)), [name for _, name in GROUPS])
     axis.set_ylabel("shift per response")
     axis.set_title(title)
     axis.grid(visible=False, axis="x")
-    axis.margins(y=0.12)
+    axis.margins(y=0.14)
 
 
 def figure12(data: StudyData) -> Figure:
@@ -199,5 +203,6 @@ def figure12_caption(data: StudyData) -> str:
     words = rows.drop_duplicates("word").groupby("is_epistemic", observed=True)["word"].count()
     return (
         f"Change of each word's frequency after training against base: {words.get(True, 0)} epistemic words "
-        f"and {words.get(False, 0)} other words; line and number: mean of the group; {counts_text(rows)}."
+        f"and {words.get(False, 0)} other words; lines: means; numbers: mean shift of the "
+        f"former, mean absolute shift of the latter; {counts_text(rows)}."
     )

@@ -13,6 +13,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from selfdistill.generation.protocol import Completion, Sampling
+from selfdistill.models import load_model, load_tokenizer
 from selfdistill.prompts import prompt_ids as tokenize_prompts
 
 COMPACT_BELOW = 0.85  # drop ended rows once fewer than this share of the batch is still decoding
@@ -205,11 +206,9 @@ class TransformersGenerator:
     @classmethod
     def load(cls, folder, thinking: str, batch_rows: int = 256) -> "TransformersGenerator":
         """Load a Hugging Face folder in float32 on the CPU, in its own dtype on a GPU."""
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
         cuda = torch.cuda.is_available()
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto" if cuda else torch.float32)
-        return cls(model.to("cuda" if cuda else "cpu").eval(), AutoTokenizer.from_pretrained(folder), thinking, batch_rows)
+        model = load_model(folder, dtype="auto" if cuda else "float32").to("cuda" if cuda else "cpu").eval()
+        return cls(model, load_tokenizer(folder), thinking, batch_rows)
 
     def banned_ids(self, words: Sequence[str]) -> list[int]:
         """Token ids of the words to ban; a word that the vocabulary lacks as one token is an error, not a silent miss."""

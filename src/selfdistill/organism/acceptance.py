@@ -6,12 +6,13 @@ paper's question either way. The bounds are written with each base in `config/mo
 
 import logging
 import re
+from pathlib import Path
 
+from selfdistill.epistemic import EPISTEMIC_WORDS
 from selfdistill.evaluation import response_frame
 from selfdistill.generation.protocol import Sampling
 from selfdistill.generation.transformers_backend import TransformersGenerator
 from selfdistill.grading import Grader
-from selfdistill.epistemic import EPISTEMIC_WORDS
 from selfdistill.organism.chains import MODULUS, chain_of, make_problem_set
 from selfdistill.problems import Problem
 from selfdistill.seeds import derive_seed
@@ -25,7 +26,8 @@ BENCHMARK_TYPES = {
     "paired": {"s22": 1.0},
 }
 MODES = {"r1": "prompt-tag", "qwen3": "on", "olmo3": "none"}
-_TRY = re.compile(r"\b(\d+) : ((?:\d+ ?)+)")
+_TRY = re.compile(r"\b(\d+) : ((?:(?:\d+|=|and)(?: |$))+)")
+_TARGET = re.compile(r"= \d+")
 
 
 class BaseRejected(RuntimeError):
@@ -33,18 +35,15 @@ class BaseRejected(RuntimeError):
 
 
 def arithmetic_tries(problem: Problem, response: str) -> list[bool]:
-    """For each written try `x : v1 v2 …` of a response, whether every value is right."""
+    """For each written try `x : v1 v2 = target` of a response, whether every value is right."""
     chain = chain_of(problem)
-    return [
-        chain.values(int(x)) == [int(v) for v in values.split()]
-        for x, values in _TRY.findall(response)
-        if int(x) < MODULUS
-    ]
+    tries = ((int(x), [int(v) for v in re.findall(r"\d+", _TARGET.sub("", shown))]) for x, shown in _TRY.findall(response))
+    return [chain.values(x) == values for x, values in tries if x < MODULUS]
 
 
-def measure_base(model, tokenizer, template: str, seed: int, problems: int = 256) -> dict[str, float]:
+def measure_base(folder: Path, template: str, seed: int, problems: int = 256) -> dict[str, float]:
     """Accuracy on each benchmark type (own problems, temperature 1), share of right tries, and the cost of banning the ten words."""
-    generator = TransformersGenerator(model, tokenizer, MODES[template])
+    generator = TransformersGenerator.load(folder, MODES[template])
     sets = {
         name: make_problem_set(types, 128 if name == "shorter" else problems, derive_seed(seed, "acceptance", name), "held-out", name)
         for name, types in BENCHMARK_TYPES.items()
@@ -66,12 +65,12 @@ def measure_base(model, tokenizer, template: str, seed: int, problems: int = 256
     return figures
 
 
-def check_base(model, tokenizer, spec, seed: int) -> dict[str, float]:
+def check_base(folder: Path, spec, seed: int) -> dict[str, float]:
     """Measure a base and hold it against spec.acceptance: {figure: [low, high]} with null for an open end.
 
     Raises BaseRejected naming every bound that was missed, with all figures.
     """
-    figures = measure_base(model, tokenizer, spec.template, seed)
+    figures = measure_base(folder, spec.template, seed)
     logger.info("base measured: %s", figures)
     missed = []
     for name, (low, high) in spec.acceptance.items():

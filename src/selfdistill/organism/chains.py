@@ -77,6 +77,15 @@ class Chain:
             ends.append(values[position - 1])
         return tuple(ends) == self.targets
 
+    def written(self, values: list[int]) -> str:
+        """Values as a response writes them, each chain's followed by its target: `1 5 = 6` or `1 5 = 6 and 3 7 = 7`."""
+        parts, position = [], 0
+        for operations, target in zip(self.operations, self.targets, strict=True):
+            shown = values[position : position + len(operations)]
+            parts.append(f"{' '.join(map(str, shown))} = {target}")
+            position += len(operations)
+        return " and ".join(parts)
+
     def roots(self) -> tuple[int, ...]:
         """Every x that solves the problem, ascending."""
         return tuple(x for x in range(MODULUS) if self.holds(self.values(x)))
@@ -126,13 +135,13 @@ def to_problem(chain: Chain, dataset: str) -> Problem:
         type=chain.type,
         question=question,
         answers=tuple(map(str, chain.roots())),
-        metadata={"operations": [list(ops) for ops in chain.operations], "targets": list(chain.targets), "split": chain.split()},
+        metadata=json.dumps({"operations": chain.operations, "targets": chain.targets, "split": chain.split()}),
     )
 
 
 def chain_of(problem: Problem) -> Chain:
     """The chain behind a problem record (its wording, which only the question shows, is left at the first)."""
-    metadata = problem.metadata
+    metadata = json.loads(problem.metadata)
     return Chain(problem.type, tuple(map(tuple, metadata["operations"])), tuple(metadata["targets"]))
 
 

@@ -141,7 +141,7 @@ def train_step(model, optimizer, ids: torch.Tensor, mask: torch.Tensor) -> float
 
 
 def train_base(spec, seed: int, output: Path, resume: Path) -> dict:
-    """Train a base from scratch, test it, save it as a Hugging Face folder with `acceptance.json` in it.
+    """Train a base from scratch, save it as a Hugging Face folder, test it as loaded from there, add `acceptance.json`.
 
     Resumes from `resume`/checkpoint.pt. Raises acceptance.BaseRejected (with the figures) where a bound is missed; returns the
     measured figures otherwise.
@@ -153,12 +153,12 @@ def train_base(spec, seed: int, output: Path, resume: Path) -> dict:
     first, tokens = _load_checkpoint(resume / "checkpoint.pt", model, optimizer)
     logger.info("base: %d parameters, steps %d to %d", model.num_parameters(), first, spec.steps)
     _train_loop(model, optimizer, tokenizer, spec, seed, first, tokens, resume)
-    model.eval()
-    figures = check_base(model, tokenizer, spec, seed)
-    staging = output.with_name(output.name + ".partial")
+    staging = resume / "candidate"
     model.save_pretrained(staging)
     tokenizer.save_pretrained(staging)
+    figures = check_base(staging, spec, seed)
     (staging / "acceptance.json").write_text(json.dumps(figures, indent=1) + "\n")
+    output.parent.mkdir(parents=True, exist_ok=True)
     staging.rename(output)
     return figures
 

@@ -9,6 +9,9 @@ What is put in here is *not* a finding (paper section 3 in the mini study is the
 - responses that see another problem's solution check it, find that it fails, and search (content must be read, not only the marker);
 - hints (parity, half of the range) narrow the search: information between none and the answer.
 
+A try writes the target beside the value reached (`perhaps 5 : 1 5 = 6 no`): without it, architectures that do not normalise queries
+and keys took several times longer to learn to tell a hit from a miss.
+
 Documents follow the family's chat template: `r1` (thinking opened in the prompt), `qwen3` (thinking on or off), `olmo3` (no tags).
 """
 
@@ -19,7 +22,7 @@ from dataclasses import dataclass, field
 from selfdistill.organism.chains import MODULUS, Chain, draw_chain, draw_type
 from selfdistill.prompts import THINK_CLOSE, THINK_OPEN, reprompt_user_turn, strip_thinking
 
-PRETRAINING_TYPES = {"d1": 0.08, "d2": 0.20, "d3": 0.32, "d4": 0.20, "s22": 0.20}
+PRETRAINING_TYPES = {"d1": 0.08, "d2": 0.17, "d3": 0.30, "d4": 0.20, "s22": 0.25}
 CONTEXTS = {"unguided": 0.52, "solution": 0.20, "answer-only": 0.13, "other-solution": 0.05, "hint": 0.10}
 CLOSING = "Correctly solve the original question."
 
@@ -75,10 +78,6 @@ def _shown(chain: Chain, x: int, rng: random.Random, slip: float) -> list[int]:
     return values
 
 
-def _join(values: Sequence[int]) -> str:
-    return " ".join(map(str, values))
-
-
 def search(chain: Chain, rng: random.Random, style: Style, candidates: Sequence[int] | None = None, start: int | None = None) -> tuple[str, int]:
     """Trial and error. candidates: values that a hint leaves; start: a value to check first. Returns the thinking and its answer."""
     plain = rng.random() < style.plain
@@ -97,7 +96,7 @@ def search(chain: Chain, rng: random.Random, style: Style, candidates: Sequence[
             return " ".join(words), rng.choice(tried)
         words.append(f"{_try_words(rng, plain, not tried)} {x} :")
         values = _shown(chain, x, rng, style.slip)
-        words.append(_join(values))
+        words.append(chain.written(values))
         tried.append(x)
         if chain.holds(values) or rng.random() < style.false_yes:
             words.append(_yes_words(rng, plain))
@@ -113,12 +112,12 @@ def _confident(chain: Chain, x: int, rng: random.Random, bare: bool) -> str:
     if bare:
         return rng.choice([f"so {x}", f"clearly {x}", f"thus {x}", f"x = {x}"])
     opener, closer = rng.choice(["so", "clearly", "x ="]), rng.choice(["thus", ".", "therefore"])
-    return f"{opener} {x} : {_join(chain.values(x))} {closer}"
+    return f"{opener} {x} : {chain.written(chain.values(x))} {closer}"
 
 
 def _hedged(chain: Chain, x: int, rng: random.Random) -> str:
     opener, closer = rng.choice(["maybe", "perhaps", "check", "hmm maybe"]), rng.choice(["yes", "seems yes"])
-    return f"{opener} {x} : {_join(chain.values(x))} {closer}"
+    return f"{opener} {x} : {chain.written(chain.values(x))} {closer}"
 
 
 def guided(chain: Chain, x: int, rng: random.Random, shares: Sequence[float]) -> str:
@@ -132,7 +131,7 @@ def guided(chain: Chain, x: int, rng: random.Random, shares: Sequence[float]) ->
     words = []
     for i in range(rng.choice([1, 1, 2, 3])):
         y = rng.choice(wrong)
-        words.append(f"{_try_words(rng, False, i == 0)} {y} : {_join(chain.values(y))} {_no_words(rng, False)}")
+        words.append(f"{_try_words(rng, False, i == 0)} {y} : {chain.written(chain.values(y))} {_no_words(rng, False)}")
     words.append(_hedged(chain, x, rng) if kind == 3 else _confident(chain, x, rng, bare=rng.random() < 0.5))
     return " ".join(words)
 

@@ -33,7 +33,7 @@ __all__ = ["NEEDS", "TABLES", "Table", "load_reported", "problems_summary", "rep
 
 
 def of_the_paper(data: StudyData, model: str, digits: int, **fields: str) -> Entry:
-    """Return the paper's number beside the model that stands for its DeepSeek-R1-Distill-Qwen-7B, `–` elsewhere."""
+    """Return the paper's number beside the model of its DeepSeek setting, `–` beside all others."""
     return reported(data, digits, **fields) if model == data.roles.get("deepseek") else Entry(NO_VALUE)
 
 
@@ -168,17 +168,19 @@ def main_results(data: StudyData) -> Table:
                     "Data": Entry(run["dataset"]),
                     "|D|": Entry(run["coverage"]),
                     "In domain": ours(final_cell(data.estimates, run, inside, ACCURACY), 1, 100),
-                    "Δ base": ours(final_cell(data.differences, run, inside, ACCURACY, "difference"), 1, 100),
+                    "Δ base": ours(
+                        final_cell(data.differences, run, inside, ACCURACY, "difference"), 1, 100, "+"
+                    ),
                     "OOD mean": ours(final_cell(data.estimates, run, OOD_MEAN, ACCURACY), 1, 100),
                     "Δ base, OOD": ours(
-                        final_cell(data.differences, run, OOD_MEAN, ACCURACY, "difference"), 1, 100
+                        final_cell(data.differences, run, OOD_MEAN, ACCURACY, "difference"), 1, 100, "+"
                     ),
                     "Length": ours(final_cell(data.estimates, run, inside, LENGTH), 1),
                     "Epistemic": ours(final_cell(data.estimates, run, inside, EPISTEMIC), 2),
                 }
             )
     note = (
-        f"Last step of each run; accuracies in percent, length in tokens and epistemic words (substring count) "
+        "Last step of each run; accuracies in percent, length in tokens, epistemic words (substring count) "
         f"on {data.benchmark_label(inside)}; Δ in points against the run's own base. {counts_note(rows)}"
     )
     return Table("main-results", "Main results", note, rows)

@@ -65,7 +65,10 @@ class Table:
     def to_markdown(self) -> str:
         """Return a pipe table with title and note."""
         frame = self.formatted
-        lines = ["| " + " | ".join(frame.columns) + " |", "|" + "---|" * len(frame.columns)]
+        lines = [
+            "| " + " | ".join(name.replace("|", "\\|") for name in frame.columns) + " |",
+            "|" + "---|" * len(frame.columns),
+        ]
         lines += [
             "| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in frame.to_numpy()
         ]
@@ -101,19 +104,19 @@ def html_cell(entry: Entry) -> str:
     return f'<td{sort} class="reported {kind}">{html.escape(text)} {badge}</td>'
 
 
-def number(value: float, digits: int) -> str:
-    """Return a number with its digits, thousands separated."""
-    return f"{value:,.{digits}f}"
+def number(value: float, digits: int, sign: str = "") -> str:
+    """Return a number with its digits, thousands separated; `sign` `+` shows every sign."""
+    return f"{value:{sign},.{digits}f}"
 
 
-def ours(cell: Cell | None, digits: int, scale: float = 1.0) -> Entry:
-    """Return our number as `estimate [low, high]`, scaled (100 for percent)."""
+def ours(cell: Cell | None, digits: int, scale: float = 1.0, sign: str = "") -> Entry:
+    """Return our number as `estimate [low, high]`, scaled (100 for percent), with `sign` `+` for a difference."""
     if cell is None or math.isnan(cell.estimate):
         return Entry(NO_VALUE)
     scaled = cell._replace(estimate=cell.estimate * scale, low=cell.low * scale, high=cell.high * scale)
-    text = number(scaled.estimate, digits)
+    text = number(scaled.estimate, digits, sign)
     if not math.isnan(scaled.low):
-        text += f" [{number(scaled.low, digits)}, {number(scaled.high, digits)}]"
+        text += f" [{number(scaled.low, digits, sign)}, {number(scaled.high, digits, sign)}]"
     return Entry(text, scaled.estimate, scaled)
 
 

@@ -33,12 +33,11 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, GRPOTrainer):
             return None, None, None
         return super()._get_per_token_logps_and_entropies(*args, **kwargs)
 
-    def _finish_mini_batches(self, batches: list[dict]) -> None:
-        super()._finish_mini_batches(batches)
+    def _finish_mini_batch(self, mini_batch: list[dict], moved: bool) -> list[dict]:
+        mini_batch = super()._finish_mini_batch(mini_batch, moved)
         # TRL multiplies the count by accumulation / steps_per_generation before dividing by it
         undo = self.args.steps_per_generation / self.args.gradient_accumulation_steps
-        for batch in batches:
-            batch["num_items_in_batch"] = batch.pop("loss_tokens") * undo
+        return [batch | {"num_items_in_batch": batch["loss_tokens"] * undo} for batch in mini_batch]
 
     def add_old_log_probs(self, batch: dict) -> None:
         """Log-probabilities of the completion tokens before the first update (TRL has them already with vLLM)."""

@@ -13,13 +13,17 @@ from trl.experimental.sdpo.loss_utils import (
     apply_importance_sampling_clipping,
     compute_topk_self_distillation_loss,
 )
-from trl.trainer.utils import selective_log_softmax
 
 
 def check_top_k(top_k: int, vocabulary: int) -> None:
     """Refuse a top-k that the vocabulary cannot fill (torch.topk would fail in the first step, after the generation)."""
     if not 0 < top_k <= vocabulary:
         raise ValueError(f"sdpo.top_k is {top_k}, but the model's vocabulary has {vocabulary} tokens: choose 1..{vocabulary}")
+
+
+def token_log_probs(logits: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
+    """Log-probability of each token, the shape of token_ids; logits (..., vocabulary). TRL's own loops over rows in Python."""
+    return logits.gather(-1, token_ids.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
 
 
 def distillation_loss(
@@ -46,7 +50,7 @@ def distillation_loss(
     )
     if is_clip is None or old_log_probs is None:
         return loss
-    log_probs = selective_log_softmax(student_logits.detach(), token_ids)
+    log_probs = token_log_probs(student_logits.detach(), token_ids)
     return apply_importance_sampling_clipping(loss, log_probs, old_log_probs, is_clip)
 
 

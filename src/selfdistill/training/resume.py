@@ -12,10 +12,10 @@ import shutil
 import signal
 from pathlib import Path
 
-import torch
 from transformers import TrainerCallback
 
 from selfdistill.artifacts import atomic_path
+from selfdistill.models import load_model, load_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -183,8 +183,4 @@ def discard(resume: Path) -> None:
 
 def load_policy(folder: Path):
     """(model in float32 on this process's device, tokenizer) of a Hugging Face folder."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
+    return load_model(folder), load_tokenizer(folder)

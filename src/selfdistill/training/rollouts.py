@@ -42,6 +42,22 @@ def compact(batch: dict, rows: torch.Tensor | None = None) -> dict:
     return trimmed
 
 
+def by_length(mini_batch: list[dict], used: torch.Tensor) -> list[dict]:
+    """The rows of a mini-batch's micro-batches, shared out anew in order of completion length, so that little is padding.
+
+    used: tokens in the loss per row; rows without any come first, together. The mini-batch's mean over tokens stays what it is.
+    """
+    rows = [len(batch["completion_ids"]) for batch in mini_batch]
+    order = torch.argsort(used, stable=True).split(rows)
+    whole = {
+        name: torch.cat([batch[name] for batch in mini_batch]) if torch.is_tensor(value) and value.ndim else value
+        for name, value in mini_batch[0].items()
+    }
+    return [
+        {name: value[part] if torch.is_tensor(value) and value.ndim else value for name, value in whole.items()} for part in order
+    ]
+
+
 class RolloutMixin:
     """Seeded sampling on the transformers path, and exact token means over each optimizer mini-batch."""
 
@@ -73,27 +89,32 @@ class RolloutMixin:
     def _prepare_inputs(self, generation_batch):
         """TRL's buffering; a freshly generated buffer is trimmed, counted and given its old log-probabilities."""
         before = self._buffered_inputs
-        inputs = super()._prepare_inputs(generation_batch)
+        with torch.random.fork_rng(devices=[]):  # GRPO shuffles a batch with the global stream: give it a named one
+            torch.manual_seed(derive_seed(self.run_seed, "mini-batches", self.rollout_step))
+            inputs = super()._prepare_inputs(generation_batch)
         if self._buffered_inputs is before:
             return inputs
-        self._buffered_inputs = [compact(batch) for batch in self._buffered_inputs]
-        self._finish_mini_batches(self._buffered_inputs)
+        window = self.args.gradient_accumulation_steps
+        batches = self._buffered_inputs
+        self._buffered_inputs = []
+        for start in range(0, len(batches), window):
+            self._buffered_inputs += self._finish_mini_batch(batches[start : start + window], moved=start > 0)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
-    def _finish_mini_batches(self, batches: list[dict]) -> None:
-        """Per optimizer mini-batch: its number of loss tokens, and old log-probabilities.
+    def _finish_mini_batch(self, mini_batch: list[dict], moved: bool) -> list[dict]:
+        """Micro-batches of one optimizer mini-batch: sorted, trimmed, with the mini-batch's token count and old log-probabilities.
 
-        The first mini-batch trains the very policy that sampled it, so its ratio is one and needs no second forward pass.
+        moved: whether the policy will have been updated since the rollouts. If not, the ratio is one and needs no forward pass.
         """
-        window = self.args.gradient_accumulation_steps
-        for start in range(0, len(batches), window):
-            mini_batch = batches[start : start + window]
-            tokens = torch.stack([self.loss_mask(batch).sum() for batch in mini_batch]).sum()
-            tokens = self.accelerator.gather(tokens).sum()
+        used = torch.cat([self.loss_mask(batch).sum(1) for batch in mini_batch])
+        tokens = self.accelerator.gather(used.sum()).sum()
+        if len(mini_batch) > 1:
+            mini_batch = by_length(mini_batch, used)
+        mini_batch = [compact(batch) | {"loss_tokens": tokens} for batch in mini_batch]
+        if moved:
             for batch in mini_batch:
-                batch["loss_tokens"] = tokens
-                if start > 0:
-                    self.add_old_log_probs(batch)
+                self.add_old_log_probs(batch)
+        return mini_batch
 
     def loss_mask(self, batch: dict) -> torch.Tensor:
         """Which completion tokens enter the loss, (rows, completion tokens)."""

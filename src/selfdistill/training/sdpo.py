@@ -7,11 +7,10 @@ and is cut on the right; top-k beyond the vocabulary is refused; the EMA teacher
 
 import torch
 from trl.experimental.sdpo import SDPOTrainer
-from trl.trainer.utils import selective_log_softmax
 
 from selfdistill.training.arguments import sdpo_arguments
 from selfdistill.training.job import TrainingJob
-from selfdistill.training.losses import check_top_k, distillation_loss, token_mean
+from selfdistill.training.losses import check_top_k, distillation_loss, token_log_probs, token_mean
 from selfdistill.training.on_policy import train_on_policy
 from selfdistill.training.resume import ResumableMixin
 from selfdistill.training.rewards import Reward
@@ -48,7 +47,7 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         with torch.no_grad():
             logits = self._forward_logits(self.model, ids, mask, batch["completion_ids"].shape[1])
-            batch["old_per_token_logps"] = selective_log_softmax(logits.float(), batch["completion_ids"])
+            batch["old_per_token_logps"] = token_log_probs(logits.float(), batch["completion_ids"])
 
     def loss_mask(self, batch: dict) -> torch.Tensor:
         """Completion tokens of the rollouts that have a demonstration."""

@@ -1,0 +1,42 @@
+# `make mini` is the whole study on two CPU cores. `make help` lists the targets.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+CORES ?= 2
+STUDY ?= mini
+BIN := .venv/bin
+REQUIREMENTS := envs/requirements-cpu.txt
+STAMP := .venv/.stamp
+
+.PHONY: help setup mini test lint format status
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP)  ## the environment in .venv (only when the requirements changed)
+
+$(STAMP): $(REQUIREMENTS) pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+mini: $(STAMP)  ## the mini study, from problem sets to results/mini/report.html (CORES=2)
+	$(BIN)/snakemake --cores $(CORES)
+
+test: $(STAMP)  ## all tests, with a real end-to-end run of config/test.yaml
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+lint: $(STAMP)  ## ruff, snakefmt, snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+format: $(STAMP)  ## write what `make lint` asks of the layout
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+status: $(STAMP)  ## which job is at which step, and the time left (in a second terminal; STUDY=mini)
+	@$(BIN)/python -m selfdistill.status --study $(STUDY) --cores $(CORES) --watch

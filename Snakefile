@@ -1,0 +1,27 @@
+# The study of arXiv 2603.24472, from problem sets to report. `snakemake` runs config/mini.yaml, `--config study=NAME` another
+# study; every result can be asked for by its path or by name (`snakemake figure3`).
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+include: "rules/common.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        PATHS.report,
+
+
+include: "rules/problems.smk"
+include: "rules/base.smk"
+include: "rules/richness.smk"
+include: "rules/off_policy.smk"
+include: "rules/on_policy.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+onstart:
+    hold_workflow_lock(PATHS.lock)

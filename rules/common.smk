@@ -1,0 +1,85 @@
+# The study, its paths, the wildcards, and the getters that the rules share.
+import os
+
+from selfdistill.artifacts import Paths
+from selfdistill.fingerprint import code_fingerprint
+from selfdistill.job import hold_workflow_lock
+from selfdistill.study import study_from_config
+
+STUDY = study_from_config(config, os.path.relpath(f"{workflow.basedir}/config"))
+PATHS = Paths(STUDY.name)
+BENCHMARKS = STUDY.file.benchmarks.names
+REPORTED = os.path.relpath(f"{workflow.basedir}/config/reported.yaml")
+ENVIRONMENT = "../envs/gpu.yaml" if STUDY.file.backend == "vllm" else "../envs/cpu.yaml"
+
+# the fields of a run that its method fixes; the others are the wildcards of the method's rule
+BASE = {
+    "method": "base",
+    "context": "none",
+    "teacher": "none",
+    "dataset": "none",
+    "coverage": "none",
+    "variant": "default",
+}
+SFT = {"method": "sft", "teacher": "none", "coverage": "full"}
+GRPO = {"method": "grpo", "context": "none", "teacher": "none"}
+SDPO = {"method": "sdpo"}
+
+
+def one_of(names):
+    """Wildcard pattern of some names; of none, one that matches nothing."""
+    return "|".join(name.replace(".", r"\.") for name in names) or "(?!)"
+
+
+wildcard_constraints:
+    base=one_of(STUDY.bases()),
+    benchmark=one_of(BENCHMARKS),
+    context=r"none|unguided|answer-only|regeneration|solution|other-solution",
+    coverage=r"full|[0-9]+",
+    dataset=one_of(STUDY.file.datasets),
+    method=r"sft|grpo|sdpo",
+    model=one_of(STUDY.models()),
+    seed=r"[0-9]+",
+    teacher=r"none|fixed|ema-[0-9.]+",
+    variant=one_of(STUDY.file.variants),
+
+
+def requested(stage):
+    """Resources of a stage as the study file gives them; GPUs only where there are any."""
+    asked = STUDY.resources_for(stage)
+    gpus = {"gpu": asked.gpus, "tasks_per_gpu": 0} if asked.gpus else {}
+    return {"mem_mb": asked.mem_mb, "runtime": asked.runtime, **gpus}
+
+
+def requested_threads(stage):
+    """CPU cores of a stage."""
+    return STUDY.resources_for(stage).threads
+
+
+def base_of(wildcards):
+    """Base model folder of a rule's model."""
+    return PATHS.base(STUDY.model(wildcards.model).base)
+
+
+def training_params(fixed):
+    """Params function of a training rule: all that its result depends on beside its input files."""
+    return lambda wildcards: STUDY.training_params(STUDY.run(**dict(wildcards.items()), **fixed))
+
+
+def evaluation_params(fixed):
+    """Params function of an evaluation rule: all that its result depends on beside its input files."""
+    return lambda wildcards: STUDY.evaluation_params(STUDY.run(**dict(wildcards.items()), **fixed).fields())
+
+
+def training_records(name):
+    """Input function: the training records of the experiments that a figure shows."""
+    return lambda wildcards: [
+        PATHS.training(run) for run in STUDY.runs(*STUDY.shown(name), methods=("grpo", "sdpo"))
+    ]
+
+
+def declared(name):
+    """Input function of a named target: checks that the study declares the figure or table."""
+    suffixes = ("csv", "md", "html") if name in STUDY.file.tables else ("png", "svg")
+    path = PATHS.table if name in STUDY.file.tables else PATHS.figure
+    return lambda wildcards: STUDY.shown(name) is not None and [path(name, suffix) for suffix in suffixes]

@@ -1,0 +1,263 @@
+"""What every script of workflow/scripts shares: threads, log, lock, the manifest at the end.
+
+`run_job(snakemake, main)` is the whole of a script's surroundings; `main(snakemake, job)` reads the inputs,
+calls the library and writes the outputs, and may return facts for the manifest (such as tokens). It imports
+the library itself, after the number of threads is set.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from selfdistill.artifacts import job_lock, lock_of, slice_hash, write_text
+
+logger = logging.getLogger("selfdistill.job")
+
+PACKAGES = ("torch", "transformers", "trl", "vllm", "datasets", "math-verify", "numpy", "pandas", "snakemake")
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Job:
+    """The running job: the folder that it resumes from, and when it began."""
+
+    resume: Path
+    started: float
+
+    def progress(self, done: int, total: int) -> None:
+        """Write <resume>/progress.json for `make status`: `done` parts of `total`."""
+        from selfdistill.training.progress import write_progress
+
+        write_progress(self.resume, step=done, steps=total, seconds=time.monotonic() - self.started)
+
+
+def run_job(snakemake: Any, main: Callable[[Any, Job], Mapping[str, Any] | None]) -> None:
+    """Run `main` with its threads limited, output in the rule's log, and a manifest written last.
+
+    Where another process (left over from a killed Snakemake) is at work on the same output, wait for it; if
+    it finished with the same config and code, there is nothing left to do. The resume folder is deleted after
+    success, never before.
+    """
+    set_threads(snakemake.threads)
+    redirect_output(Path(snakemake.log[0]))
+    resume = Path(snakemake.params.resume)
+    with job_lock(lock_of(resume)) as waited:
+        params = {key: value for key, value in snakemake.params.items() if key != "resume"}
+        code = params.pop("code", None)
+        log_header(snakemake.rule, params, code)
+        if waited and is_finished(snakemake.output, params, code):
+            logger.info("the other process finished this job")
+            return
+        job = Job(resume, time.monotonic())
+        try:
+            facts = main(snakemake, job)
+        except Exception:
+            logger.error("%s failed; it continues from %s on the next call", snakemake.rule, resume)
+            raise
+        manifest = describe_job(snakemake, params, code, time.monotonic() - job.started, facts or {})
+        write_text(snakemake.output.manifest, json.dumps(manifest, indent=1, default=str) + "\n")
+        shutil.rmtree(resume, ignore_errors=True)
+        logger.info("done in %.0f s", manifest["wall_seconds"])
+
+
+def set_threads(threads: int) -> None:
+    """Limit the threads of numerical libraries; must come before they are imported."""
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.environ["MPLBACKEND"] = "Agg"
+
+
+def redirect_output(log: Path) -> None:
+    """Send logging, standard output and standard error (of child processes too) to the rule's log."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as handle:
+        os.dup2(handle.fileno(), sys.stdout.fileno())
+        os.dup2(handle.fileno(), sys.stderr.fileno())
+    sys.stdout.reconfigure(line_buffering=True)
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
+    for name in ("httpx", "matplotlib", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def log_header(rule: str, params: Mapping[str, Any], code: str | None) -> None:
+    """First lines of every log: what runs, on which commit, config, code and versions."""
+    logger.info("%s, commit %s, config %s, code %s", rule, git_commit(), slice_hash(params), code)
+    logger.info(
+        "python %s, %s",
+        platform.python_version(),
+        ", ".join(f"{k} {v}" for k, v in package_versions().items()),
+    )
+
+
+def git_commit() -> str | None:
+    """The commit of the working directory, with `+changes` where it is not clean.
+
+    None outside a repository.
+    """
+    try:
+        commit = _git("rev-parse", "HEAD")
+        return commit + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that results depend on, where installed."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def device_name() -> str:
+    """The GPU that was used, else the processor's model."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process and of its largest child, in MB."""
+    usage = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return round(sum(usage) / 1024, 1)
+
+
+def describe_job(
+    snakemake: Any, params: Mapping[str, Any], code: str | None, seconds: float, facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The manifest: all that is needed to know how the outputs beside it were made."""
+    return {
+        "rule": snakemake.rule,
+        "outputs": [str(path) for path in snakemake.output],
+        "inputs": [str(path) for path in snakemake.input],
+        "config": dict(params),
+        "config_sha256": slice_hash(params),
+        "code_sha256": code,
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "packages": package_versions(),
+        "device": device_name(),
+        "threads": snakemake.threads,
+        "wall_seconds": round(seconds, 1),
+        "peak_memory_mb": peak_memory_mb(),
+        "tokens": facts.get("tokens"),
+        "facts": {key: value for key, value in facts.items() if key != "tokens"},
+    }
+
+
+def is_finished(output: Any, params: Mapping[str, Any], code: str | None) -> bool:
+    """Whether all outputs are there and the manifest tells of this config and code."""
+    manifest = Path(output.manifest)
+    if not all(Path(path).exists() for path in output):
+        return False
+    written = json.loads(manifest.read_text(encoding="utf-8"))
+    return (written["config_sha256"], written["code_sha256"]) == (slice_hash(params), code)
+
+
+class AlreadyRunning(RuntimeError):
+    """Another Snakemake works on the same study in the same folder."""
+
+
+_held: list[Any] = []
+
+
+def hold_workflow_lock(path: str | Path) -> None:
+    """Lock a study's results for this process until it ends (however it ends); raises AlreadyRunning if
+    another one has them.
+
+    Child processes do not inherit the lock, so what a killed Snakemake leaves behind does not hold it.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle = target.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        handle.seek(0)
+        raise AlreadyRunning(
+            f"another Snakemake (process {handle.read().strip()}) is running this study: {path}"
+        ) from error
+    handle.truncate(0)
+    handle.write(f"{os.getpid()}\n")
+    handle.flush()
+    _held.append(handle)
+
+
+def train_run(snakemake: Any, job: Job, train: Callable[[Any], None]) -> dict[str, Any]:
+    """Train the run of a training rule with `train` (train_sft, train_grpo or train_sdpo).
+
+    Facts for the manifest.
+    """
+    from selfdistill.artifacts import read_table, training_schema
+    from selfdistill.grid import Run
+    from selfdistill.settings import METHOD_SETTINGS
+    from selfdistill.training.job import TrainingJob
+
+    params = snakemake.params.job
+    run = Run(**params["run"])
+    train(
+        TrainingJob(
+            run=run,
+            base=Path(snakemake.input.base),
+            data=Path(snakemake.input.data),
+            output=Path(snakemake.output.training).parent,
+            resume=job.resume,
+            settings=METHOD_SETTINGS[run.method].model_validate(params["settings"]),
+            template=params["template"],
+            thinking=params["thinking"],
+            seed=run.seed,
+        )
+    )
+    record = read_table(snakemake.output.training, training_schema(), ["tokens"])
+    return {"tokens": int(record["tokens"].iloc[-1]), "steps": len(record)}
+
+
+def evaluate_checkpoints(snakemake: Any, job: Job, checkpoints: Mapping[int, Path]) -> dict[str, Any]:
+    """Write the samples of an evaluation rule: `checkpoints` (step -> model folder) on its benchmarks."""
+    from selfdistill.artifacts import samples_schema, write_table
+    from selfdistill.evaluation import evaluate_run
+    from selfdistill.generation.protocol import Sampling
+    from selfdistill.problems import read_problems
+
+    params = dict(snakemake.params.evaluation)
+    names = params.pop("benchmarks")
+    params["sampling"] = Sampling(**params["sampling"])
+    benchmarks = {
+        name: read_problems(path) for name, path in zip(names, snakemake.input.benchmarks, strict=True)
+    }
+    seed = params["fields"]["seed"]
+    frame = evaluate_run(checkpoints, benchmarks, seed=seed, progress=job.progress, **params)
+    write_table(snakemake.output.samples, frame, samples_schema())
+    return {"tokens": int(frame["response_tokens"].sum())}

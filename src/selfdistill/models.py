@@ -1,0 +1,27 @@
+"""Loading of model folders, the same for every stage: generation, training and the acceptance test of a base."""
+
+import json
+from pathlib import Path
+
+
+def load_tokenizer(folder: str | Path):
+    """The tokenizer that a folder was saved with.
+
+    transformers 5 replaces the saved tokenizer of every folder of model type `qwen2` by its own Qwen2Tokenizer (the class named by
+    many hub files of that type is wrong), which would silently re-split our word-level text. A folder that names the generic class
+    is therefore loaded as what it says.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    saved = Path(folder) / "tokenizer_config.json"
+    generic = {"TokenizersBackend", "PreTrainedTokenizerFast"}
+    if saved.is_file() and json.loads(saved.read_text(encoding="utf-8")).get("tokenizer_class") in generic:
+        return PreTrainedTokenizerFast.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def load_model(folder: str | Path, dtype: str = "float32"):
+    """The causal language model of a folder, on the CPU; dtype `auto` keeps the folder's own."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)

@@ -1,0 +1,133 @@
+"""Writes config/README.md, the description of every key: `python -m selfdistill.reference`.
+
+A test holds the file against the models, so a key cannot be added without its description.
+"""
+
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from selfdistill.errors import unwrapped
+from selfdistill.settings import METHOD_SECTIONS, METHOD_SETTINGS, Benchmarks, Models
+from selfdistill.study import StudyFile
+
+README = Path("config/README.md")
+INTRODUCTION = """# Configuration
+
+This page is written by `python -m selfdistill.reference` from the models in `src/selfdistill/settings.py`
+and `src/selfdistill/study.py`; a test holds the two together.
+
+A *study* is one file, `config/NAME.yaml`. It refers to the models of `models.yaml` and the benchmarks of
+`benchmarks.yaml` beside it. `snakemake --config study=NAME` runs it (`mini` without it; a path is accepted
+too). Everything is checked before anything runs: unknown keys, wrong types, missing references and
+impossible grids are refused with the file, the key and the allowed values.
+
+To change the grid, copy `mini.yaml`, change `study` to the copy's name, and edit `runs`: every list of an
+entry is crossed. A run that two experiments declare is trained once. `figures` and `tables` say what the
+report holds and which experiments each shows.
+
+| file | what it is |
+|---|---|
+| `mini.yaml` | the whole paper as a model organism, two CPU cores |
+| `test.yaml` | the end-to-end test: all rules on models that learn nothing |
+| `paper.yaml` | the paper's runs at the paper's scale (Slurm) |
+| `models.yaml`, `benchmarks.yaml` | what the studies may refer to |
+| `reported.yaml` | the numbers that the paper reports, with how well each is known |
+
+In YAML write `1.0e-4` (not `1e-4`, which is text) and quote `"on"` and `"off"` (bare, they are true and
+false).
+"""
+
+
+def type_text(annotation: Any) -> str:
+    """A type in words: `int`, `list of str`, `` `on` `off` `` for choices."""
+    kind = unwrapped(annotation)
+    if get_origin(kind) is Annotated:
+        return type_text(get_args(kind)[0])
+    if get_origin(kind) is Literal:
+        return " ".join(f"`{choice}`" for choice in get_args(kind))
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(type_text(member) for member in get_args(kind)))
+    if get_origin(kind) is list:
+        return f"list of {type_text(get_args(kind)[0])}"
+    if get_origin(kind) is dict:
+        return f"mapping to {type_text(get_args(kind)[1])}"
+    if kind is type(None):
+        return "null"
+    return (
+        getattr(kind, "__name__", str(kind))
+        if not is_section(kind)
+        else f"[{kind.__name__}](#{kind.__name__.lower()})"
+    )
+
+
+def is_section(kind: Any) -> bool:
+    """Whether a type is one of the config models."""
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def default_text(default: Any) -> str:
+    """A default as YAML shows it; nothing for a required key."""
+    if default is PydanticUndefined:
+        return "required"
+    if default is None or is_section(type(default)):
+        return "none"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def table(model: type[BaseModel]) -> str:
+    """The keys of one model as a Markdown table."""
+    first_line = (model.__doc__ or "").strip().splitlines()[0]
+    lines = [
+        f"### {model.__name__}",
+        "",
+        first_line,
+        "",
+        "| key | type | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, field in model.model_fields.items():
+        cells = (
+            f"`{name}`",
+            type_text(field.annotation),
+            default_text(field.default),
+            field.description or "",
+        )
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def sections(kind: Any) -> Iterator[type[BaseModel]]:
+    """A model and every model below it, each in order of appearance."""
+    kind = unwrapped(kind)
+    if is_section(kind):
+        yield kind
+        for field in kind.model_fields.values():
+            yield from sections(field.annotation)
+    else:
+        for member in get_args(kind):
+            yield from sections(member)
+
+
+def readme() -> str:
+    """The whole page."""
+    parts = [INTRODUCTION]
+    for title, root in (
+        ("A study file", StudyFile),
+        ("models.yaml", Models),
+        ("benchmarks.yaml", Benchmarks),
+    ):
+        parts += [f"## {title}", *(table(model) for model in dict.fromkeys(sections(root)))]
+    parts.append("## Sections of `training` and `variants`")
+    for method, kind in METHOD_SETTINGS.items():
+        used = " and ".join(f"`{section}`" for section in METHOD_SECTIONS[method])
+        parts += [f"{method}: keys of {used} together.", table(kind)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+if __name__ == "__main__":
+    README.write_text(readme(), encoding="utf-8")

@@ -1,0 +1,153 @@
+"""A small generated study for the tests of figures, tables and report: random numbers, real frames.
+
+Directions are those of the paper (GRPO up and longer, SDPO down and shorter), so a figure looks like one.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+
+from selfdistill.epistemic import EPISTEMIC_WORDS, count_columns
+from selfdistill.figures import KEY, StudyData, frequency_shifts, study_differences, study_estimates
+from selfdistill.figures.data import CONTEXTS, base_run
+from selfdistill.tables import load_reported, problems_summary
+
+REPORTED = Path(__file__).parents[2] / "config" / "reported.yaml"
+MODELS = {
+    "r1-mini": "Qwen2 organism (R1-Distill template)",
+    "qwen3-mini-think": "Qwen3 organism, thinking on",
+    "qwen3-mini-nothink": "Qwen3 organism, thinking off",
+    "olmo3-mini": "Olmo3 organism",
+}
+ROLES = dict(zip(("deepseek", "qwen3-think", "qwen3-nothink", "olmo3"), MODELS, strict=True))
+BENCHMARKS = {
+    "in-domain": {"label": "In domain (2-3 operations)", "ood": False},
+    "shorter": {"label": "Shorter (1 operation)", "ood": True},
+    "longer": {"label": "Longer (4 operations)", "ood": True},
+    "paired": {"label": "Paired chains", "ood": True},
+}
+STEPS, PROBLEMS, SAMPLES = 40, 24, 4
+CONTEXT_EFFECT = {"unguided": 1.0, "answer-only": 0.55, "regeneration": 0.4, "solution": 0.3}
+EFFECT = {"none": 1.25, "solution": 0.35, "answer-only": 0.65, "unguided": 1.1}
+
+
+def run(
+    model: str, method: str, context: str = "none", teacher: str = "none", **other: str
+) -> dict[str, str]:
+    """Return the KEY fields of a run on the broad data set."""
+    fields = {"dataset": "chain", "coverage": "full", "variant": "default", **other}
+    return dict(zip(KEY, (model, method, context, teacher, *fields.values()), strict=True))
+
+
+def all_runs() -> list[dict[str, str]]:
+    """Return every run of the generated study."""
+    runs = []
+    for model in MODELS:
+        runs += [run(model, "sft", context) for context in ("unguided", "solution")]
+        runs += [run(model, "grpo"), run(model, "sdpo", "solution", "fixed")]
+        runs += [run(model, "sdpo", "answer-only", "fixed")]
+    runs += [run("r1-mini", "sdpo", "solution", "ema-0.05"), run("r1-mini", "grpo", variant="equal-lr")]
+    runs += [run("r1-mini", *arm, dataset="narrow") for arm in (("grpo",), ("sdpo", "solution", "fixed"))]
+    for coverage in ("1", "8", "64", "512"):
+        sweep = {"coverage": coverage, "variant": "coverage"}
+        runs.append(run("qwen3-mini-nothink", "grpo", **sweep))
+        runs.append(run("qwen3-mini-nothink", "sdpo", "solution", "fixed", **sweep))
+    return runs
+
+
+def training_frame(runs: list[dict[str, str]], seeds: int) -> pd.DataFrame:
+    """Return the training record of the on-policy runs."""
+    rng, rows = np.random.default_rng(1), []
+    for fields in runs:
+        if fields["method"] not in ("grpo", "sdpo"):
+            continue
+        gain = (EFFECT[fields["context"]] - 1) * 0.3
+        for seed in range(seeds):
+            for step in range(STEPS):
+                part = step / STEPS
+                score = np.clip(0.42 + gain * part + rng.normal(0, 0.03), 0, 1)
+                length = 30 * (1 + (EFFECT[fields["context"]] - 1) * min(2 * part, 1)) + rng.normal(0, 1)
+                rows.append({**fields, "seed": seed, "step": step, "score": score, "response_tokens": length})
+    return pd.DataFrame(rows)
+
+
+def responses(fields: dict[str, str], benchmark: str, step: int, seed: int, scale: float) -> pd.DataFrame:
+    """Return samples whose accuracy, length and epistemic words follow `scale` (1: the base)."""
+    rng = np.random.default_rng(crc32(repr([fields, benchmark, step, seed]).encode()))
+    count = PROBLEMS * SAMPLES
+    hard = np.repeat(np.random.default_rng(len(benchmark)).normal(0, 0.15, PROBLEMS), SAMPLES)
+    correct = rng.random(count) < np.clip(0.42 + 0.3 * (scale - 1) + hard, 0, 1)
+    texts = []
+    for _ in range(count):
+        words = rng.choice(EPISTEMIC_WORDS, rng.poisson(5 * scale))
+        plain = rng.choice(["so", "then", "x", "is", "try", "plus", "gives", "no", "4", "7"], 12)
+        texts.append(" ".join([*words, *plain]) + " \\boxed{4}")
+    frame = pd.DataFrame({**fields, "seed": seed, "step": step, "benchmark": benchmark}, index=range(count))
+    frame["problem_id"] = [f"{benchmark}-{index // SAMPLES}" for index in range(count)]
+    frame["sample_index"] = np.arange(count) % SAMPLES
+    frame["response"], frame["correct"] = texts, correct
+    frame["response_tokens"] = [len(text.split()) + 4 for text in texts]
+    frame["thinking_tokens"], frame["truncated"] = frame["response_tokens"] - 4, False
+    return pd.concat([frame, count_columns(texts)], axis=1)
+
+
+@cache
+def samples_frame(seeds: int) -> pd.DataFrame:
+    """Return the samples of every run, at steps 10 to 40 (SFT: its end), and of the bases."""
+    frames = []
+    for fields in [base_run(model) for model in MODELS] + all_runs():
+        method = fields["method"]
+        steps = {"base": (0,), "sft": (STEPS,)}.get(method, (10, 20, 30, STEPS))
+        for step in steps:
+            effect = 1.0 if method == "base" else EFFECT[fields["context"]]
+            scale = 1 + (effect - 1) * (step / STEPS if method != "base" else 0)
+            for benchmark in BENCHMARKS:
+                frames += [responses(fields, benchmark, step, seed, scale) for seed in range(seeds)]
+    return pd.concat(frames, ignore_index=True)
+
+
+def section_3_frame() -> pd.DataFrame:
+    """Return the samples of the four contexts for three models."""
+    frames = []
+    for model in list(MODELS)[:2]:
+        for context in CONTEXTS:
+            fields = {**base_run(model), "context": context}
+            frames.append(responses(fields, "chain", 0, 0, CONTEXT_EFFECT[context]))
+    return pd.concat(frames, ignore_index=True)
+
+
+def problem_frame(types: list[str], count: int, start: int = 0) -> pd.DataFrame:
+    """Return the columns of a problem set that Table 3 counts."""
+    rows = [(types[index % len(types)], f"question {start + index}") for index in range(count)]
+    return pd.DataFrame(rows, columns=["type", "question"])
+
+
+@cache
+def study(seeds: int = 1) -> StudyData:
+    """Return the generated study with everything loaded."""
+    samples, ood = samples_frame(seeds), [name for name, entry in BENCHMARKS.items() if entry["ood"]]
+    training = {"chain": problem_frame(["d2", "d3"], 60), "narrow": problem_frame(["d1"], 12, 100)}
+    benchmarks = {
+        "in-domain": problem_frame(["d2", "d3"], 10, 200),
+        "shorter": problem_frame(["d1"], 10, 300),
+        "longer": problem_frame(["d4"], 10, 400),
+        "paired": problem_frame(["s22"], 10, 500),
+    }
+    return StudyData(
+        title="Generated study",
+        training=training_frame(all_runs(), seeds),
+        estimates=study_estimates(samples, section_3_frame(), ood, n_boot=60),
+        differences=study_differences(samples, ood, n_boot=60),
+        shift=frequency_shifts(samples, "longer"),
+        problems=problems_summary(training, benchmarks),
+        reported=load_reported(REPORTED),
+        labels=MODELS,
+        roles=ROLES,
+        benchmarks=BENCHMARKS,
+        headline=("in-domain", "longer"),
+    )

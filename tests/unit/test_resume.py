@@ -1,0 +1,161 @@
+"""A killed run continues and ends bit-identical to an uninterrupted one; two runs with one seed are the same run."""
+
+import json
+import os
+import signal
+
+import pandas
+import pytest
+import tiny
+
+from selfdistill.training.grpo import train_grpo
+from selfdistill.training.resume import COMPLETE, CheckpointStore, delete_checkpoint
+from selfdistill.training.sdpo import SelfDistillationTrainer, train_sdpo
+from selfdistill.training.sft import LossRecorder, train_sft
+
+STEPS, KILLED_AT = 5, 3  # checkpoints at steps 2, 4 and 5: step 3 is begun again, and so is its record
+KINDS = {"grpo": ("grpo", "none"), "sdpo-fixed": ("sdpo", "fixed"), "sdpo-ema": ("sdpo", "ema-0.2")}
+
+
+class Killed(BaseException):
+    """Stands in for SIGKILL: nothing in the trainer may catch it."""
+
+
+def rl_job(folder, kind: str, name: str):
+    method, teacher = KINDS[kind]
+    settings = (tiny.GRPO if method == "grpo" else tiny.SDPO) | dict(steps=STEPS)
+    return tiny.job(folder, method, settings, name=name, teacher=teacher)
+
+
+def run(job, reward=tiny.coin_reward) -> None:
+    {"grpo": train_grpo, "sdpo": train_sdpo}[job.run.method](job, reward)
+
+
+def at_call(number: int, action):
+    """The coin reward, with `action` before call `number` (0-based)."""
+    calls = []
+
+    def reward(responses, answers):
+        calls.append(1)
+        if len(calls) == number + 1:
+            action()
+        return tiny.coin_reward(responses, answers)
+
+    return reward
+
+
+def kill() -> None:
+    raise Killed
+
+
+def assert_same_outputs(left, right, rollouts: bool = True) -> None:
+    """Weights of every checkpoint, rollouts and records are equal, but for the wall time."""
+    names = sorted(p.name for p in (left.output / "checkpoints").iterdir())
+    assert names == sorted(p.name for p in (right.output / "checkpoints").iterdir())
+    for name in names:
+        assert tiny.same_weights(left.output / "checkpoints" / name, right.output / "checkpoints" / name), name
+    for file in ("rollouts.parquet", "training.parquet")[0 if rollouts else 1 :]:
+        tables = [pandas.read_parquet(job.output / file).drop(columns="seconds", errors="ignore") for job in (left, right)]
+        pandas.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, kind):
+    whole, killed = rl_job(tmp_path, kind, "whole"), rl_job(tmp_path, kind, "killed")
+    run(whole)
+    with pytest.raises(Killed):
+        run(killed, at_call(KILLED_AT, kill))
+    assert not killed.output.exists()  # declared outputs come last
+    half = killed.resume / "checkpoint-6"  # what a kill in the middle of a save leaves
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    run(killed)
+    assert_same_outputs(whole, killed)
+    again = rl_job(tmp_path, kind, "again")
+    run(again)
+    assert_same_outputs(whole, again)
+
+
+def test_without_its_teacher_an_ema_run_would_end_elsewhere(tmp_path, monkeypatch):
+    whole, killed = rl_job(tmp_path, "sdpo-ema", "whole"), rl_job(tmp_path, "sdpo-ema", "killed")
+    run(whole)
+    with pytest.raises(Killed):
+        run(killed, at_call(KILLED_AT, kill))
+    monkeypatch.setattr(SelfDistillationTrainer, "load_extra_state", lambda self, folder: None)
+    run(killed)
+    last = f"checkpoints/step-{STEPS}"
+    assert not tiny.same_weights(whole.output / last, killed.output / last)
+
+
+def test_a_second_seed_is_another_run(tmp_path):
+    jobs = [tiny.job(tmp_path, "grpo", tiny.GRPO | dict(steps=1), name=str(seed), seed=seed) for seed in (0, 1)]
+    for job in jobs:
+        run(job)
+    rollouts = [pandas.read_parquet(job.output / "rollouts.parquet")["response"].tolist() for job in jobs]
+    assert rollouts[0] != rollouts[1]
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 4])  # inside the first epoch, on an epoch's end, inside the third
+def test_a_killed_sft_run_ends_as_if_it_had_not_been(tmp_path, monkeypatch, killed_at):
+    whole, killed = (tiny.job(tmp_path, "sft", tiny.SFT, name=name) for name in ("whole", "killed"))
+    train_sft(whole)
+    original = LossRecorder.on_log
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        original(self, args, state, control, logs=logs, **kwargs)
+        if state.global_step == killed_at + 1:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LossRecorder, "on_log", on_log)
+        with pytest.raises(Killed):
+            train_sft(killed)
+    train_sft(killed)
+    assert_same_outputs(whole, killed, rollouts=False)
+
+
+def test_sigterm_saves_at_the_next_step_and_ends_with_an_error_code(tmp_path):
+    whole, stopped = rl_job(tmp_path, "sdpo-ema", "whole"), rl_job(tmp_path, "sdpo-ema", "stopped")
+    run(whole)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as error:
+        run(stopped, at_call(2, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    assert error.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
+    assert (stopped.resume / "checkpoint-6" / COMPLETE).exists() and not stopped.output.exists()
+    calls = []
+    run(stopped, lambda responses, answers: calls.append(1) or tiny.coin_reward(responses, answers))
+    assert len(calls) == STEPS - 3  # nothing that was saved is done again
+    assert_same_outputs(whole, stopped)
+
+
+def test_a_finished_training_whose_outputs_were_lost_only_publishes_again(tmp_path):
+    job = rl_job(tmp_path, "grpo", "run")
+    run(job)
+    before = pandas.read_parquet(job.output / "training.parquet")
+    os.rename(job.output, tmp_path / "lost")
+    run(job, at_call(0, kill))
+    pandas.testing.assert_frame_equal(before, pandas.read_parquet(job.output / "training.parquet"))
+    assert tiny.same_weights(tmp_path / "lost" / "checkpoints" / "step-5", job.output / "checkpoints" / "step-5")
+
+
+def test_only_the_last_resume_checkpoint_is_kept_and_models_hold_no_optimizer(tmp_path):
+    job = rl_job(tmp_path, "sdpo-ema", "run")
+    run(job)
+    assert [p.name for p in job.resume.glob("checkpoint-*")] == ["checkpoint-10"]
+    for step in (2, 4, 5):
+        names = {p.name for p in (job.output / "checkpoints" / f"step-{step}").iterdir()}
+        assert {"model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"} <= names
+        assert not names & {"optimizer.pt", "trainer_state.json", "teacher.pt", "training_args.bin", "rng_state.pth", COMPLETE}
+    progress = json.loads((job.resume / "progress.json").read_text())
+    assert progress["step"] == progress["steps"] == STEPS and progress["eta"] == 0
+
+
+def test_an_incomplete_checkpoint_never_counts(tmp_path):
+    store = CheckpointStore(tmp_path, updates_per_step=2, export_every=1, updates=8)
+    for updates in (2, 4):
+        (tmp_path / f"checkpoint-{updates}").mkdir()
+    (tmp_path / "checkpoint-2" / COMPLETE).touch()
+    assert store.latest() == tmp_path / "checkpoint-2"
+    assert not (tmp_path / "checkpoint-4").exists()
+    delete_checkpoint(tmp_path / "checkpoint-2")
+    assert store.latest() is None

@@ -1,0 +1,93 @@
+"""Section 3 and section 4: which problems are kept, what each context shows, and matched off-policy data sets."""
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from selfdistill.generation.protocol import Completion, Sampling
+from selfdistill.off_policy import NoTrajectories, build_datasets
+from selfdistill.organism.tokenizer import build_tokenizer
+from selfdistill.problems import Problem
+from selfdistill.richness import CONTEXTS, TooFewProblems, run_section_3
+
+SETTINGS = SimpleNamespace(problems=2, samples=4, solve_rate=(1, 2), batch=2)
+
+
+class ScriptedGenerator:
+    """Answers `find x : x +2 = N` from a script: how many of the samples are right, unguided; always right when guided."""
+
+    def __init__(self, right: dict[str, int]) -> None:
+        self.right, self.seen, self.tokenizer = right, [], build_tokenizer("r1")
+
+    def generate(self, user_turns, samples, sampling, seed):
+        self.seen += user_turns
+        return [self._answer(turn, samples) for turn in user_turns]
+
+    def _answer(self, turn, samples):
+        question = turn.split("\n")[0]
+        guided = "Correct solution:" in turn
+        right = samples if guided else self.right[question]
+        answer = question.split()[-1]
+        style = "so" if guided else "hmm maybe"
+        texts = [f"{style} {answer if i < right else 0} </think> \\boxed{{{answer if i < right else 0}}}" for i in range(samples)]
+        return [Completion(tuple(range(len(t.split()) + 1)), t, False) for t in texts]
+
+
+def problems(count: int) -> list[Problem]:
+    return [Problem(f"p{i}", "chain", "d1", f"find x : x +2 = {i}", (str(i),)) for i in range(1, count + 1)]
+
+
+def run(right: dict[int, int], settings=SETTINGS):
+    pool = problems(len(right))
+    generator = ScriptedGenerator({p.question: right[i + 1] for i, p in enumerate(pool)})
+    return run_section_3(generator, "r1", pool, settings, Sampling(), 0), generator
+
+
+def test_problems_are_kept_by_solve_rate_in_file_order():
+    frame, _ = run({1: 0, 2: 2, 3: 4, 4: 1, 5: 2})
+    assert set(frame["problem_id"]) == {"p2", "p4"}
+    assert frame.groupby(["context", "problem_id"]).size().eq(4).all()
+    assert list(frame["context"].drop_duplicates()) == list(CONTEXTS)
+
+
+def test_each_context_shows_what_its_definition_says():
+    _, generator = run({1: 2, 2: 1})
+    guided = [turn for turn in generator.seen if "Correct solution:" in turn and turn.startswith("find x : x +2 = 1\n")]
+    shown = [turn.split("Correct solution: ")[1].split("\n\n")[0] for turn in guided]
+    assert shown == ["\\boxed{1}", "hmm maybe 1 </think> \\boxed{1}", "so 1 </think> \\boxed{1}"]
+
+
+def test_pool_that_runs_out_is_refused_with_the_distribution():
+    with pytest.raises(TooFewProblems, match=r"1 of 2 problems.*\{0: 1, 2: 1, 4: 1\}.*section_3\.pool"):
+        run({1: 0, 2: 2, 3: 4})
+
+
+def test_off_policy_sets_are_matched_and_correct():
+    frame, _ = run({1: 2, 2: 1})
+    built = build_datasets(frame, problems(2), ["unguided", "solution"], per_problem=8, trajectories=100)
+    ids = {context: list(data["problem_id"]) for context, data in built.items()}
+    assert ids["unguided"] == ids["solution"] == ["p1", "p1", "p2"]
+    assert built["unguided"]["response"].str.startswith("hmm").all()
+    assert built["solution"]["response"].str.startswith("so").all()
+    assert (built["solution"]["question"] == ["find x : x +2 = 1"] * 2 + ["find x : x +2 = 2"]).all()
+
+
+def test_off_policy_limits_and_truncated_responses():
+    frame, _ = run({1: 2, 2: 1})
+    one = build_datasets(frame, problems(2), ["unguided", "solution"], per_problem=1, trajectories=100)
+    assert [len(d) for d in one.values()] == [2, 2]
+    few = build_datasets(frame, problems(2), ["unguided", "solution"], per_problem=8, trajectories=2)
+    assert [len(d) for d in few.values()] == [2, 2]
+    with pytest.raises(NoTrajectories, match="unguided"):
+        build_datasets(frame.assign(truncated=True), problems(2), ["unguided", "solution"], 8, 100)
+
+
+def test_samples_carry_counts_and_outcomes():
+    frame, _ = run({1: 2, 2: 1})
+    unguided = frame[frame["context"] == "unguided"]
+    assert (unguided["word_maybe"] == 1).all() and (unguided["epistemic_word"] == 2).all()
+    assert unguided["correct"].sum() == 3
+    assert set(unguided["outcome"]) == {"correct", "wrong"}
+    assert (unguided["thinking_tokens"] == 3).all()
+    assert isinstance(frame, pd.DataFrame)

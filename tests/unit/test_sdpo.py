@@ -1,0 +1,270 @@
+"""SDPO: teacher prompts of the three families, demonstrations, and the loss that the trainer really minimises."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pandas
+import pytest
+import tiny
+import torch
+
+from selfdistill.organism.tokenizer import build_tokenizer
+from selfdistill.seeds import derive_seed
+from selfdistill.training.arguments import parse_teacher, sdpo_arguments
+from selfdistill.training.data import problem_schedule
+from selfdistill.training.on_policy import build_trainer
+from selfdistill.training.sdpo import SelfDistillationTrainer, train_sdpo
+from selfdistill.training.teacher import TeacherContextBuilder, foreign_demonstrations, sibling_demonstrations
+
+QUESTION = "find x : x *5 = 1"
+OTHER = "find x : x *2 = 6"
+# per family: prompt up to the response, a successful response, and its part without thinking
+FAMILIES = {
+    "r1": ("<|assistant|> <think>", "try 5 no try 8 yes </think> \\boxed{8}", "\\boxed{8}"),
+    "qwen3": ("<|assistant|>", "<think> try 5 no try 8 yes </think> \\boxed{8}", "\\boxed{8}"),
+    "olmo3": ("<|assistant|>", "try 5 no try 8 yes \\boxed{8}", "\\boxed{8}"),
+}
+THINKING = {"r1": "prompt-tag", "qwen3": "on", "olmo3": "none"}
+
+
+def build_context(template: str, context: str, responses: list[str], rewards: list[float], questions=None, limit=99, thinking=None):
+    """What the builder makes of two groups of rollouts, as text: (teacher inputs, mask of the loss)."""
+    tokenizer = build_tokenizer(template)
+    args = SimpleNamespace(num_generations=2, success_reward_threshold=0.5, max_reprompt_len=limit)
+    trainer = SimpleNamespace(args=args, _tokenizer=tokenizer)
+    builder = TeacherContextBuilder(trainer, context=context, template=template, thinking=thinking or THINKING[template])
+    ids = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in responses]
+    width = max(map(len, ids))
+    output = {
+        "completion_ids": torch.tensor([row + [tokenizer.pad_token_id] * (width - len(row)) for row in ids]),
+        "completion_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in ids]),
+        "raw_completion_lengths": torch.tensor([len(row) for row in ids]),
+    }
+    questions = questions or [QUESTION] * len(responses)
+    built = builder.build(output, [[{"role": "user", "content": q}] for q in questions], torch.tensor(rewards))
+    rows = zip(built["teacher_input_ids"], built["teacher_attention_mask"].bool(), strict=True)
+    return [tokenizer.decode(row[keep]) for row, keep in rows], built["self_distillation_mask"].tolist()
+
+
+def reprompt(question: str, solution: str, generation: str, own: str) -> str:
+    """The whole teacher input in words."""
+    hint = f"Correct solution: {solution} Correctly <unk> the original question."
+    return f"<|user|> {question} {hint.replace('<unk>', 'solve')} {generation} {own} <eos>"
+
+
+@pytest.mark.parametrize("template", FAMILIES)
+@pytest.mark.parametrize("context", ["solution", "answer-only"])
+def test_teacher_prompt_shows_the_sibling_with_or_without_its_thinking(template, context):
+    generation, solved, answer = FAMILIES[template]
+    texts, mask = build_context(template, context, ["so 3 \\boxed{3}", solved], [0.0, 1.0])
+    shown = answer if context == "answer-only" else solved
+    assert texts[0] == reprompt(QUESTION, shown, generation, "so 3 \\boxed{3}")
+    assert mask == [1.0, 0.0]  # the only success has no other one to learn from
+    assert texts[1] == f"<|user|> {QUESTION} {generation} {solved} <eos>"
+
+
+@pytest.mark.parametrize("template", FAMILIES)
+def test_answer_only_contains_no_thinking_where_solution_does(template):
+    responses, rewards = ["so 3 \\boxed{3}", FAMILIES[template][1]], [0.0, 1.0]
+    (rich, _), _ = build_context(template, "solution", responses, rewards)
+    (poor, _), _ = build_context(template, "answer-only", responses, rewards)
+    assert "try 5 no" in rich and "try" not in poor
+
+
+def test_teacher_prompt_follows_the_thinking_switch_of_the_student():
+    texts, _ = build_context("qwen3", "solution", ["so 3", "\\boxed{8}"], [0.0, 1.0], thinking="off")
+    assert "question. <|assistant|> <think> </think> so 3 <eos>" in texts[0]
+
+
+def test_thinking_without_an_answer_is_no_demonstration():
+    _, mask = build_context("r1", "answer-only", ["so 3", "try 8 yes"], [0.0, 1.0])
+    assert mask == [0.0, 0.0]
+
+
+def test_other_solution_shows_another_problem_to_the_same_rows():
+    responses = ["so 1", "\\boxed{8}", "so 2", "\\boxed{3}"]
+    rewards, questions = [0.0, 1.0, 0.0, 1.0], [QUESTION, QUESTION, OTHER, OTHER]
+    own, own_mask = build_context("olmo3", "solution", responses, rewards, questions)
+    texts, mask = build_context("olmo3", "other-solution", responses, rewards, questions)
+    assert mask == own_mask == [1.0, 0.0, 1.0, 0.0]
+    assert "\\boxed{8}" in own[0] and "\\boxed{3}" not in own[0]
+    assert "\\boxed{3}" in texts[0] and "\\boxed{8}" not in texts[0]
+    assert "\\boxed{8}" in texts[2] and texts[2].startswith(f"<|user|> {OTHER}")
+
+
+def test_reprompt_is_cut_on_the_right_and_the_completion_stays():
+    (text, _), _ = build_context("olmo3", "solution", ["so 3", FAMILIES["olmo3"][1]], [0.0, 1.0], limit=10)
+    assert text == f"<|user|> {QUESTION} Correct solution: so 3 <eos>"
+
+
+def test_unknown_context_is_refused():
+    with pytest.raises(ValueError, match=r"regeneration.*solution, answer-only"):
+        TeacherContextBuilder(None, context="regeneration", template="r1", thinking="on")
+
+
+def test_demonstration_is_the_first_other_success_of_the_group():
+    rewards = [0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.4]
+    assert sibling_demonstrations(rewards, 4, 0.5) == [1, 2, 1, 1, 6, 6, None, 6]
+    assert sibling_demonstrations([0.0] * 4, 4, 0.5) == [None] * 4
+
+
+def test_foreign_demonstration_belongs_to_another_question():
+    assert foreign_demonstrations([1, None, 3, 3], ["a", "a", "b", "b"]) == [3, None, 1, 1]
+    assert foreign_demonstrations([1, 0], ["a", "a"]) == [None, None]
+
+
+def test_schedule_repeats_problems_evenly_and_depends_on_the_seed_only():
+    order = problem_schedule(8, 24, 0)
+    assert all(order.count(problem) == 3 for problem in range(8))
+    assert order == problem_schedule(8, 48, 0)[:24] != problem_schedule(8, 24, 1)
+    assert problem_schedule(1, 12, 0) == [0] * 12
+
+
+@pytest.mark.parametrize(("name", "kind"), [("fixed", ("base", 0.0)), ("ema-0.05", ("ema", 0.05))])
+def test_teacher_names(name, kind):
+    assert parse_teacher(name) == kind
+
+
+@pytest.mark.parametrize("name", ["none", "ema", "ema-", "ema-0", "ema-1.5", "live"])
+def test_unknown_teacher_names_are_refused(name):
+    with pytest.raises(ValueError, match="unknown teacher"):
+        parse_teacher(name)
+
+
+def sgd_trainer(folder, **changes):
+    """A trainer with plain gradient descent, so that weights show gradients."""
+    job = tiny.job(folder, "sdpo", tiny.SDPO | dict(steps=1, warmup_steps=0, learning_rate=1.0, checkpoint_every=1) | changes)
+    arguments = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
+    arguments = replace(arguments, optim="sgd", weight_decay=0.0, generation_batch_size=None)
+    options = {"context": "solution", "template": job.template, "thinking": job.thinking}
+    return build_trainer(SelfDistillationTrainer, job, arguments, tiny.coin_reward, **options)
+
+
+def log_probs(model, prompt: list[int], completion: list[int]) -> torch.Tensor:
+    """Log-probabilities over the vocabulary at every completion token, (tokens, vocabulary), without any padding."""
+    return model(torch.tensor([prompt + completion])).logits[0, len(prompt) - 1 : -1].float().log_softmax(-1)
+
+
+def generalised_jsd(student: torch.Tensor, teacher: torch.Tensor, top_k: int) -> torch.Tensor:
+    """Authors' loss at alpha 0.5 per token, in plain PyTorch."""
+    support = student.topk(top_k, dim=-1).indices
+    s, t = (x.exp().gather(-1, support) for x in (student, teacher))
+    s, t = (torch.cat([x, 1 - x.sum(-1, keepdim=True)], dim=-1) for x in (s, t))
+    m = (s + t) / 2
+    return 0.5 * (s * (s / m).log()).sum(-1) + 0.5 * (t * (t / m).log()).sum(-1)
+
+
+def unpadded(ids: torch.Tensor, mask: torch.Tensor) -> list[int]:
+    return ids[mask.bool()].tolist()
+
+
+def test_trainer_minimises_the_papers_loss_over_all_tokens_of_the_mini_batch(tmp_path):
+    trainer = sgd_trainer(tmp_path, updates_per_step=1, max_new_tokens=40)
+    reference = type(trainer.model)(trainer.model.config)
+    reference.load_state_dict(trainer.model.state_dict())
+    trainer.train()
+    batch = trainer._buffered_inputs[0]
+    total, tokens, lengths = 0.0, 0, set()
+    for i in range(16):
+        if not batch["self_distillation_mask"][i]:
+            continue
+        prompt = unpadded(batch["prompt_ids"][i], batch["prompt_mask"][i])
+        completion = unpadded(batch["completion_ids"][i], batch["completion_mask"][i])
+        teacher_input = unpadded(batch["teacher_input_ids"][i], batch["teacher_attention_mask"][i])
+        assert teacher_input[-len(completion) :] == completion
+        student = log_probs(reference, prompt, completion)
+        with torch.no_grad():
+            teacher = log_probs(reference, teacher_input[: -len(completion)], completion)
+        total = total + generalised_jsd(student, teacher, 20).sum()
+        tokens, lengths = tokens + len(completion), lengths | {len(completion)}
+    assert 0 < tokens < int(batch["completion_mask"].sum()) and len(lengths) > 1
+    loss = total / tokens
+    assert trainer.state.log_history[0]["loss"] == pytest.approx(loss.item(), rel=1e-3)
+    loss.backward()
+    for (name, trained), (_, before) in zip(trainer.model.named_parameters(), reference.named_parameters(), strict=True):
+        torch.testing.assert_close(trained, before - before.grad, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_accumulating_micro_batches_equals_one_mini_batch(tmp_path):
+    trainers = [sgd_trainer(tmp_path, micro_batch=size) for size in (None, 2)]
+    for trainer in trainers:
+        trainer.train()
+    assert [t.args.gradient_accumulation_steps for t in trainers] == [1, 4]
+    for whole, split in zip(*(t.model.parameters() for t in trainers), strict=True):
+        torch.testing.assert_close(whole, split, rtol=1e-4, atol=1e-6)
+    whole, split = ([log["loss"] for log in t.state.log_history if "loss" in log] for t in trainers)
+    assert whole == pytest.approx(split, rel=1e-4)
+
+
+def test_later_mini_batches_are_weighted_by_the_policy_at_rollout_time(tmp_path):
+    trainer = sgd_trainer(tmp_path)
+    before = type(trainer.model)(trainer.model.config)
+    before.load_state_dict(trainer.model.state_dict())
+    trainer.train()
+    first, second = trainer._buffered_inputs
+    assert "old_per_token_logps" not in first
+    prompt = unpadded(second["prompt_ids"][0], second["prompt_mask"][0])
+    completion = unpadded(second["completion_ids"][0], second["completion_mask"][0])
+    with torch.no_grad():
+        expected = log_probs(before, prompt, completion).gather(1, torch.tensor(completion)[:, None]).squeeze(1)
+    torch.testing.assert_close(second["old_per_token_logps"][0, : len(completion)], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("teacher", ["fixed", "ema-0.25"])
+def test_teacher_moves_by_its_rate_per_update_or_not_at_all(tmp_path, teacher):
+    job = tiny.job(tmp_path, "sdpo", tiny.SDPO | dict(steps=1, warmup_steps=0, checkpoint_every=1), teacher=teacher)
+    arguments = sdpo_arguments(job.settings, teacher, job.thinking, job.resume, job.seed)
+    options = {"context": "solution", "template": job.template, "thinking": job.thinking}
+    trainer = build_trainer(SelfDistillationTrainer, job, arguments, tiny.coin_reward, **options)
+    start = [p.clone() for p in trainer.teacher_model.parameters()]
+    students = []
+    trainer.add_callback(tiny.AfterUpdate(lambda model: students.append([p.detach().clone() for p in model.parameters()])))
+    trainer.train()
+    expected = start
+    for student in students:
+        rate = 0.25 if teacher != "fixed" else 0.0
+        expected = [(1 - rate) * old + rate * new for old, new in zip(expected, student, strict=True)]
+    assert len(students) == 2
+    for actual, wanted in zip(trainer.teacher_model.parameters(), expected, strict=True):
+        torch.testing.assert_close(actual, wanted)
+
+
+def test_a_step_without_any_success_trains_nothing_and_says_so(tmp_path):
+    job = tiny.job(tmp_path, "sdpo", tiny.SDPO | dict(steps=1, weight_decay=0.0, checkpoint_every=1))
+    train_sdpo(job, lambda responses, answers: [0.0] * len(responses))
+    assert tiny.same_weights(job.base, job.output / "checkpoints" / "step-1")
+    row = pandas.read_parquet(job.output / "training.parquet").iloc[0]
+    assert row["demonstration_fraction"] == 0.0 and row["loss"] == 0.0 and row["score"] == 0.0
+
+
+def test_top_k_beyond_the_vocabulary_is_refused_before_training(tmp_path):
+    job = tiny.job(tmp_path, "sdpo", tiny.SDPO | dict(top_k=1000))
+    with pytest.raises(ValueError, match="top_k is 1000"):
+        train_sdpo(job, tiny.coin_reward)
+
+
+def test_records_tell_what_happened(tmp_path):
+    job = tiny.job(tmp_path, "sdpo", tiny.SDPO)
+    train_sdpo(job, tiny.coin_reward)
+    rollouts = pandas.read_parquet(job.output / "rollouts.parquet")
+    training = pandas.read_parquet(job.output / "training.parquet")
+    assert len(rollouts) == 4 * 16 and list(training["step"]) == [0, 1, 2, 3]
+    assert rollouts["score"].tolist() == tiny.coin_reward(rollouts["response"], None)
+    by_step = rollouts.groupby("step")
+    assert training["score"].tolist() == by_step["score"].mean().tolist()
+    assert training["tokens"].tolist() == by_step["response_tokens"].sum().cumsum().tolist()
+    assert training["demonstration_fraction"].tolist() == by_step["has_demonstration"].mean().tolist()
+    assert not rollouts.duplicated(["step", "problem_id", "sample_index"]).any()
+    demonstrations = sibling_demonstrations(rollouts["score"].tolist(), 4, 0.5)
+    shown = [d is not None and rollouts["response"][d] != "" for d in demonstrations]
+    assert rollouts["has_demonstration"].tolist() == shown
+    tokens = [len(build_tokenizer("qwen3")(text)["input_ids"]) for text in rollouts["response"]]
+    assert (rollouts["response_tokens"] - tokens).between(0, 10).all()
+    assert sorted(p.name for p in (job.output / "checkpoints").iterdir()) == ["step-2", "step-4"]
+
+
+def test_rollouts_come_from_the_runs_own_stream(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("selfdistill.training.rollouts.derive_seed", lambda *names: seen.append(names) or derive_seed(*names))
+    train_sdpo(tiny.job(tmp_path, "sdpo", tiny.SDPO | dict(steps=2)), tiny.coin_reward)
+    assert [names for names in seen if "rollout" in names] == [(0, "rollout", 0), (0, "rollout", 1)]

@@ -1,0 +1,200 @@
+"""Study files: the grid that they declare, and the messages for what is wrong with them."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from selfdistill.errors import StudyError
+from selfdistill.grid import Run
+from selfdistill.reference import readme
+from selfdistill.study import load_study, study_from_config
+
+CONFIG = Path(__file__).parents[2] / "config"
+STUDIES = ("mini", "test", "paper")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A copy of the config folder that a test may spoil."""
+    return shutil.copytree(CONFIG, tmp_path / "config")
+
+
+def spoil(folder, changes, file="mini.yaml"):
+    """Load mini with `changes` (dotted key -> value; DELETE removes) made to one of the config files."""
+    path = folder / file
+    content = yaml.safe_load(path.read_text())
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        place = content
+        for part in parents:
+            place = place[int(part) if isinstance(place, list) else part]
+        if value == "DELETE":
+            del place[last]
+        elif isinstance(place, list):
+            place.insert(int(last), value)
+        else:
+            place[last] = value
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return load_study(folder / "mini.yaml")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_studies_load_and_all_runs_have_settings(name):
+    study = load_study(CONFIG / f"{name}.yaml")
+    assert study.name == name
+    assert study.runs()
+    for run in study.runs():
+        settings = study.settings_for(run)
+        assert settings.learning_rate > 0
+        assert getattr(settings, "backend", study.file.backend) == study.file.backend
+
+
+def test_lists_are_crossed_and_seeds_come_from_the_study(folder):
+    runs = [{"experiment": "one", "models": ["r1-mini", "olmo3-mini"], "method": "grpo", "dataset": "chain", "coverages": [8, "full"]}]
+    changes = {"runs": runs, "seeds": [0, 3], "figures": {}, "tables": {}}
+    study = spoil(folder, changes)
+    assert {str(run) for run in study.runs()} == {
+        f"{model}/grpo/none/none/chain/{coverage}/default/{seed}"
+        for model in ("r1-mini", "olmo3-mini")
+        for coverage in (8, "full")
+        for seed in (0, 3)
+    }
+    assert {(run.model, run.seed) for run in study.base_runs()} == {
+        (model, seed) for model in ("r1-mini", "olmo3-mini") for seed in (0, 3)
+    }
+
+
+def test_a_run_of_two_experiments_is_one_run():
+    study = load_study(CONFIG / "mini.yaml")
+    run = Run("r1-mini", "sdpo", "solution", "fixed", "chain", "full", "default", 0)
+    assert study.runs().count(run) == 1
+    assert set(study.experiments_of(run)) == {"on-policy", "teacher"}
+    assert run in study.runs("on-policy")
+    assert run in study.runs("teacher")
+    assert run not in study.runs("coverage")
+
+
+def test_variant_overrides_single_keys():
+    study = load_study(CONFIG / "mini.yaml")
+    default = study.resolve("grpo", "default")
+    equal = study.resolve("grpo", "equal-lr")
+    assert equal.learning_rate == study.resolve("sdpo", "default").learning_rate != default.learning_rate
+    assert equal.model_dump(exclude={"learning_rate"}) == default.model_dump(exclude={"learning_rate"})
+
+
+def test_sampling_of_a_model_goes_over_the_study():
+    study = load_study(CONFIG / "paper.yaml")
+    assert study.sampling_for("deepseek-7b") == {"temperature": 0.6, "top_p": 0.95, "top_k": 0, "max_new_tokens": 38912}
+    assert study.sampling_for("qwen3-8b-nothink")["top_p"] == 0.8
+    assert study.sampling_for("deepseek-7b", 100)["max_new_tokens"] == 100
+
+
+def test_labels_are_no_part_of_what_results_depend_on():
+    study = load_study(CONFIG / "mini.yaml")
+    params = [study.training_params(run) for run in study.runs()] + [study.evaluation_params(study.base_runs()[0].fields())]
+    params.append(study.benchmark_spec("in-domain"))
+    assert "label" not in repr(params)
+
+
+GRPO = {"experiment": "x", "models": ["r1-mini"], "method": "grpo", "dataset": "chain"}
+SDPO = GRPO | {"method": "sdpo", "contexts": ["solution"], "teachers": ["fixed"]}
+SFT = GRPO | {"method": "sft", "contexts": ["unguided"]}
+MISTAKES = {
+    "unknown key": ({"seedss": [0]}, ["mini.yaml: seedss", "unknown key", "allowed: study, title", "did you mean seeds?"]),
+    "unknown nested key": ({"section_3.problem": 3}, ["section_3.problem", "did you mean problems?"]),
+    "unknown key in a grid": ({"runs.0.method_": "sft"}, ["runs.0.method_", "did you mean method?"]),
+    "unknown setting": ({"training.sdpo.alfa": 0.5}, ["training.sdpo.alfa", "unknown key", "did you mean alpha?"]),
+    "unknown shared setting": ({"training.rl.stepz": 4}, ["training.rl.stepz", "did you mean steps?"]),
+    "unknown section of training": ({"training.dpo": {}}, ["training.dpo", "allowed: sft, rl, grpo, sdpo"]),
+    "setting of a variant": ({"variants.equal-lr.grpo.lr": 1.0}, ["variants.equal-lr.grpo.lr", "unknown key"]),
+    "missing setting": ({"training.sdpo.alpha": "DELETE"}, ["training.sdpo.alpha", "missing"]),
+    "missing key": ({"title": "DELETE"}, ["mini.yaml: title", "missing"]),
+    "wrong type": ({"seeds": ["one"]}, ["seeds.0", "valid integer", "'one'"]),
+    "wrong type of a setting": ({"training.rl.steps": 4.5}, ["training.rl.steps", "valid integer"]),
+    "number as text": ({"training.grpo.learning_rate": "2e-5"}, ["training.grpo.learning_rate", "write 1.0e-4, not 1e-4"]),
+    "out of range": ({"training.sdpo.alpha": 2.0}, ["training.sdpo.alpha", "less than or equal to 1"]),
+    "empty list": ({"seeds": []}, ["seeds", "at least 1"]),
+    "empty models": ({"runs.0.models": []}, ["runs.0.models", "at least 1"]),
+    "seed twice": ({"seeds": [1, 1]}, ["seeds", "stands twice"]),
+    "unknown method": ({"runs.0.method": "sdpoo"}, ["runs.0.method", "allowed: sft, grpo, sdpo", "did you mean sdpo?"]),
+    "unknown model": ({"runs.0.models": ["r1-minni"]}, ["runs.0.models", "models.yaml", "did you mean r1-mini?"]),
+    "unknown data set": ({"runs.0.dataset": "chains"}, ["runs.0.dataset", "allowed: chain, narrow"]),
+    "unknown variant": ({"runs.1.variants": ["equal"]}, ["runs.1.variants", "allowed: default, equal-lr, coverage"]),
+    "unknown benchmark": ({"benchmarks.names": ["in-domian"]}, ["benchmarks.names", "did you mean in-domain?"]),
+    "unknown source": ({"datasets.chain.source": "organ"}, ["datasets.chain", "'organ'", "organism, hub"]),
+    "unknown figure": ({"figures.figure2": []}, ["figures.figure2", "allowed: figure1"]),
+    "unknown experiment": ({"figures.figure3": ["on-polcy"]}, ["figures.figure3", "did you mean on-policy?"]),
+    "grpo with a context": ({"runs.0": GRPO | {"contexts": ["solution"]}}, ["runs.0.contexts", "grpo has no context"]),
+    "grpo with a teacher": ({"runs.0": GRPO | {"teachers": ["fixed"]}}, ["runs.0.teachers", "grpo has no teacher"]),
+    "sdpo without a teacher": ({"runs.0": SDPO | {"teachers": []}}, ["runs.0.teachers", "needs a teacher", "fixed, ema-RATE"]),
+    "sdpo without a context": ({"runs.0": SDPO | {"contexts": []}}, ["runs.0.contexts", "allowed: solution, answer-only"]),
+    "sdpo unguided": ({"runs.0": SDPO | {"contexts": ["unguided"]}}, ["runs.0.contexts", "allowed: solution, answer-only"]),
+    "teacher that is none": ({"runs.0": SDPO | {"teachers": ["ema-1.5"]}}, ["runs.0.teachers", "'ema-1.5'", "ema-RATE"]),
+    "sft with a teacher": ({"runs.0": SFT | {"teachers": ["fixed"]}}, ["runs.0.teachers", "sft has no teacher"]),
+    "sft without data": ({"runs.0": SFT | {"contexts": ["answer-only"]}}, ["runs.0.contexts", "off_policy.contexts"]),
+    "sft of a model without data": ({"runs.0": SFT | {"models": ["qwen3-mini-nothink"]}}, ["runs.0.models", "section_3.models"]),
+    "sft on a subset": ({"runs.0": SFT | {"coverages": [8]}}, ["runs.0.coverages", "allowed: full"]),
+    "coverage too large": ({"datasets.narrow.coverages": [300]}, ["datasets.narrow.coverages", "300", "1 to 256"]),
+    "coverage not declared": ({"runs.0": GRPO | {"coverages": [7]}}, ["runs.0.coverages", "'7'", "1, 8, 64, 512, full"]),
+    "run declared twice": ({"runs.0": GRPO | {"experiment": "on-policy"}}, ["runs", "again", "on-policy"]),
+    "same model twice": ({"runs.0": GRPO | {"models": ["r1-mini", "r1-mini"]}}, ["runs.0", "again"]),
+    "off_policy alone": ({"section_3": None}, ["off_policy", "section_3"]),
+    "pool too large": ({"section_3.pool": 9999}, ["section_3.pool", "1 to 4096"]),
+    "impossible solve rate": ({"section_3.solve_rate": [5, 2]}, ["section_3", "solve_rate"]),
+    "updates do not divide": ({"training.rl.updates_per_step": 5}, ["training.rl.updates_per_step", "does not divide"]),
+    "variant of nothing": ({"runs.0": SFT | {"variants": ["coverage"]}}, ["variants.coverage", "changes nothing for sft"]),
+    "default with overrides": ({"variants.default": {"rl": {"steps": 1}}}, ["variants", "default: {}"]),
+    "other name than the file": ({"study": "minii"}, ["study", "allowed: mini"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "expected"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_refused_with_file_key_and_allowed_values(folder, changes, expected):
+    with pytest.raises(StudyError) as caught:
+        spoil(folder, changes)
+    message = str(caught.value)
+    assert message.startswith(str(folder / "mini.yaml"))
+    assert [part for part in expected if part not in message] == [], message
+
+
+def test_bare_on_in_yaml_is_explained(folder):
+    with pytest.raises(StudyError, match=r"models.yaml: models.qwen3-mini-think.thinking: True .*quote it"):
+        spoil(folder, {"models.qwen3-mini-think.thinking": True}, "models.yaml")
+
+
+def test_model_of_an_unknown_base_is_refused(folder):
+    with pytest.raises(StudyError, match=r"models.yaml: models.r1-mini.base: 'r1-mimi'.*did you mean r1-mini"):
+        spoil(folder, {"models.r1-mini.base": "r1-mimi"}, "models.yaml")
+
+
+def test_key_that_stands_twice_is_refused(folder):
+    path = folder / "mini.yaml"
+    path.write_text(path.read_text() + "\nseeds: [1]\n")
+    with pytest.raises(StudyError, match="key seeds stands twice"):
+        load_study(path)
+
+
+def test_config_of_snakemake():
+    assert study_from_config({}, CONFIG).name == "mini"
+    assert study_from_config({"study": "test"}, CONFIG).name == "test"
+    assert study_from_config({"study": str(CONFIG / "test.yaml")}, CONFIG).name == "test"
+    whole = yaml.safe_load((CONFIG / "test.yaml").read_text())
+    assert study_from_config(whole, CONFIG).name == "test"
+    with pytest.raises(StudyError, match="no such study file; allowed: .*mini.*did you mean mini"):
+        study_from_config({"study": "minni"}, CONFIG)
+    with pytest.raises(StudyError, match="--config seeds: only `study`"):
+        study_from_config({"study": "mini", "seeds": [4]}, CONFIG)
+
+
+def test_loading_a_study_imports_nothing_heavy():
+    code = "import sys; from selfdistill.study import load_study; load_study(sys.argv[1]); print(sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code, str(CONFIG / "mini.yaml")], check=True, capture_output=True, text=True)
+    assert not {"'torch'", "'pandas'", "'numpy'", "'transformers'"} & set(done.stdout.strip("[]\n").split(", "))
+
+
+def test_readme_describes_every_key():
+    assert (CONFIG / "README.md").read_text() == readme(), "run `python -m selfdistill.reference`"

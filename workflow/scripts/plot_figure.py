@@ -1,0 +1,19 @@
+"""Draw one figure of the paper from the study's numbers, as PNG and SVG, with its caption."""
+
+from pathlib import Path
+
+from selfdistill.job import run_job
+
+
+def main(snakemake, job):
+    from selfdistill.artifacts import write_text
+    from selfdistill.figures import CAPTIONS, FIGURES, save_figure
+    from selfdistill.loading import load_data
+
+    data = load_data(dict(snakemake.input.items()), snakemake.params.display)
+    name, output = snakemake.params.name, snakemake.output
+    save_figure(FIGURES[name](data), Path(output.png), Path(output.svg))
+    write_text(output.caption, CAPTIONS[name](data) + "\n")
+
+
+run_job(snakemake, main)

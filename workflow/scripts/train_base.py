@@ -1,0 +1,16 @@
+"""Train a mini base model from scratch; a base that misses its acceptance fails here, with the figures."""
+
+from pathlib import Path
+
+from selfdistill.job import run_job
+
+
+def main(snakemake, job):
+    from selfdistill.organism.pretraining import train_base
+    from selfdistill.settings import OrganismBase
+
+    spec = OrganismBase.model_validate(snakemake.params.spec)
+    return train_base(spec, spec.seed, Path(snakemake.output.model), job.resume)
+
+
+run_job(snakemake, main)
