@@ -141,7 +141,7 @@ MISTAKES = {
     "coverage too large": ({"datasets.narrow.coverages": [300]}, ["datasets.narrow.coverages", "300", "1 to 256"]),
     "coverage not declared": ({"runs.0": GRPO | {"coverages": [7]}}, ["runs.0.coverages", "'7'", "1, 8, 64, 512, full"]),
     "run declared twice": ({"runs.0": GRPO | {"experiment": "on-policy"}}, ["runs", "again", "on-policy"]),
-    "same model twice": ({"runs.0": GRPO | {"models": ["r1-mini", "r1-mini"]}}, ["runs.0", "again"]),
+    "same model twice": ({"runs.0": GRPO | {"models": ["r1-mini", "r1-mini"]}}, ["runs.0.models", "stands twice"]),
     "off_policy alone": ({"section_3": None}, ["off_policy", "section_3"]),
     "pool too large": ({"section_3.pool": 9999}, ["section_3.pool", "1 to 4096"]),
     "impossible solve rate": ({"section_3.solve_rate": [5, 2]}, ["section_3", "solve_rate"]),

@@ -59,7 +59,7 @@ def finish(axis: Axes, title: str, ylabel: str, *, floor: bool) -> None:
 
 
 def fit_limits(axes: Sequence[Axes], *, floor: bool) -> None:
-    """Give panels the same y limits, wide enough for all that they show; from zero if `floor`, never below it."""
+    """Give panels the same y limits, wide enough for all that they show; from zero if `floor`."""
     limits = [axis.dataLim for axis in axes if np.isfinite(axis.dataLim.y0)]
     if limits:
         low, high = min(limit.y0 for limit in limits), max(limit.y1 for limit in limits)

@@ -72,7 +72,8 @@ def benchmark_text(data: StudyData, runs: list[dict[str, str]], benchmarks: list
     rows = [frame for frame in rows if len(frame)]
     if not rows:
         return "No benchmark estimates."
-    return f"Benchmarks: {counts_text(pd.concat(rows))}; bands or upright lines: 95 % intervals; dotted level: base."
+    counts = counts_text(pd.concat(rows))
+    return f"Benchmarks: {counts}; bands or upright lines: 95 % intervals; dotted level: base."
 
 
 def domain_runs(data: StudyData) -> list[tuple[str, list[dict[str, str]]]]:

@@ -76,11 +76,12 @@ class Table:
 
     def to_html(self) -> str:
         """Return a sortable `<table>` (class `sortable`), its cells carrying the number to sort by."""
+        caption = f"<caption>{html.escape(self.title)}</caption>"
         head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.rows[0])
         body = "\n".join("<tr>" + "".join(map(html_cell, row.values())) + "</tr>" for row in self.rows)
         return (
-            f'<div class="scroll"><table class="sortable" id="{self.name}"><thead><tr>{head}</tr></thead>\n'
-            f"<tbody>\n{body}\n</tbody></table></div>\n"
+            f'<div class="scroll"><table class="sortable" id="{self.name}">{caption}'
+            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n"
             f'<p class="note">{html.escape(self.note)}</p>'
         )
 
@@ -106,11 +107,11 @@ def html_cell(entry: Entry) -> str:
 
 def number(value: float, digits: int, sign: str = "") -> str:
     """Return a number with its digits, thousands separated; `sign` `+` shows every sign."""
-    return f"{value:{sign},.{digits}f}"
+    return f"{value:{sign},.{digits}f}".replace("-", "−")
 
 
 def ours(cell: Cell | None, digits: int, scale: float = 1.0, sign: str = "") -> Entry:
-    """Return our number as `estimate [low, high]`, scaled (100 for percent), with `sign` `+` for a difference."""
+    """Return our number as `estimate [low, high]`, scaled (100: percent); `sign` `+` for a difference."""
     if cell is None or math.isnan(cell.estimate):
         return Entry(NO_VALUE)
     scaled = cell._replace(estimate=cell.estimate * scale, low=cell.low * scale, high=cell.high * scale)

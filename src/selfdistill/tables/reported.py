@@ -63,6 +63,18 @@ def paper_entry(row: Mapping[str, Any]) -> Entry:
     return Entry(f"{text} [{mark}]", None if value is None else float(value), None, mark)
 
 
+def arm_text(row: Mapping[str, Any]) -> str:
+    """Return the arm of a reported entry: method with context and teacher, or context; and coverage."""
+    known = {name: row[name] for name in ("method", "context", "teacher") if row.get(name)}
+    if "method" not in known:
+        text = CONTEXT_SYMBOLS.get(row.get("context"), "")
+    elif known["method"] in ("base", "grpo") or "context" in known:
+        text = method_style(known).label
+    else:
+        text = str(known["method"]).upper()
+    return f"{text}, |D| = {row['coverage']}" if row.get("coverage") else text
+
+
 def reported_table(data: StudyData, place: str) -> Table | None:
     """Return what the paper reports for one of our figures, or None where nothing is known of it."""
     rows = reported_rows(data, place)
@@ -70,13 +82,11 @@ def reported_table(data: StudyData, place: str) -> Table | None:
         return None
     shown = []
     for _, row in rows.iterrows():
-        arm = method_style(row).label if row.get("method") else CONTEXT_SYMBOLS.get(row.get("context"), "")
-        arm += f", |D| = {row['coverage']}" if row.get("coverage") else ""
         shown.append(
             {
                 "In the paper": Entry(str(row["paper"])),
                 "Model": Entry(row.get("model") or ""),
-                "Arm": Entry(arm),
+                "Arm": Entry(arm_text(row)),
                 "Benchmark": Entry(row.get("benchmark") or ""),
                 "Quantity": Entry(str(row["quantity"])),
                 "Value": paper_entry(row),

@@ -1,0 +1,265 @@
+"""Paths, schemas, atomic writes, locks and manifests."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas
+import pytest
+
+from selfdistill import artifacts, job
+from selfdistill.artifacts import (
+    Paths,
+    SchemaError,
+    atomic_path,
+    is_locked,
+    job_lock,
+    lock_of,
+    read_table,
+    rollouts_schema,
+    samples_schema,
+    slice_hash,
+    training_schema,
+    write_table,
+)
+from selfdistill.epistemic import EPISTEMIC_WORDS
+from selfdistill.grid import RUN_FIELDS, Run
+
+RUN = Run("r1-mini", "sdpo", "solution", "ema-0.05", "chain", "full", "default", 3)
+FOLDER = "results/mini/runs/r1-mini/sdpo/solution/ema-0.05/chain/full/default/seed-3"
+HOLD = """
+import sys, time
+from selfdistill.artifacts import job_lock
+with job_lock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def hold():
+    """Start a process that holds a lock for some seconds; killed in the end."""
+    processes = []
+
+    def start(path, seconds):
+        command = [sys.executable, "-c", HOLD, str(path), str(seconds)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        processes.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_paths_of_a_run_and_their_pattern_agree():
+    paths = Paths("mini")
+    assert paths.checkpoints(RUN) == f"{FOLDER}/checkpoints"
+    assert paths.samples(RUN) == f"{FOLDER}/samples.parquet"
+    assert paths.manifest(paths.samples(RUN)) == f"{FOLDER}/samples.manifest.json"
+    pattern = paths.samples(method="sdpo")
+    assert "{method}" not in pattern
+    assert pattern.format(**RUN.fields()) == paths.samples(RUN)
+
+
+def test_logs_locks_and_resume_folders_have_the_wildcards_of_the_output():
+    paths = Paths("mini")
+    for pattern in (paths.resume(paths.samples()), paths.log("rule", paths.samples())):
+        assert all(f"{{{name}}}" in pattern for name in RUN_FIELDS)
+    resume = paths.resume(paths.training(RUN))
+    assert resume == FOLDER.replace("results/mini", "results/mini/resume") + "/training"
+    assert str(lock_of(resume)) == FOLDER.replace("results/mini", "results/mini/locks") + "/training.lock"
+
+
+def test_schemas_have_the_run_fields_and_both_counts_of_every_word():
+    assert samples_schema().names[1:9] == list(RUN_FIELDS)
+    assert training_schema().names[:8] == list(RUN_FIELDS)
+    for word in EPISTEMIC_WORDS:
+        assert {f"substring_{word}", f"word_{word}"} <= set(samples_schema().names)
+        assert f"substring_{word}" in training_schema().names
+
+
+def rollouts(**changes):
+    """A frame of the rollouts schema with one row."""
+    row = {
+        "step": 0, "problem_id": "a", "sample_index": 0, "response": "x", "score": 1.0,
+        "response_tokens": 3, "truncated": False, "has_demonstration": None,
+    }  # fmt: skip
+    return pandas.DataFrame([row | changes])
+
+
+def test_tables_come_back_as_written(tmp_path):
+    path = tmp_path / "deep" / "table.parquet"
+    write_table(path, rollouts()[list(reversed(rollouts().columns))], rollouts_schema())
+    table = read_table(path, rollouts_schema())
+    assert list(table.columns) == rollouts_schema().names
+    assert table.loc[0, "response"] == "x"
+    assert list(read_table(path, rollouts_schema(), ["score"]).columns) == ["score"]
+
+
+def test_missing_and_extra_columns_are_named_with_the_file(tmp_path):
+    path = tmp_path / "table.parquet"
+    with pytest.raises(SchemaError, match=r"table.parquet: missing columns score; extra columns points"):
+        write_table(path, rollouts().rename(columns={"score": "points"}), rollouts_schema())
+    assert not path.exists()
+    rollouts().drop(columns="response").to_parquet(path, index=False)
+    with pytest.raises(SchemaError, match=r"table.parquet: missing columns response"):
+        read_table(path, rollouts_schema())
+
+
+def test_a_wrong_type_is_named_with_the_file(tmp_path):
+    with pytest.raises(SchemaError, match=r"table.parquet: .*score"):
+        write_table(tmp_path / "table.parquet", rollouts(score="good"), rollouts_schema())
+
+
+def test_an_interrupted_write_leaves_the_old_file_and_no_rest(tmp_path):
+    path = tmp_path / "file.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half of the ne")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_hash_of_a_slice_ignores_the_order_of_keys_only():
+    assert slice_hash({"a": 1, "b": [1, 2]}) == slice_hash({"b": [1, 2], "a": 1})
+    assert slice_hash({"a": 1, "b": [1, 2]}) != slice_hash({"a": 1, "b": [2, 1]})
+
+
+def test_a_job_waits_for_the_holder_of_its_lock_and_says_so(tmp_path, hold, caplog):
+    path = tmp_path / "locks" / "job.lock"
+    holder = hold(path, 1.5)
+    assert is_locked(path)
+    with job_lock(path) as waited:
+        assert waited
+        assert holder.poll() is not None or holder.wait(5) == 0
+    assert f"held by process {holder.pid}" in caplog.text
+    assert not is_locked(path)
+
+
+def test_a_killed_holder_blocks_nobody(tmp_path, hold):
+    path = tmp_path / "job.lock"
+    holder = hold(path, 60)
+    holder.kill()
+    holder.wait()
+    started = time.monotonic()
+    with job_lock(path) as waited:
+        assert not waited
+    assert time.monotonic() - started < 5
+
+
+def test_children_do_not_inherit_the_lock(tmp_path):
+    path = tmp_path / "job.lock"
+    with job_lock(path):
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
+    try:
+        assert not is_locked(path)
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_two_snakemakes_of_one_study_are_refused(tmp_path, hold):
+    path = tmp_path / "workflow.lock"
+    holder = hold(path, 60)
+    with pytest.raises(job.AlreadyRunning, match=f"process {holder.pid}"):
+        job.hold_workflow_lock(path)
+
+
+class Named(list):
+    """Like Snakemake's outputs: a list whose members have names."""
+
+    def __init__(self, **paths):
+        super().__init__(paths.values())
+        self.__dict__.update(paths)
+
+    items = property(lambda self: self.__dict__.items)
+
+
+@pytest.fixture
+def snakemake(tmp_path, monkeypatch):
+    """What a script sees of Snakemake, in a folder of its own; the output is not redirected."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(job, "redirect_output", lambda log: None)
+    return SimpleNamespace(
+        rule="train_sdpo",
+        threads=1,
+        log=["job.log"],
+        input=["in"],
+        output=Named(data="out/data.txt", manifest="out/data.manifest.json"),
+        params={"settings": {"steps": 3}, "code": "abc", "resume": "results/x/resume/data"},
+    )
+
+
+class Params(dict):
+    """Params that also answer to attributes."""
+
+    __getattr__ = dict.__getitem__
+
+
+def write_output(snakemake, running):
+    """A job: leaves something to resume from, writes its output."""
+    running.resume.mkdir(parents=True)
+    Path("out").mkdir(exist_ok=True)
+    Path(snakemake.output.data).write_text("result")
+    return {"tokens": 12, "steps": 3}
+
+
+def test_a_job_ends_with_a_manifest_and_without_its_resume_folder(snakemake):
+    snakemake.params = Params(snakemake.params)
+    job.run_job(snakemake, write_output)
+    manifest = json.loads(Path("out/data.manifest.json").read_text())
+    assert manifest["config"] == {"settings": {"steps": 3}}
+    assert manifest["config_sha256"] == slice_hash({"settings": {"steps": 3}})
+    assert (manifest["code_sha256"], manifest["tokens"], manifest["facts"]) == ("abc", 12, {"steps": 3})
+    assert manifest["packages"]["pandas"] == pandas.__version__
+    assert manifest["peak_memory_mb"] > 10
+    assert not Path("results/x/resume/data").exists()
+
+
+def test_a_failed_job_keeps_what_it_resumes_from_and_writes_no_manifest(snakemake):
+    snakemake.params = Params(snakemake.params)
+
+    def fail(snakemake, running):
+        write_output(snakemake, running)
+        raise RuntimeError("no space left")
+
+    with pytest.raises(RuntimeError, match="no space left"):
+        job.run_job(snakemake, fail)
+    assert Path("results/x/resume/data").exists()
+    assert not Path("out/data.manifest.json").exists()
+
+
+@pytest.mark.parametrize(("code", "runs"), [("abc", 1), ("changed", 2)])
+def test_a_job_finished_by_the_process_that_it_waited_for_is_not_done_again(snakemake, code, runs):
+    calls = []
+
+    def once(snakemake, running):
+        calls.append(running)
+        time.sleep(0.5)
+        return write_output(snakemake, running)
+
+    second = SimpleNamespace(**vars(snakemake) | {"params": Params(snakemake.params | {"code": code})})
+    snakemake.params = Params(snakemake.params)
+    orphan = threading.Thread(target=job.run_job, args=(snakemake, once))
+    orphan.start()
+    while not is_locked(lock_of(snakemake.params["resume"])):
+        time.sleep(0.01)
+    job.run_job(second, once)
+    orphan.join()
+    assert len(calls) == runs
+
+
+def test_schema_version_is_written_into_the_file(tmp_path):
+    import pyarrow.parquet
+
+    write_table(tmp_path / "t.parquet", rollouts(), rollouts_schema())
+    metadata = pyarrow.parquet.read_schema(tmp_path / "t.parquet").metadata
+    assert metadata[b"schema_version"] == str(artifacts.SCHEMA_VERSION).encode()

@@ -1,0 +1,81 @@
+"""The fingerprint of code sees what runs and nothing else."""
+
+import shutil
+
+import pytest
+
+from selfdistill.fingerprint import ROOT, code_fingerprint, module_hash, reachable, syntax_tree
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A copy of the package; `edit` changes one of its files."""
+    root = shutil.copytree(ROOT, tmp_path / "selfdistill", ignore=shutil.ignore_patterns("__pycache__"))
+
+    def edit(name, old, new):
+        path = root / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+        syntax_tree.cache_clear()
+        module_hash.cache_clear()
+
+    edit.root = root
+    return edit
+
+
+def fingerprints(root):
+    """Fingerprints of the rules that cost something."""
+    modules = ("organism.pretraining", "training.sft", "training.grpo", "training.sdpo", "evaluation", "figures")
+    return {module: code_fingerprint(module, root=root) for module in modules}
+
+
+def changed(before, after):
+    """The modules whose fingerprints differ."""
+    return {module for module in before if before[module] != after[module]}
+
+
+def test_transitive_imports_are_found_in_functions_and_relative_ones_too():
+    found = reachable(("selfdistill.training.sdpo",))
+    for name in ("training.sdpo", "training", "training.losses", "grading", "prompts", "seeds", "epistemic"):
+        assert f"selfdistill.{name}" in found
+    assert not [name for name in found if "figures" in name or "organism" in name or name.endswith(".study")]
+    assert "selfdistill.generation.transformers_backend" in reachable(("selfdistill.evaluation",))
+    assert {"selfdistill.figures.curves", "selfdistill.style"} <= reachable(("selfdistill.figures",))
+
+
+def test_an_unknown_module_is_an_error():
+    with pytest.raises(ModuleNotFoundError, match="training.dpo"):
+        code_fingerprint("training.dpo")
+
+
+def test_comments_docstrings_layout_and_type_imports_do_not_count(package):
+    before = fingerprints(package.root)
+    package("training/sdpo.py", "def train_sdpo", "# a remark\n\n\n\ndef train_sdpo")
+    package("training/losses.py", '"""', '"""Another first line. ')
+    package("training/job.py", "from pathlib", "from typing import TYPE_CHECKING\nfrom pathlib")
+    after_import = fingerprints(package.root)
+    package("training/job.py", "from pathlib", "if TYPE_CHECKING:\n    from selfdistill.style import X\nfrom pathlib")
+    assert changed(after_import, fingerprints(package.root)) == set()
+    package("training/job.py", "if TYPE_CHECKING:\n    from selfdistill.style import X\n", "")
+    package("training/job.py", "from typing import TYPE_CHECKING\n", "")
+    assert changed(before, fingerprints(package.root)) == set()
+
+
+def test_a_change_counts_for_what_imports_it(package):
+    before = fingerprints(package.root)
+    package("training/losses.py", "\nimport torch", "\nADDED = 1\nimport torch")
+    assert changed(before, fingerprints(package.root)) == {"training.sdpo"}
+
+
+def test_a_change_of_style_counts_for_figures_only(package):
+    before = fingerprints(package.root)
+    package("style.py", "def save_figure", "ADDED = 1\n\n\ndef save_figure")
+    assert changed(before, fingerprints(package.root)) == {"figures"}
+
+
+def test_infrastructure_counts_by_the_params_that_it_makes(package):
+    before = fingerprints(package.root)
+    package("study.py", "STAGES =", "ADDED = 1\nSTAGES =")
+    package("artifacts.py", "OUTCOMES =", "ADDED = 1\nOUTCOMES =")
+    assert changed(before, fingerprints(package.root)) == set()

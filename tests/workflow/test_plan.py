@@ -1,0 +1,73 @@
+"""What Snakemake plans: every study, the cluster profile, refused configs, named targets; all without running a job."""
+
+import resource
+
+import pytest
+
+
+def processor_seconds():
+    """Processor time of finished child processes; unlike wall time it does not tell of other work on the machine."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+@pytest.mark.parametrize("study", ["mini", "test", "paper"])
+def test_dry_run_of_every_study_is_quick(workspace, study):
+    started = processor_seconds()
+    planned = workspace.planned("--config", f"study={study}")
+    assert processor_seconds() - started < 10
+    assert planned["make_report"] == 1
+    assert planned["evaluate_run"] == sum(planned[f"train_{method}"] for method in ("sft", "grpo", "sdpo"))
+
+
+def test_mini_is_the_default_study(workspace):
+    assert workspace.planned()["train_base"] == 3
+
+
+def test_cluster_profile_plans_the_paper_by_its_short_name(workspace):
+    output = workspace.snakemake("-n", "--profile", "slurm")
+    assert "Using profiles slurm and workflow specific profile profiles/default" in output
+    assert "Base model qwen3-8b: fetching" in output
+    assert "results/paper/report.html" in output
+
+
+def test_lint_is_clean(workspace):
+    assert "good condition" in workspace.snakemake("--lint")
+
+
+@pytest.mark.parametrize(
+    ("target", "rule"), [("figure3", "plot_figure3"), ("table3", "write_table3"), ("report", "make_report")]
+)
+def test_named_targets(workspace, target, rule):
+    planned = workspace.planned(target)
+    assert planned[rule] == 1
+    assert ("make_report" in planned) == (target == "report")
+    assert ("train_sdpo" in planned) == (target != "table3")
+
+
+def test_target_that_the_study_does_not_declare_is_refused_with_the_key(workspace):
+    output = workspace.snakemake("-n", "figure18", "--config", "study=test", fails=True)
+    assert "figures.figure18: is not declared; allowed: figure1" in output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("steps: 40", "stepz: 40", "config/mini.yaml: training.rl.stepz: unknown key"),
+        ("teachers: [fixed]", "teachers: []", "sdpo needs a teacher; allowed: fixed"),
+        ("[1, 8, 64, 512, full]", "[1, 8, 64, 5120, full]", "coverage 5120 is larger than the data set"),
+        ("seeds: [0]", "seeds: zero", "config/mini.yaml: seeds: Input should be a valid list"),
+    ],
+)
+def test_bad_config_is_refused_before_the_plan(workspace, old, new, message):
+    workspace.edit("config/mini.yaml", old, new)
+    output = workspace.snakemake("-n", fails=True)
+    assert message in output
+    assert "Job stats" not in output
+
+
+def test_unknown_study_and_other_config_keys_are_refused(workspace):
+    output = workspace.snakemake("-n", "--config", "study=mimi", fails=True)
+    assert "no such study file; allowed: mini, paper" in output
+    assert "did you mean mini?" in output
+    assert "only `study` can be given there" in workspace.snakemake("-n", "--config", "seeds=3", fails=True)

@@ -1,0 +1,106 @@
+"""What runs again after a change: nothing for a comment, the figures for a style, what is affected for code and settings.
+
+A finished study is put up from empty files: `snakemake --touch` records them as made by the present config and code.
+"""
+
+import os
+import re
+
+import pytest
+
+from .conftest import copy_workflow
+
+FOLDERS = ("checkpoints", "model")
+TRAINING = {"train_base", "train_sft", "train_grpo", "train_sdpo"}
+COSTLY = TRAINING | {"sample_contexts", "build_off_policy_data", "evaluate_base", "evaluate_run"}
+
+
+@pytest.fixture(scope="module")
+def touched(tmp_path_factory):
+    """The mini study as if finished."""
+    study = copy_workflow(tmp_path_factory.mktemp("touched") / "study")
+    summary = study.snakemake("--summary")
+    for name in re.findall(r"^(results/\S+)\t", summary, re.MULTILINE):
+        path = study.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir() if path.name in FOLDERS else path.write_text("")
+    study.snakemake("--touch")
+    assert study.planned() == {}
+    return study
+
+
+@pytest.fixture
+def change(touched):
+    """Edit a file of the finished study and plan; the file is as before when the test ends."""
+    saved = {}
+
+    def edit(name, old, new):
+        path = touched.root / name
+        saved.setdefault(path, path.read_bytes())
+        touched.edit(name, old, new)
+        return set(touched.planned())
+
+    yield edit
+    for path, content in saved.items():
+        path.write_bytes(content)
+
+
+def test_comment_docstring_and_layout_run_nothing(change):
+    assert change("src/selfdistill/training/sdpo.py", "def train_sdpo", "# a remark\n\n\n\ndef train_sdpo") == set()
+    assert change("src/selfdistill/training/losses.py", '"""', '"""Said otherwise. ') == set()
+
+
+def test_a_script_is_glue_and_runs_nothing(change, touched):
+    assert change("workflow/scripts/train_sdpo.py", "from selfdistill", "# a remark\nfrom selfdistill") == set()
+    os.utime(touched.root / "workflow/scripts/train_grpo.py")
+    assert touched.planned() == {}
+
+
+def test_style_of_figures_draws_and_trains_nothing(change):
+    planned = change("src/selfdistill/style.py", "def save_figure", "ADDED = 1\n\n\ndef save_figure")
+    assert {"plot_figure3", "make_report"} <= planned
+    assert not planned & COSTLY
+
+
+def test_labels_and_titles_train_nothing(change):
+    planned = change("config/models.yaml", "label: Olmo3 organism", "label: Olmo3")
+    assert {"plot_figure3", "make_report"} <= planned
+    assert not planned & COSTLY
+
+
+def test_code_of_the_loss_trains_sdpo_only(change):
+    planned = change("src/selfdistill/training/losses.py", "\nimport torch", "\nADDED = 1\nimport torch")
+    assert planned & TRAINING == {"train_sdpo"}
+    assert {"evaluate_run", "estimate", "make_report"} <= planned
+    assert "evaluate_base" not in planned
+
+
+def test_code_of_shared_training_trains_all_methods_on_the_same_bases(change):
+    planned = change("src/selfdistill/training/resume.py", "\nCOMPLETE =", "\nADDED = 1\nCOMPLETE =")
+    assert planned & TRAINING == {"train_sft", "train_grpo", "train_sdpo"}
+
+
+def test_a_setting_trains_the_runs_that_use_it(change, touched):
+    planned = change("config/mini.yaml", "equal-lr: {grpo: {learning_rate: 2.0e-4}}", "equal-lr: {grpo: {learning_rate: 3.0e-4}}")
+    assert planned & TRAINING == {"train_grpo"}
+    assert touched.planned()["train_grpo"] == 2
+
+
+def test_more_seeds_train_the_new_runs_only(change, touched):
+    change("config/mini.yaml", "\nseeds: [0]", "\nseeds: [0, 1]")
+    planned = touched.planned()
+    assert planned["train_grpo"] == 11
+    assert planned["train_sdpo"] == 14
+    assert "train_base" not in planned
+
+
+def test_a_benchmark_evaluates_and_trains_nothing(change):
+    planned = change("config/mini.yaml", "  samples: 4", "  samples: 5")
+    assert {"evaluate_base", "evaluate_run"} <= planned
+    assert not planned & TRAINING
+
+
+def test_intervals_are_estimated_anew_without_sampling(change):
+    planned = change("src/selfdistill/statistics.py", "\nMETRICS", "\nADDED = 1\nMETRICS")
+    assert "estimate" in planned
+    assert not planned & COSTLY
