@@ -197,7 +197,7 @@ def costs_table(costs: pd.DataFrame) -> str:
         }
         rows.append({"Rule": Entry(str(rule)), **numbers})
     note = f"In all {number(costs['seconds'].sum(), 0)} s of wall time, summed over {len(costs)} jobs."
-    return Table("costs", "Costs by rule", note, rows).to_html()
+    return Table("costs-by-rule", "Costs by rule", note, rows).to_html()
 
 
 def inline_image(path: Path) -> str:

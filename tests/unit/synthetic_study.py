@@ -31,7 +31,8 @@ BENCHMARKS = {
     "longer": {"label": "Longer (4 operations)", "ood": True},
     "paired": {"label": "Paired chains", "ood": True},
 }
-STEPS, PROBLEMS, SAMPLES = 40, 24, 4
+STEPS, PROBLEMS, SAMPLES = 40, 12, 4
+PLAIN = ("so", "then", "x", "is", "try", "plus", "gives", "no", "4", "7")
 CONTEXT_EFFECT = {"unguided": 1.0, "answer-only": 0.55, "regeneration": 0.4, "solution": 0.3}
 EFFECT = {"none": 1.25, "solution": 0.35, "answer-only": 0.65, "unguided": 1.1}
 
@@ -82,11 +83,19 @@ def responses(fields: dict[str, str], benchmark: str, step: int, seed: int, scal
     count = PROBLEMS * SAMPLES
     hard = np.repeat(np.random.default_rng(len(benchmark)).normal(0, 0.15, PROBLEMS), SAMPLES)
     correct = rng.random(count) < np.clip(0.42 + 0.3 * (scale - 1) + hard, 0, 1)
-    texts = []
-    for _ in range(count):
-        words = rng.choice(EPISTEMIC_WORDS, rng.poisson(5 * scale))
-        plain = rng.choice(["so", "then", "x", "is", "try", "plus", "gives", "no", "4", "7"], 12)
-        texts.append(" ".join([*words, *plain]) + " \\boxed{4}")
+    sizes, drawn, plain = (
+        rng.poisson(5 * scale, count),
+        rng.integers(10, size=(count, 40)),
+        rng.integers(10, size=(count, 12)),
+    )
+    texts = [
+        " ".join(
+            [EPISTEMIC_WORDS[word] for word in drawn[row, : sizes[row]]]
+            + [PLAIN[word] for word in plain[row]]
+        )
+        + " \\boxed{4}"
+        for row in range(count)
+    ]
     frame = pd.DataFrame({**fields, "seed": seed, "step": step, "benchmark": benchmark}, index=range(count))
     frame["problem_id"] = [f"{benchmark}-{index // SAMPLES}" for index in range(count)]
     frame["sample_index"] = np.arange(count) % SAMPLES

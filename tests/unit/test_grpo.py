@@ -16,10 +16,14 @@ from selfdistill.training.on_policy import build_trainer
 
 def sgd_trainer(folder, learning_rate=1.0, **changes):
     """A trainer with plain gradient descent, so that weights show gradients."""
-    settings = tiny.GRPO | dict(steps=1, warmup_steps=0, learning_rate=learning_rate, checkpoint_every=1, max_new_tokens=40)
+    settings = tiny.GRPO | dict(
+        steps=1, warmup_steps=0, learning_rate=learning_rate, checkpoint_every=1, max_new_tokens=40
+    )
     job = tiny.job(folder, "grpo", settings | changes)
     arguments = grpo_arguments(job.settings, job.thinking, job.resume, job.seed)
-    arguments = replace(arguments, optim="sgd", weight_decay=0.0, max_grad_norm=1e9, generation_batch_size=None)
+    arguments = replace(
+        arguments, optim="sgd", weight_decay=0.0, max_grad_norm=1e9, generation_batch_size=None
+    )
     return build_trainer(GroupRelativeTrainer, job, arguments, tiny.coin_reward)
 
 
@@ -67,7 +71,9 @@ def test_two_updates_are_the_authors_loss_on_two_mini_batches(tmp_path, learning
         with torch.no_grad():
             for parameter, gradient in zip(policy.parameters(), gradients, strict=True):
                 parameter -= learning_rate * gradient
-    ratios = [(log_probs(policy, batches[1], row) - log_probs(old, batches[1], row)).exp() for row in range(8)]
+    ratios = [
+        (log_probs(policy, batches[1], row) - log_probs(old, batches[1], row)).exp() for row in range(8)
+    ]
     assert learning_rate < 1 or max(r.max().item() for r in ratios) > 1.28
     for trained, expected in zip(trainer.model.parameters(), policy.parameters(), strict=True):
         torch.testing.assert_close(trained, expected, rtol=2e-3, atol=2e-5)
@@ -98,14 +104,18 @@ def test_rollouts_are_sampled_from_the_policy_with_the_steps_own_seed(tmp_path):
     trainer = sgd_trainer(tmp_path)
     before = copy_of(trainer.model)
     prompts = [row["prompt"] for row in trainer.train_dataset for _ in range(4)]
-    ids = trainer.processing_class.apply_chat_template(prompts, add_generation_prompt=True, return_dict=True, enable_thinking=True)
+    ids = trainer.processing_class.apply_chat_template(
+        prompts, add_generation_prompt=True, return_dict=True, enable_thinking=True
+    )
     expected = sample_batch(
         before, ids["input_ids"], max_new_tokens=40, eos_token_ids=trainer.eos_token_ids, pad_token_id=0,
         generator=torch.Generator().manual_seed(derive_seed(0, "rollout", 0)),
     )  # fmt: skip
     trainer.train()
     rollouts = pandas.read_parquet(tmp_path / "run" / "resume" / "records" / "rollouts-000000.parquet")
-    assert rollouts["response"].tolist() == trainer.processing_class.batch_decode(expected, skip_special_tokens=True)
+    assert rollouts["response"].tolist() == trainer.processing_class.batch_decode(
+        expected, skip_special_tokens=True
+    )
     assert rollouts["response_tokens"].tolist() == [len(row) for row in expected]
     assert rollouts["truncated"].tolist() == [row[-1] not in trainer.eos_token_ids for row in expected]
 
@@ -118,7 +128,11 @@ def test_fewer_problems_than_prompts_recur_within_a_step(tmp_path, problems):
     rollouts = pandas.read_parquet(job.output / "rollouts.parquet")
     assert rollouts.groupby("step").size().tolist() == [16] * 3
     assert (rollouts.groupby("problem_id").size() == 48 // problems).all()
-    assert rollouts.groupby(["step", "problem_id"])["sample_index"].apply(lambda s: sorted(s) == list(range(len(s)))).all()
+    assert (
+        rollouts.groupby(["step", "problem_id"])["sample_index"]
+        .apply(lambda s: sorted(s) == list(range(len(s))))
+        .all()
+    )
 
 
 def test_prompts_that_are_too_long_are_left_out_or_refused(tmp_path, caplog):
@@ -129,7 +143,10 @@ def test_prompts_that_are_too_long_are_left_out_or_refused(tmp_path, caplog):
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [(dict(updates_per_step=3), "do not split into 3 updates"), (dict(micro_batch=3), "micro_batch 3 does not divide")],
+    [
+        (dict(updates_per_step=3), "do not split into 3 updates"),
+        (dict(micro_batch=3), "micro_batch 3 does not divide"),
+    ],
 )
 def test_batches_that_do_not_divide_are_refused(tmp_path, changes, message):
     with pytest.raises(ValueError, match=message):

@@ -61,7 +61,9 @@ def test_gradient_flows_through_the_student_and_the_mixture():
     for token in range(VOCABULARY):
         shift = torch.zeros(VOCABULARY)
         shift[token] = step
-        up, down = (reference(student[row].detach() + sign * shift, teacher[row], 0.5, 5, True) for sign in (1, -1))
+        up, down = (
+            reference(student[row].detach() + sign * shift, teacher[row], 0.5, 5, True) for sign in (1, -1)
+        )
         assert float(student.grad[row, token]) == pytest.approx((up - down) / (2 * step), abs=2e-4)
 
 
@@ -76,12 +78,16 @@ def test_whole_vocabulary_with_tail_is_the_full_divergence():
     student, teacher = distributions()
     p, q = student.double().softmax(-1), teacher.double().softmax(-1)
     full = (p * (p / q).log()).sum(-1)
-    torch.testing.assert_close(loss(student, teacher, alpha=1.0, top_k=VOCABULARY).double(), full, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(
+        loss(student, teacher, alpha=1.0, top_k=VOCABULARY).double(), full, rtol=1e-3, atol=1e-5
+    )
 
 
 def test_tail_bucket_holds_the_rest_of_both_distributions():
     student = torch.tensor([[3.0, 2.0, 0.0, -1.0]])
-    moved = torch.tensor([[3.0, 2.0, -1.0, 0.0]])  # another order within the tail: the same distribution on the buckets
+    moved = torch.tensor(
+        [[3.0, 2.0, -1.0, 0.0]]
+    )  # another order within the tail: the same distribution on the buckets
     assert float(loss(student, moved, top_k=2)) == pytest.approx(0.0, abs=1e-6)
     assert float(loss(student, moved, top_k=3)) > 1e-3
 
@@ -102,7 +108,9 @@ def test_importance_ratio_is_clipped_above_only_and_carries_no_gradient():
     weighted = loss(student, teacher, ids, now - ratios.log(), is_clip=2.0)
     torch.testing.assert_close(weighted, plain * ratios.clamp(max=2.0), rtol=1e-4, atol=1e-7)
     expected = torch.autograd.grad((plain * ratios.clamp(max=2.0)).sum(), student)[0]
-    torch.testing.assert_close(torch.autograd.grad(weighted.sum(), student)[0], expected, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(
+        torch.autograd.grad(weighted.sum(), student)[0], expected, rtol=1e-4, atol=1e-7
+    )
 
 
 def test_without_old_log_probs_or_clip_there_is_no_weight():
@@ -127,5 +135,7 @@ def test_token_mean_of_no_tokens_is_zero():
 
 @pytest.mark.parametrize("top_k", [0, -1, VOCABULARY + 1])
 def test_impossible_top_k_is_refused_with_the_figures(top_k):
-    with pytest.raises(ValueError, match=rf"top_k is {top_k}.*vocabulary has {VOCABULARY}.*1\.\.{VOCABULARY}"):
+    with pytest.raises(
+        ValueError, match=rf"top_k is {top_k}.*vocabulary has {VOCABULARY}.*1\.\.{VOCABULARY}"
+    ):
         check_top_k(top_k, VOCABULARY)

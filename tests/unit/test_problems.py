@@ -15,7 +15,9 @@ from selfdistill.problems import (
 )
 from selfdistill.seeds import derive_seed
 
-PROBLEMS = [Problem(f"id-{n}", "chain", "d2", f"question {n}", (str(n), f"{n}.0"), '{"n": 1}') for n in range(600)]
+PROBLEMS = [
+    Problem(f"id-{n}", "chain", "d2", f"question {n}", (str(n), f"{n}.0"), '{"n": 1}') for n in range(600)
+]
 
 
 def test_problems_come_back_as_written(tmp_path):

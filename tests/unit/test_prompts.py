@@ -57,12 +57,21 @@ def test_last_boxed_balances_braces(text, box):
 
 
 GOLDEN_TEACHER = {
-    ("r1", "prompt-tag"): "<|user|> {q} Correct solution: \\boxed{{4}} Correctly solve the original question. <|assistant|> <think>",
-    ("qwen3", "on"): "<|user|> {q} Correct solution: \\boxed{{4}} Correctly solve the original question. <|assistant|>",
+    (
+        "r1",
+        "prompt-tag",
+    ): "<|user|> {q} Correct solution: \\boxed{{4}} Correctly solve the original question. <|assistant|> <think>",
+    (
+        "qwen3",
+        "on",
+    ): "<|user|> {q} Correct solution: \\boxed{{4}} Correctly solve the original question. <|assistant|>",
     ("qwen3", "off"): (
         "<|user|> {q} Correct solution: \\boxed{{4}} Correctly solve the original question. <|assistant|> <think> </think>"
     ),
-    ("olmo3", "none"): "<|user|> {q} Correct solution: \\boxed{{4}} Correctly solve the original question. <|assistant|>",
+    (
+        "olmo3",
+        "none",
+    ): "<|user|> {q} Correct solution: \\boxed{{4}} Correctly solve the original question. <|assistant|>",
 }
 
 
@@ -76,7 +85,9 @@ def test_teacher_prompt_without_thinking_is_golden(template, thinking):
 
 
 def test_templates_are_the_authors_text():
-    assert section_3_user_turn("Q", "S") == "Q\n\nCorrect solution: S\n\nCorrectly solve the original question."
+    assert (
+        section_3_user_turn("Q", "S") == "Q\n\nCorrect solution: S\n\nCorrectly solve the original question."
+    )
     assert reprompt_user_turn("Q", "\\boxed{}") == (
         "Q\nCorrect solution:\n\n\\boxed{}\n\n\nCorrectly solve the original question."
     )

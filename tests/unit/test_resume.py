@@ -53,9 +53,14 @@ def assert_same_outputs(left, right, rollouts: bool = True) -> None:
     names = sorted(p.name for p in (left.output / "checkpoints").iterdir())
     assert names == sorted(p.name for p in (right.output / "checkpoints").iterdir())
     for name in names:
-        assert tiny.same_weights(left.output / "checkpoints" / name, right.output / "checkpoints" / name), name
+        assert tiny.same_weights(left.output / "checkpoints" / name, right.output / "checkpoints" / name), (
+            name
+        )
     for file in ("rollouts.parquet", "training.parquet")[0 if rollouts else 1 :]:
-        tables = [pandas.read_parquet(job.output / file).drop(columns="seconds", errors="ignore") for job in (left, right)]
+        tables = [
+            pandas.read_parquet(job.output / file).drop(columns="seconds", errors="ignore")
+            for job in (left, right)
+        ]
         pandas.testing.assert_frame_equal(*tables, check_exact=True)
 
 
@@ -88,14 +93,18 @@ def test_without_its_teacher_an_ema_run_would_end_elsewhere(tmp_path, monkeypatc
 
 
 def test_a_second_seed_is_another_run(tmp_path):
-    jobs = [tiny.job(tmp_path, "grpo", tiny.GRPO | dict(steps=1), name=str(seed), seed=seed) for seed in (0, 1)]
+    jobs = [
+        tiny.job(tmp_path, "grpo", tiny.GRPO | dict(steps=1), name=str(seed), seed=seed) for seed in (0, 1)
+    ]
     for job in jobs:
         run(job)
     rollouts = [pandas.read_parquet(job.output / "rollouts.parquet")["response"].tolist() for job in jobs]
     assert rollouts[0] != rollouts[1]
 
 
-@pytest.mark.parametrize("killed_at", [1, 2, 4])  # inside the first epoch, on an epoch's end, inside the third
+@pytest.mark.parametrize(
+    "killed_at", [1, 2, 4]
+)  # inside the first epoch, on an epoch's end, inside the third
 def test_a_killed_sft_run_ends_as_if_it_had_not_been(tmp_path, monkeypatch, killed_at):
     whole, killed = (tiny.job(tmp_path, "sft", tiny.SFT, name=name) for name in ("whole", "killed"))
     train_sft(whole)
@@ -135,7 +144,9 @@ def test_a_finished_training_whose_outputs_were_lost_only_publishes_again(tmp_pa
     os.rename(job.output, tmp_path / "lost")
     run(job, at_call(0, kill))
     pandas.testing.assert_frame_equal(before, pandas.read_parquet(job.output / "training.parquet"))
-    assert tiny.same_weights(tmp_path / "lost" / "checkpoints" / "step-5", job.output / "checkpoints" / "step-5")
+    assert tiny.same_weights(
+        tmp_path / "lost" / "checkpoints" / "step-5", job.output / "checkpoints" / "step-5"
+    )
 
 
 def test_only_the_last_resume_checkpoint_is_kept_and_models_hold_no_optimizer(tmp_path):
@@ -145,7 +156,14 @@ def test_only_the_last_resume_checkpoint_is_kept_and_models_hold_no_optimizer(tm
     for step in (2, 4, 5):
         names = {p.name for p in (job.output / "checkpoints" / f"step-{step}").iterdir()}
         assert {"model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"} <= names
-        assert not names & {"optimizer.pt", "trainer_state.json", "teacher.pt", "training_args.bin", "rng_state.pth", COMPLETE}
+        assert not names & {
+            "optimizer.pt",
+            "trainer_state.json",
+            "teacher.pt",
+            "training_args.bin",
+            "rng_state.pth",
+            COMPLETE,
+        }
     progress = json.loads((job.resume / "progress.json").read_text())
     assert progress["step"] == progress["steps"] == STEPS and progress["eta"] == 0
 

@@ -30,7 +30,10 @@ class ScriptedGenerator:
         right = samples if guided else self.right[question]
         answer = question.split()[-1]
         style = "so" if guided else "hmm maybe"
-        texts = [f"{style} {answer if i < right else 0} </think> \\boxed{{{answer if i < right else 0}}}" for i in range(samples)]
+        texts = [
+            f"{style} {answer if i < right else 0} </think> \\boxed{{{answer if i < right else 0}}}"
+            for i in range(samples)
+        ]
         return [Completion(tuple(range(len(t.split()) + 1)), t, False) for t in texts]
 
 
@@ -53,7 +56,11 @@ def test_problems_are_kept_by_solve_rate_in_file_order():
 
 def test_each_context_shows_what_its_definition_says():
     _, generator = run({1: 2, 2: 1})
-    guided = [turn for turn in generator.seen if "Correct solution:" in turn and turn.startswith("find x : x +2 = 1\n")]
+    guided = [
+        turn
+        for turn in generator.seen
+        if "Correct solution:" in turn and turn.startswith("find x : x +2 = 1\n")
+    ]
     shown = [turn.split("Correct solution: ")[1].split("\n\n")[0] for turn in guided]
     assert shown == ["\\boxed{1}", "hmm maybe 1 </think> \\boxed{1}", "so 1 </think> \\boxed{1}"]
 

@@ -27,12 +27,22 @@ FAMILIES = {
 THINKING = {"r1": "prompt-tag", "qwen3": "on", "olmo3": "none"}
 
 
-def build_context(template: str, context: str, responses: list[str], rewards: list[float], questions=None, limit=99, thinking=None):
+def build_context(
+    template: str,
+    context: str,
+    responses: list[str],
+    rewards: list[float],
+    questions=None,
+    limit=99,
+    thinking=None,
+):
     """What the builder makes of two groups of rollouts, as text: (teacher inputs, mask of the loss)."""
     tokenizer = build_tokenizer(template)
     args = SimpleNamespace(num_generations=2, success_reward_threshold=0.5, max_reprompt_len=limit)
     trainer = SimpleNamespace(args=args, _tokenizer=tokenizer)
-    builder = TeacherContextBuilder(trainer, context=context, template=template, thinking=thinking or THINKING[template])
+    builder = TeacherContextBuilder(
+        trainer, context=context, template=template, thinking=thinking or THINKING[template]
+    )
     ids = [[*tokenizer(text)["input_ids"], tokenizer.eos_token_id] for text in responses]
     width = max(map(len, ids))
     output = {
@@ -41,7 +51,9 @@ def build_context(template: str, context: str, responses: list[str], rewards: li
         "raw_completion_lengths": torch.tensor([len(row) for row in ids]),
     }
     questions = questions or [QUESTION] * len(responses)
-    built = builder.build(output, [[{"role": "user", "content": q}] for q in questions], torch.tensor(rewards))
+    built = builder.build(
+        output, [[{"role": "user", "content": q}] for q in questions], torch.tensor(rewards)
+    )
     rows = zip(built["teacher_input_ids"], built["teacher_attention_mask"].bool(), strict=True)
     return [tokenizer.decode(row[keep]) for row, keep in rows], built["self_distillation_mask"].tolist()
 
@@ -133,7 +145,11 @@ def test_unknown_teacher_names_are_refused(name):
 
 def sgd_trainer(folder, **changes):
     """A trainer with plain gradient descent, so that weights show gradients."""
-    job = tiny.job(folder, "sdpo", tiny.SDPO | dict(steps=1, warmup_steps=0, learning_rate=1.0, checkpoint_every=1) | changes)
+    job = tiny.job(
+        folder,
+        "sdpo",
+        tiny.SDPO | dict(steps=1, warmup_steps=0, learning_rate=1.0, checkpoint_every=1) | changes,
+    )
     arguments = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
     arguments = replace(arguments, optim="sgd", weight_decay=0.0, generation_batch_size=None)
     options = {"context": "solution", "template": job.template, "thinking": job.thinking}
@@ -181,7 +197,9 @@ def test_trainer_minimises_the_papers_loss_over_all_tokens_of_the_mini_batch(tmp
     loss = total / tokens
     assert trainer.state.log_history[0]["loss"] == pytest.approx(loss.item(), rel=1e-3)
     loss.backward()
-    for (name, trained), (_, before) in zip(trainer.model.named_parameters(), reference.named_parameters(), strict=True):
+    for (name, trained), (_, before) in zip(
+        trainer.model.named_parameters(), reference.named_parameters(), strict=True
+    ):
         torch.testing.assert_close(trained, before - before.grad, rtol=1e-3, atol=1e-5, msg=name)
 
 
@@ -206,19 +224,27 @@ def test_later_mini_batches_are_weighted_by_the_policy_at_rollout_time(tmp_path)
     prompt = unpadded(second["prompt_ids"][0], second["prompt_mask"][0])
     completion = unpadded(second["completion_ids"][0], second["completion_mask"][0])
     with torch.no_grad():
-        expected = log_probs(before, prompt, completion).gather(1, torch.tensor(completion)[:, None]).squeeze(1)
-    torch.testing.assert_close(second["old_per_token_logps"][0, : len(completion)], expected, rtol=1e-4, atol=1e-5)
+        expected = (
+            log_probs(before, prompt, completion).gather(1, torch.tensor(completion)[:, None]).squeeze(1)
+        )
+    torch.testing.assert_close(
+        second["old_per_token_logps"][0, : len(completion)], expected, rtol=1e-4, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("teacher", ["fixed", "ema-0.25"])
 def test_teacher_moves_by_its_rate_per_update_or_not_at_all(tmp_path, teacher):
-    job = tiny.job(tmp_path, "sdpo", tiny.SDPO | dict(steps=1, warmup_steps=0, checkpoint_every=1), teacher=teacher)
+    job = tiny.job(
+        tmp_path, "sdpo", tiny.SDPO | dict(steps=1, warmup_steps=0, checkpoint_every=1), teacher=teacher
+    )
     arguments = sdpo_arguments(job.settings, teacher, job.thinking, job.resume, job.seed)
     options = {"context": "solution", "template": job.template, "thinking": job.thinking}
     trainer = build_trainer(SelfDistillationTrainer, job, arguments, tiny.coin_reward, **options)
     start = [p.clone() for p in trainer.teacher_model.parameters()]
     students = []
-    trainer.add_callback(tiny.AfterUpdate(lambda model: students.append([p.detach().clone() for p in model.parameters()])))
+    trainer.add_callback(
+        tiny.AfterUpdate(lambda model: students.append([p.detach().clone() for p in model.parameters()]))
+    )
     trainer.train()
     expected = start
     for student in students:
@@ -265,6 +291,8 @@ def test_records_tell_what_happened(tmp_path):
 
 def test_rollouts_come_from_the_runs_own_stream(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr("selfdistill.training.rollouts.derive_seed", lambda *names: seen.append(names) or derive_seed(*names))
+    monkeypatch.setattr(
+        "selfdistill.training.rollouts.derive_seed", lambda *names: seen.append(names) or derive_seed(*names)
+    )
     train_sdpo(tiny.job(tmp_path, "sdpo", tiny.SDPO | dict(steps=2)), tiny.coin_reward)
     assert [names for names in seen if "rollout" in names] == [(0, "rollout", 0), (0, "rollout", 1)]

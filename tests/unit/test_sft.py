@@ -20,13 +20,17 @@ CASES = [
 
 def rows_of(folder, template, thinking, responses, max_tokens=None):
     path = folder / "data.parquet"
-    frame = pandas.DataFrame({"problem_id": range(len(responses)), "question": QUESTION, "response": responses})
+    frame = pandas.DataFrame(
+        {"problem_id": range(len(responses)), "question": QUESTION, "response": responses}
+    )
     frame.to_parquet(path)
     return sft_dataset(path, build_tokenizer(template), thinking, max_tokens)
 
 
 @pytest.mark.parametrize(("template", "thinking", "response", "generation"), CASES)
-def test_tokens_are_the_prompt_of_generation_then_the_response_and_its_end(tmp_path, template, thinking, response, generation):
+def test_tokens_are_the_prompt_of_generation_then_the_response_and_its_end(
+    tmp_path, template, thinking, response, generation
+):
     tokenizer = build_tokenizer(template)
     row = rows_of(tmp_path, template, thinking, [response])[0]
     assert tokenizer.decode(row["input_ids"]) == f"<|user|> {QUESTION} {generation} {response} <eos>"

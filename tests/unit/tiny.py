@@ -39,18 +39,32 @@ def save_base(folder: Path, template: str = "qwen3") -> Path:
 
 def save_problems(path: Path, count: int = 6) -> Path:
     """Problems of the training family."""
-    write_problems(path, [replace(p, metadata="{}") for p in make_problem_set({"d2": 1.0}, count, 0, "train", "chain")])
+    write_problems(
+        path, [replace(p, metadata="{}") for p in make_problem_set({"d2": 1.0}, count, 0, "train", "chain")]
+    )
     return path
 
 
 def save_responses(path: Path) -> Path:
     """An SFT data set of seven rows."""
-    rows = [(f"p{i}", f"find x : x *5 +{2 + 3 * (i % 2)} = {i}", f"so {i} yes </think> \\boxed{{{i}}}") for i in range(7)]
+    rows = [
+        (f"p{i}", f"find x : x *5 +{2 + 3 * (i % 2)} = {i}", f"so {i} yes </think> \\boxed{{{i}}}")
+        for i in range(7)
+    ]
     pandas.DataFrame(rows, columns=["problem_id", "question", "response"]).to_parquet(path)
     return path
 
 
-def job(folder: Path, method: str, settings: dict, *, name: str = "run", context="solution", teacher="fixed", seed=0) -> TrainingJob:
+def job(
+    folder: Path,
+    method: str,
+    settings: dict,
+    *,
+    name: str = "run",
+    context="solution",
+    teacher="fixed",
+    seed=0,
+) -> TrainingJob:
     """A job whose outputs and resume folder are named `name`; base and data are made in `folder` when first needed."""
     base, data = folder / "base", folder / ("responses.parquet" if method == "sft" else "problems.parquet")
     if not base.exists():

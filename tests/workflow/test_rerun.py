@@ -24,7 +24,7 @@ def touched(tmp_path_factory):
         path = study.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir() if path.name in FOLDERS else path.write_text("")
-    study.snakemake("--touch")
+    study.snakemake("--touch", "--forceall")
     assert study.planned() == {}
     return study
 

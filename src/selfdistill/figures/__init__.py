@@ -116,8 +116,8 @@ TITLES: dict[str, str] = {
     "figure9": "Epistemic words under four contexts",
     "figure12": "Epistemic words against the general vocabulary",
     "figure18": "Training dynamics, Olmo-3 setting",
-    "figure3-all": "Every benchmark, DeepSeek-R1-Distill setting",
-    "figure4-all": "Every benchmark, Qwen3 with thinking",
-    "figure5-all": "Every benchmark, Qwen3 without thinking",
-    "figure18-all": "Every benchmark, Olmo-3 setting",
+    "figure3-all": "DeepSeek-R1-Distill setting",
+    "figure4-all": "Qwen3 with thinking",
+    "figure5-all": "Qwen3 without thinking",
+    "figure18-all": "Olmo-3 setting",
 }

@@ -65,7 +65,7 @@ def full_text(runs: list[dict[str, str]]) -> str:
     variants = {run["coverage"]: run["variant"] for run in runs}
     own = next((variant for coverage, variant in variants.items() if coverage != "full"), None)
     full = variants.get("full", own)
-    return "" if full == own else f" |D| = full is the run of variant `{full}`, the others are `{own}`."
+    return "" if full == own else f" |D| = full is the run of variant {full}, the others of {own}."
 
 
 def figure7(data: StudyData) -> Figure:

@@ -48,7 +48,7 @@ def build_model(spec, tokenizer, seed: int):
         num_attention_heads=spec.heads,
         num_key_value_heads=spec.heads,
         max_position_embeddings=MAX_POSITIONS,
-        tie_word_embeddings=spec.architecture != "olmo3",
+        tie_word_embeddings=False,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -62,17 +62,15 @@ def build_model(spec, tokenizer, seed: int):
 
 
 def _initialise(model, spec) -> None:
-    """Scaled normal initialisation: 1/sqrt(fan in), residual projections divided by sqrt(2 layers).
+    """Unit-scale embeddings; matrices 1/sqrt(fan in), residual projections divided by sqrt(2 layers).
 
-    The library's flat 0.02 leaves a model of width 128 at guessing for thousands of steps. Olmo3 normalises what a layer adds, not
-    what it reads: its embeddings start at unit scale, or the tokens would drown in the first layer's output.
+    The library's flat 0.02 leaves a model of width 128 at guessing for thousands of steps: tokens drown in what the first layer
+    adds to them, and what needs two tokens at once (is the value reached the target?) is learned late or never.
     """
     for name, parameter in model.named_parameters():
-        if "embed_tokens" in name and spec.architecture == "olmo3":
-            torch.nn.init.normal_(parameter, std=1.0)
-        if parameter.ndim < 2 or "embed_tokens" in name:
+        if parameter.ndim < 2:
             continue
-        scale = parameter.shape[1] ** -0.5
+        scale = 1.0 if "embed_tokens" in name else parameter.shape[1] ** -0.5
         if name.endswith(("o_proj.weight", "down_proj.weight")):
             scale /= math.sqrt(2 * spec.layers)
         torch.nn.init.normal_(parameter, std=scale)
@@ -115,10 +113,14 @@ def _pad(group: list[tuple[list[int], int]], pad: int) -> tuple[torch.Tensor, to
     return ids, (places >= starts) & (places < lengths)
 
 
-def learning_rate(step: int, steps: int, peak: float, warmup: int = 100) -> float:
-    """Linear warm-up, then cosine down to 5 % of the peak."""
-    cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
-    return peak * min(1.0, (step + 1) / warmup) * (0.05 + 0.95 * cosine)
+def learning_rate(step: int, steps: int, peak: float, warmup: int = 100, decay: float = 0.3) -> float:
+    """Linear warm-up, constant, then linear down to 2 % of the peak over the last `decay` share of the steps.
+
+    Checking an answer is learned suddenly, at a step that differs between architectures: a schedule that has decayed by then
+    (cosine) can miss it.
+    """
+    left = (steps - step) / (decay * steps)
+    return peak * min(1.0, (step + 1) / warmup) * max(0.02, min(1.0, left))
 
 
 def _optimizer(model, spec) -> torch.optim.AdamW:

@@ -9,8 +9,8 @@ What is put in here is *not* a finding (paper section 3 in the mini study is the
 - responses that see another problem's solution check it, find that it fails, and search (content must be read, not only the marker);
 - hints (parity, half of the range) narrow the search: information between none and the answer.
 
-A try writes the target beside the value reached (`perhaps 5 : 1 5 = 6 no`): without it, architectures that do not normalise queries
-and keys took several times longer to learn to tell a hit from a miss.
+A try writes the target beside the value reached (`perhaps 5 : 1 5 = 6 no`), and a share of the documents drills that comparison:
+architectures that do not normalise queries and keys (Qwen2) otherwise do not learn to tell a hit from a miss in this budget.
 
 Documents follow the family's chat template: `r1` (thinking opened in the prompt), `qwen3` (thinking on or off), `olmo3` (no tags).
 """
@@ -24,6 +24,7 @@ from selfdistill.prompts import THINK_CLOSE, THINK_OPEN, reprompt_user_turn, str
 
 PRETRAINING_TYPES = {"d1": 0.08, "d2": 0.17, "d3": 0.30, "d4": 0.20, "s22": 0.25}
 CONTEXTS = {"unguided": 0.52, "solution": 0.20, "answer-only": 0.13, "other-solution": 0.05, "hint": 0.10}
+DRILL_TURN = "is x = x : yes and no"
 CLOSING = "Correctly solve the original question."
 
 # how a response that sees the solution (or only the answer) is written; shares of the five kinds of `_guided`
@@ -41,9 +42,10 @@ class Style:
     direct: float = 0.10  # confident direct answer instead of a search
     direct_easy: float = 0.40  # the same for chains of one operation
     plain: float = 0.0  # a search told without epistemic words
+    drill: float = 0.10  # share of documents that only compare numbers
     thinking_off: float = 0.0  # share of documents with thinking switched off (qwen3 template)
     max_tries: int = 12
-    off: Mapping[str, float] = field(default_factory=lambda: {"giveup": 0.20, "plain": 0.60, "direct": 0.20})
+    off: Mapping[str, float] = field(default_factory=lambda: {"giveup": 0.10, "plain": 0.40, "direct": 0.20})
 
 
 @dataclass(frozen=True)
@@ -167,12 +169,20 @@ def _hint(chain: Chain, rng: random.Random) -> tuple[str, list[int]]:
     return ("high" if high else "low"), [y for y in range(MODULUS) if (y > MODULUS // 2) == high]
 
 
+def drill(rng: random.Random, items: int = 20) -> str:
+    """Comparisons as a try ends with them, half of them hits: `5 = 6 no 7 = 7 yes …`."""
+    pairs = [(x, x if rng.random() < 0.5 else rng.randrange(MODULUS)) for x in rng.choices(range(MODULUS), k=items)]
+    return " ".join(f"{x} = {y} {'yes' if x == y else 'no'}" for x, y in pairs)
+
+
 def draw_document(rng: random.Random, style: Style, template: str) -> Document:
     """One pre-training document; its problem is always of the `train` split."""
     chain = draw_chain(draw_type(PRETRAINING_TYPES, rng), rng, "train")
     mode = {"r1": "prompt-tag", "olmo3": "none"}.get(template) or ("off" if rng.random() < style.thinking_off else "on")
     if mode == "off":
         style = Style(**{**style.__dict__, **style.off})
+    if rng.random() < style.drill:
+        return Document(DRILL_TURN, drill(rng), mode)
     context = draw_type(CONTEXTS, rng)
     question = chain.question()
     if context == "unguided":

@@ -2,4 +2,6 @@
 
 import os
 
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # SDPOTrainer is experimental; the pin in envs/ is exact
+os.environ.setdefault(
+    "TRL_EXPERIMENTAL_SILENCE", "1"
+)  # SDPOTrainer is experimental; the pin in envs/ is exact

@@ -4,11 +4,11 @@ How a step maps onto TRL: `generation_batch_size` = prompts x rollouts; an optim
 split into micro-batches by gradient accumulation, so steps_per_generation = updates_per_step x gradient_accumulation_steps.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from trl import GRPOConfig, SFTConfig
 from trl.experimental.sdpo import SDPOConfig
 
@@ -40,6 +40,11 @@ def _common(folder: Path, seed: int) -> dict[str, Any]:
     }
 
 
+def process_count() -> int:
+    """Processes of this training job, as its launcher (torchrun, accelerate) says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def _split(rows: int, updates: int, micro_batch: int | None, processes: int) -> tuple[int, int]:
     """(rows a device and forward pass, accumulation steps) of a batch of `rows` in `updates` optimizer updates."""
     if rows % (updates * processes):
@@ -53,37 +58,45 @@ def _split(rows: int, updates: int, micro_batch: int | None, processes: int) -> 
 
 def _rollout(settings: RolloutSettings, thinking: str, folder: Path, seed: int) -> dict[str, Any]:
     """Arguments that GRPO and SDPO share."""
-    processes = PartialState().num_processes
+    processes = process_count()
     if settings.prompts % processes:
-        raise ValueError(f"{settings.prompts} prompts a step cannot be shared out as whole groups to {processes} processes")
+        raise ValueError(
+            f"{settings.prompts} prompts a step cannot be shared out as whole groups to {processes} processes"
+        )
     updates = settings.updates_per_step
-    micro, accumulation = _split(settings.prompts * settings.rollouts, updates, settings.micro_batch, processes)
+    micro, accumulation = _split(
+        settings.prompts * settings.rollouts, updates, settings.micro_batch, processes
+    )
     vllm = settings.backend == "vllm"
-    return _common(folder, seed) | {
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": accumulation,
-        "steps_per_generation": updates * accumulation,
-        "num_generations": settings.rollouts,
-        "num_iterations": 1,
-        "max_steps": settings.steps * updates,
-        "save_steps": settings.checkpoint_every * updates,
-        "learning_rate": settings.learning_rate,
-        "lr_scheduler_type": "constant_with_warmup",
-        "warmup_steps": settings.warmup_steps * updates,
-        "weight_decay": settings.weight_decay,
-        "adam_beta2": settings.adam_beta2,
-        "max_completion_length": settings.max_new_tokens,
-        "temperature": settings.temperature,
-        "top_p": 1.0,
-        "top_k": 0,
-        "shuffle_dataset": False,  # the data set is already the schedule of problems, in order
-        "disable_dropout": True,
-        "mask_truncated_completions": False,
-        "scale_rewards": "none",
-        "beta": 0.0,
-        "chat_template_kwargs": chat_template_kwargs(thinking),
-        "use_vllm": vllm,
-    } | ({"vllm_mode": "colocate", "vllm_gpu_memory_utilization": settings.vllm_memory} if vllm else {})
+    return (
+        _common(folder, seed)
+        | {
+            "per_device_train_batch_size": micro,
+            "gradient_accumulation_steps": accumulation,
+            "steps_per_generation": updates * accumulation,
+            "num_generations": settings.rollouts,
+            "num_iterations": 1,
+            "max_steps": settings.steps * updates,
+            "save_steps": settings.checkpoint_every * updates,
+            "learning_rate": settings.learning_rate,
+            "lr_scheduler_type": "constant_with_warmup",
+            "warmup_steps": settings.warmup_steps * updates,
+            "weight_decay": settings.weight_decay,
+            "adam_beta2": settings.adam_beta2,
+            "max_completion_length": settings.max_new_tokens,
+            "temperature": settings.temperature,
+            "top_p": 1.0,
+            "top_k": 0,
+            "shuffle_dataset": False,  # the data set is already the schedule of problems, in order
+            "disable_dropout": True,
+            "mask_truncated_completions": False,
+            "scale_rewards": "none",
+            "beta": 0.0,
+            "chat_template_kwargs": chat_template_kwargs(thinking),
+            "use_vllm": vllm,
+        }
+        | ({"vllm_mode": "colocate", "vllm_gpu_memory_utilization": settings.vllm_memory} if vllm else {})
+    )
 
 
 def grpo_arguments(settings: GrpoSettings, thinking: str, folder: Path, seed: int) -> GRPOConfig:
@@ -116,7 +129,9 @@ def parse_teacher(teacher: str) -> tuple[str, float]:
     return "ema", float(rate)
 
 
-def sdpo_arguments(settings: SdpoSettings, teacher: str, thinking: str, folder: Path, seed: int) -> SDPOConfig:
+def sdpo_arguments(
+    settings: SdpoSettings, teacher: str, thinking: str, folder: Path, seed: int
+) -> SDPOConfig:
     """SDPO as the authors ran it (pure distillation). Demonstrations, templates and the loss are `SelfDistillationTrainer`'s."""
     kind, rate = parse_teacher(teacher)
     return SDPOConfig(
@@ -140,7 +155,7 @@ def sdpo_arguments(settings: SdpoSettings, teacher: str, thinking: str, folder: 
 
 def sft_arguments(settings: SftSettings, folder: Path, seed: int, rows: int) -> SFTConfig:
     """SFT on completions, `rows` training examples; one resume checkpoint an epoch."""
-    processes = PartialState().num_processes
+    processes = process_count()
     micro, accumulation = _split(settings.batch_size, 1, settings.micro_batch, processes)
     return SFTConfig(
         **_common(folder, seed),

@@ -32,7 +32,9 @@ def problem_schedule(problems: int, draws: int, seed: int) -> list[int]:
     return order[:draws]
 
 
-def rollout_dataset(data: Path, tokenizer, thinking: str, *, steps: int, prompts: int, max_tokens: int, seed: int) -> Dataset:
+def rollout_dataset(
+    data: Path, tokenizer, thinking: str, *, steps: int, prompts: int, max_tokens: int, seed: int
+) -> Dataset:
     """`steps` x `prompts` rows in order of use: prompt (conversation), problem_id, answers.
 
     Problems with a prompt longer than max_tokens are left out, and their number is logged.
@@ -41,9 +43,16 @@ def rollout_dataset(data: Path, tokenizer, thinking: str, *, steps: int, prompts
     lengths = [len(ids) for ids in prompt_ids(tokenizer, frame["question"].tolist(), thinking)]
     short = [length <= max_tokens for length in lengths]
     if not any(short):
-        raise ValueError(f"{data}: no problem has a prompt of at most {max_tokens} tokens (shortest: {min(lengths)})")
+        raise ValueError(
+            f"{data}: no problem has a prompt of at most {max_tokens} tokens (shortest: {min(lengths)})"
+        )
     if not all(short):
-        logger.warning("left out %d of %d problems: prompt longer than %d tokens", short.count(False), len(short), max_tokens)
+        logger.warning(
+            "left out %d of %d problems: prompt longer than %d tokens",
+            short.count(False),
+            len(short),
+            max_tokens,
+        )
     frame = frame[short]
     if len(frame) < prompts:
         logger.info("%d problems for %d prompts a step: problems recur within a step", len(frame), prompts)

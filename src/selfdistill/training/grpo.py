@@ -22,9 +22,13 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, GRPOTrainer):
         super().__init__(model, *args, **kwargs)
         self.run_seed = run_seed
 
-    def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
+    def _generate_single_turn(
+        self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False
+    ):
         if self.use_vllm:
-            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, num_generations, has_tool_images)
+            return super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+            )
         return self.sample_completions(prompt_ids), None
 
     def _get_per_token_logps_and_entropies(self, *args, **kwargs):

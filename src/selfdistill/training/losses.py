@@ -18,7 +18,9 @@ from trl.experimental.sdpo.loss_utils import (
 def check_top_k(top_k: int, vocabulary: int) -> None:
     """Refuse a top-k that the vocabulary cannot fill (torch.topk would fail in the first step, after the generation)."""
     if not 0 < top_k <= vocabulary:
-        raise ValueError(f"sdpo.top_k is {top_k}, but the model's vocabulary has {vocabulary} tokens: choose 1..{vocabulary}")
+        raise ValueError(
+            f"sdpo.top_k is {top_k}, but the model's vocabulary has {vocabulary} tokens: choose 1..{vocabulary}"
+        )
 
 
 def token_log_probs(logits: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
@@ -46,7 +48,11 @@ def distillation_loss(
     student_logits, teacher_logits = student_logits.float(), teacher_logits.float()
     check_top_k(top_k, student_logits.shape[-1])
     loss = compute_topk_self_distillation_loss(
-        student_logits, teacher_logits, distillation_topk=top_k, distillation_alpha=alpha, distillation_add_tail=tail
+        student_logits,
+        teacher_logits,
+        distillation_topk=top_k,
+        distillation_alpha=alpha,
+        distillation_add_tail=tail,
     )
     if is_clip is None or old_log_probs is None:
         return loss
@@ -54,7 +60,9 @@ def distillation_loss(
     return apply_importance_sampling_clipping(loss, log_probs, old_log_probs, is_clip)
 
 
-def token_mean(token_losses: torch.Tensor, mini_batch_tokens: torch.Tensor, processes: int = 1) -> torch.Tensor:
+def token_mean(
+    token_losses: torch.Tensor, mini_batch_tokens: torch.Tensor, processes: int = 1
+) -> torch.Tensor:
     """Share of these tokens in the mean over all loss tokens of the optimizer's mini-batch.
 
     Summed over the micro-batches of a mini-batch this is exactly the mean over its tokens, however it was split; `processes`

@@ -46,11 +46,16 @@ def build_trainer(trainer_class, job: TrainingJob, arguments, reward: Reward, **
     return trainer
 
 
-def train_on_policy(trainer_class, job: TrainingJob, arguments, reward: Reward | None = None, **options: Any) -> None:
+def train_on_policy(
+    trainer_class, job: TrainingJob, arguments, reward: Reward | None = None, **options: Any
+) -> None:
     """Train a run to its end and write checkpoints/, rollouts.parquet and training.parquet; `reward` replaces the grader."""
     settings, updates = job.settings, job.settings.updates_per_step
     store = CheckpointStore(
-        job.resume, updates_per_step=updates, export_every=settings.checkpoint_every, updates=settings.steps * updates
+        job.resume,
+        updates_per_step=updates,
+        export_every=settings.checkpoint_every,
+        updates=settings.steps * updates,
     )
     with Grader(tail_chars=TAIL_CHARS) as grader:
         reward = reward or BoxedAnswerReward(grader)

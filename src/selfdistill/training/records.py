@@ -35,14 +35,23 @@ class RolloutRecorder(TrainerCallback):
     fields: the run fields; folder: where the parts go; eos_token_ids: what ends a complete response.
     """
 
-    def __init__(self, folder: Path, fields: dict[str, Any], updates_per_step: int, eos_token_ids: Sequence[int]) -> None:
+    def __init__(
+        self, folder: Path, fields: dict[str, Any], updates_per_step: int, eos_token_ids: Sequence[int]
+    ) -> None:
         self.folder, self.fields, self.updates_per_step = folder, fields, updates_per_step
         self.eos = set(eos_token_ids)
         self.rollouts: pandas.DataFrame | None = None
         self.logs: list[dict[str, float]] = []
         self._started = time.monotonic()
 
-    def observe(self, step: int, problem_ids: list[str], responses: list[str], ids: list[list[int]], scores: list[float]) -> None:
+    def observe(
+        self,
+        step: int,
+        problem_ids: list[str],
+        responses: list[str],
+        ids: list[list[int]],
+        scores: list[float],
+    ) -> None:
         """Take in the rollouts of this process, in order; groups of a problem are numbered on through the step."""
         local = [
             (step, problem, response, score, len(row), row[-1] not in self.eos)
@@ -54,7 +63,9 @@ class RolloutRecorder(TrainerCallback):
         frame["has_demonstration"] = None
         self.rollouts, self.logs = frame, []
 
-    def on_self_distillation_batch_prepared(self, args, state, control, self_distillation_mask=None, **_) -> None:
+    def on_self_distillation_batch_prepared(
+        self, args, state, control, self_distillation_mask=None, **_
+    ) -> None:
         """TRL's SDPO callback: which rollouts have a demonstration."""
         self.rollouts["has_demonstration"] = gather_object([bool(x) for x in self_distillation_mask.tolist()])
 
@@ -102,7 +113,9 @@ class RecordedReward:
     def __init__(self, reward: Reward, recorder: RolloutRecorder) -> None:
         self.reward, self.recorder = reward, recorder
 
-    def __call__(self, *, completions, completion_ids, problem_id, answers, trainer_state, **_) -> list[float]:
+    def __call__(
+        self, *, completions, completion_ids, problem_id, answers, trainer_state, **_
+    ) -> list[float]:
         """Scores of the completions."""
         responses = [completion[0]["content"] for completion in completions]
         scores = self.reward(responses, answers)

@@ -64,8 +64,15 @@ class CheckpointStore:
     updates_per_step: optimizer updates a step; export_every: steps between exported models (None: only the last); updates: all.
     """
 
-    def __init__(self, folder: Path, *, updates_per_step: int, export_every: int | None, updates: int) -> None:
-        self.folder, self.updates_per_step, self.export_every, self.updates = folder, updates_per_step, export_every, updates
+    def __init__(
+        self, folder: Path, *, updates_per_step: int, export_every: int | None, updates: int
+    ) -> None:
+        self.folder, self.updates_per_step, self.export_every, self.updates = (
+            folder,
+            updates_per_step,
+            export_every,
+            updates,
+        )
 
     def latest(self) -> Path | None:
         """The newest complete checkpoint; incomplete ones are deleted."""
@@ -167,6 +174,8 @@ def train_with_resume(trainer, store: CheckpointStore) -> None:
         trainer.add_callback(stop)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     done = trainer.state.global_step
+    if done != store.updates and not stop.requested:
+        raise RuntimeError(f"training ended after {done} of {store.updates} updates")
     if done < store.updates:
         raise Interrupted(done // store.updates_per_step, store.updates // store.updates_per_step)
 

@@ -24,7 +24,9 @@ def compact(batch: dict, rows: torch.Tensor | None = None) -> dict:
     """
     if rows is not None:
         count = len(rows)
-        batch = {k: v[rows] if torch.is_tensor(v) and v.ndim and len(v) == count else v for k, v in batch.items()}
+        batch = {
+            k: v[rows] if torch.is_tensor(v) and v.ndim and len(v) == count else v for k, v in batch.items()
+        }
     full = batch["completion_ids"].shape[1]
     width = max(int(batch["completion_mask"].sum(1).max()), 1)
     prompt = int(batch["prompt_mask"].sum(1).max())
@@ -50,11 +52,17 @@ def by_length(mini_batch: list[dict], used: torch.Tensor) -> list[dict]:
     rows = [len(batch["completion_ids"]) for batch in mini_batch]
     order = torch.argsort(used, stable=True).split(rows)
     whole = {
-        name: torch.cat([batch[name] for batch in mini_batch]) if torch.is_tensor(value) and value.ndim else value
+        name: torch.cat([batch[name] for batch in mini_batch])
+        if torch.is_tensor(value) and value.ndim
+        else value
         for name, value in mini_batch[0].items()
     }
     return [
-        {name: value[part] if torch.is_tensor(value) and value.ndim else value for name, value in whole.items()} for part in order
+        {
+            name: value[part] if torch.is_tensor(value) and value.ndim else value
+            for name, value in whole.items()
+        }
+        for part in order
     ]
 
 
@@ -89,7 +97,9 @@ class RolloutMixin:
     def _prepare_inputs(self, generation_batch):
         """TRL's buffering; a freshly generated buffer is trimmed, counted and given its old log-probabilities."""
         before = self._buffered_inputs
-        with torch.random.fork_rng(devices=[]):  # GRPO shuffles a batch with the global stream: give it a named one
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # GRPO shuffles a batch with the global stream: give it a named one
             torch.manual_seed(derive_seed(self.run_seed, "mini-batches", self.rollout_step))
             inputs = super()._prepare_inputs(generation_batch)
         if self._buffered_inputs is before:

@@ -27,11 +27,15 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
     the run, from which the rollout stream is derived. Everything else as TRL's trainer.
     """
 
-    def __init__(self, model, *args, run_seed: int, context: str, template: str, thinking: str, **kwargs) -> None:
+    def __init__(
+        self, model, *args, run_seed: int, context: str, template: str, thinking: str, **kwargs
+    ) -> None:
         super().__init__(model, *args, **kwargs)
         self.run_seed = run_seed
         check_top_k(self.args.distillation_topk, self.model.config.get_text_config().vocab_size)
-        self.teacher_context_builder = TeacherContextBuilder(self, context=context, template=template, thinking=thinking)
+        self.teacher_context_builder = TeacherContextBuilder(
+            self, context=context, template=template, thinking=thinking
+        )
 
     def _generate_transformers(self, prompt_ids: list[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
         return prompt_ids, self.sample_completions(prompt_ids)

@@ -40,7 +40,9 @@ class LossRecorder(TrainerCallback):
         if "grad_norm" in logs and state.is_world_process_zero:
             step = state.global_step - 1
             values = {name: logs[name] for name in ("loss", "grad_norm", "learning_rate")}
-            row = training_row(self.fields, step, **values, tokens=0, seconds=time.monotonic() - self._started)
+            row = training_row(
+                self.fields, step, **values, tokens=0, seconds=time.monotonic() - self._started
+            )
             write_table(self.folder / f"training-{step:06d}.parquet", row, training_schema())
 
 
@@ -70,4 +72,8 @@ def train_sft(job: TrainingJob) -> None:
     train_with_resume(trainer, store)
     if trainer.is_world_process_zero():
         store.publish(job.output / "checkpoints")
-        write_table(job.output / "training.parquet", read_parts(job.resume / "records", "training", updates), training_schema())
+        write_table(
+            job.output / "training.parquet",
+            read_parts(job.resume / "records", "training", updates),
+            training_schema(),
+        )

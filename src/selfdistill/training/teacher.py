@@ -63,7 +63,9 @@ class TeacherContextBuilder:
         ids = self.token_ids(questions, turns)
         device = output["completion_ids"].device
         left = {"padding_side": "left"}
-        prompt = pad([torch.tensor(row) for row in ids], padding_value=self.trainer._tokenizer.pad_token_id, **left)
+        prompt = pad(
+            [torch.tensor(row) for row in ids], padding_value=self.trainer._tokenizer.pad_token_id, **left
+        )
         mask = pad([torch.ones(len(row), dtype=torch.long) for row in ids], padding_value=0, **left)
         demonstrated = torch.tensor([turn is not None for turn in turns], dtype=torch.float32, device=device)
         fraction = float(demonstrated.mean())
@@ -74,7 +76,9 @@ class TeacherContextBuilder:
             "self_distillation_mask": demonstrated,
         }
 
-    def user_turns(self, questions: list[str], output: dict[str, Any], rewards: list[float]) -> list[str | None]:
+    def user_turns(
+        self, questions: list[str], output: dict[str, Any], rewards: list[float]
+    ) -> list[str | None]:
         """The teacher's user turn for every rollout, None where it has no demonstration."""
         args = self.trainer.args
         sources = sibling_demonstrations(rewards, args.num_generations, args.success_reward_threshold)

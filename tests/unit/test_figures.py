@@ -1,0 +1,179 @@
+"""Figures (selfdistill.figures, selfdistill.style): the lines are the frames' numbers; bytes do not vary."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_study import BENCHMARKS, MODELS, run, samples_frame, study
+
+from selfdistill.epistemic import EPISTEMIC_WORDS
+from selfdistill.figures import CAPTIONS, FIGURES, NEEDS, TITLES, FigureError, StudyData, roles_by_thinking
+from selfdistill.figures.curves import training_curve
+from selfdistill.figures.data import base_run, rows_of_run, runs_of
+from selfdistill.style import coverage_styles, method_style, save_figure
+
+
+def lines(axis) -> dict[str, np.ndarray]:
+    """Return the labelled lines of a panel: label -> points."""
+    return {line.get_label(): line.get_xydata() for line in axis.get_lines() if line.get_label()[0] != "_"}
+
+
+def legend_labels(figure) -> list[str]:
+    """Return the labels of the figure's one legend."""
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_every_figure_has_a_caption_a_title_and_its_needs() -> None:
+    assert set(FIGURES) == set(CAPTIONS) == set(NEEDS) == set(TITLES)
+    for number in (1, 3, 4, 5, 6, 7, 8, 9, 12, 18):
+        assert f"figure{number}" in FIGURES
+
+
+@pytest.mark.parametrize("name", list(FIGURES))
+def test_a_figure_reads_only_the_frames_it_names(name: str) -> None:
+    full = study()
+    names = ("labels", "roles", "benchmarks", "headline")
+    data = StudyData(**{field: getattr(full, field) for field in (*NEEDS[name], *names)})
+    figure = FIGURES[name](data)
+    assert all(axis.has_data() for axis in figure.axes)
+    assert CAPTIONS[name](data) == CAPTIONS[name](full)
+
+
+@pytest.mark.parametrize("name", list(FIGURES))
+def test_without_runs_a_figure_says_what_it_looked_for(name: str) -> None:
+    empty = StudyData(roles=dict(study().roles), benchmarks=BENCHMARKS)
+    for make in (FIGURES[name], CAPTIONS[name]):
+        with pytest.raises(FigureError, match=r"=|coverage|moving"):
+            make(empty)
+
+
+def test_a_missing_role_is_named() -> None:
+    with pytest.raises(FigureError, match="olmo3"):
+        FIGURES["figure18"](replace(study(), roles={"deepseek": "r1-mini"}))
+
+
+def test_figure3_draws_the_estimates_from_the_base_on() -> None:
+    data = study()
+    figure = FIGURES["figure3"](data)
+    accuracy = next(axis for axis in figure.axes if axis.get_title("left") == "(c) Longer (4 operations)")
+    drawn = lines(accuracy)
+    assert set(drawn) == {"GRPO", "SDPO (c=s)", "SDPO (c=s\\think)", "base"}
+    rows = data.estimates[
+        (data.estimates["benchmark"] == "longer") & (data.estimates["metric"] == "accuracy")
+    ]
+    own = rows_of_run(rows, run("r1-mini", "sdpo", "solution", "fixed")).sort_values("step")
+    base = rows_of_run(rows, base_run("r1-mini"))["estimate"].item()
+    points = drawn["SDPO (c=s)"]
+    np.testing.assert_allclose(points[0], (0, base))
+    np.testing.assert_allclose(points[1:], own[["step", "estimate"]].to_numpy())
+    low, high = accuracy.get_ylim()
+    assert low <= own["low"].min() and high >= own["high"].max()
+
+
+def test_figure3_bars_are_the_paired_differences_of_each_word() -> None:
+    data = study()
+    figure = FIGURES["figure3"](data)
+    bars = figure.axes[-1]
+    assert [text.get_text() for text in bars.get_xticklabels()] == list(EPISTEMIC_WORDS)
+    grpo = next(one for one in bars.containers if one.get_label() == "GRPO")
+    rows = rows_of_run(data.differences, run("r1-mini", "grpo"))
+    rows = rows[rows["benchmark"] == "longer"].set_index("metric")["difference"]
+    expected = [rows[f"substring_{word}"] for word in EPISTEMIC_WORDS]
+    np.testing.assert_allclose([bar.get_height() for bar in grpo], expected)
+
+
+def test_training_curve_is_mean_and_range_over_seeds() -> None:
+    rows = pd.DataFrame({"step": [0, 0, 1, 1], "seed": [0, 1, 0, 1], "score": [0.2, 0.4, 0.5, 0.9]})
+    curve = training_curve(rows, "score")
+    np.testing.assert_allclose(curve["mean"], [0.3, 0.7])
+    np.testing.assert_allclose(curve["smooth"], curve["mean"])  # two steps are not smoothed
+    np.testing.assert_allclose(curve[["low", "high"]], [[0.2, 0.4], [0.5, 0.9]])
+
+
+def test_long_training_curves_show_a_five_step_mean() -> None:
+    scores = np.arange(40.0)
+    scores[20] += 5
+    curve = training_curve(pd.DataFrame({"step": range(40), "score": scores}), "score").set_index("step")
+    assert curve.loc[20, "smooth"] == pytest.approx(21.0)
+    assert curve.loc[20, "mean"] == 25.0
+
+
+def test_figure7_has_a_line_for_each_coverage_and_one_scale() -> None:
+    figure = FIGURES["figure7"](study())
+    assert legend_labels(figure) == ["|D| = 1", "|D| = 8", "|D| = 64", "|D| = 512", "|D| = full"]
+    assert [axis.get_title("left") for axis in figure.axes[::2]] == ["GRPO", "SDPO (c=s)"]
+    assert figure.axes[0].get_ylim() == figure.axes[2].get_ylim()
+    assert figure.axes[0].get_ylim()[0] == 0
+
+
+def test_figure8_clips_no_interval() -> None:
+    data = study()
+    figure = FIGURES["figure8"](data)
+    outside = [name for name, entry in BENCHMARKS.items() if entry["ood"]]
+    for row, name in enumerate(outside):
+        rows = data.estimates[
+            (data.estimates["benchmark"] == name) & (data.estimates["metric"] == "accuracy")
+        ]
+        rows = rows[(rows["model"] == "qwen3-mini-nothink") & rows["variant"].eq("coverage")]
+        for axis in figure.axes[2 * row : 2 * row + 2]:
+            low, high = axis.get_ylim()
+            assert low <= rows["low"].min() and high >= rows["high"].max()
+
+
+def test_figure12_splits_the_vocabulary() -> None:
+    data = study()
+    figure = FIGURES["figure12"](data)
+    assert [axis.get_title("left") for axis in figure.axes] == list(MODELS.values())
+    rows = rows_of_run(data.shift, run("r1-mini", "grpo"))
+    points = figure.axes[0].collections[0].get_offsets()
+    np.testing.assert_allclose(
+        np.sort(points[:, 1]), np.sort(rows.loc[rows["is_epistemic"], "shift"].to_numpy())
+    )
+
+
+def test_captions_hold_problems_samples_and_seeds() -> None:
+    for seeds in (1, 3):
+        caption = CAPTIONS["figure3"](study(seeds))
+        assert "n = 12 problems, k = 4 samples a problem" in caption
+        assert f"{seeds} seed" in caption and "95 % intervals" in caption
+        assert ("range over seeds" in caption) is (seeds > 1)
+    assert "1 seed, 40 steps" in CAPTIONS["figure1"](study())
+    assert "put in" in CAPTIONS["figure9"](study()) or "pre-training data" in CAPTIONS["figure9"](study())
+    assert "pre-training" not in CAPTIONS["figure9"](replace(study(), organism=False))
+
+
+def test_methods_keep_colour_and_differ_in_grey() -> None:
+    fixed = method_style(run("m", "sdpo", "solution", "fixed"))
+    moving = method_style(run("m", "sdpo", "solution", "ema-0.05"))
+    assert fixed.colour == moving.colour and fixed.dashes != moving.dashes
+    assert moving.label == "SDPO (c=s), EMA 0.05"
+    runs = runs_of(samples_frame(1))
+    looks = {(run["method"], run["context"]): method_style(run) for run in runs}
+    assert len({style.marker for style in looks.values()}) == len(looks)
+    styles = coverage_styles(["512", "1", "full", "64", "8"])
+    assert list(styles) == ["1", "8", "64", "512", "full"]
+    assert len({style.marker for style in styles.values()}) == 5
+
+
+def test_same_figure_same_bytes(tmp_path: Path) -> None:
+    files = []
+    for name in ("first", "second"):
+        paths = tmp_path / f"{name}.png", tmp_path / f"{name}.svg"
+        save_figure(FIGURES["figure6"](study()), *paths)
+        files.append([path.read_bytes() for path in paths])
+    assert files[0] == files[1]
+    assert b"Software" not in files[0][0] and b"dc:date" not in files[0][1]
+
+
+def test_roles_take_the_first_model_of_a_kind() -> None:
+    thinking = {"a": "prompt-tag", "b": "on", "c": "off", "d": "none", "e": "on"}
+    assert roles_by_thinking(thinking) == {
+        "deepseek": "a",
+        "qwen3-think": "b",
+        "qwen3-nothink": "c",
+        "olmo3": "d",
+    }

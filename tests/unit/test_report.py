@@ -1,0 +1,171 @@
+"""The report (selfdistill.report): a page that needs nothing from outside, summary computed, text escaped."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from synthetic_study import run, samples_frame, study
+
+from selfdistill.figures import CAPTIONS, FIGURES, TITLES, StudyData
+from selfdistill.figures.data import Cell, base_run, rows_of_run
+from selfdistill.report import (
+    Example,
+    Report,
+    build_report,
+    direction,
+    main_arms,
+    mark_words,
+    pick_examples,
+    summary,
+)
+from selfdistill.style import save_figure
+from selfdistill.tables import TABLES
+
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Collects attributes that load something, ids and links, and checks that tags close."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note what the tag loads and where it links."""
+        found = dict(attrs)
+        self.loads += [found[name] or "" for name in ("src", "srcset", "data", "poster") if name in found]
+        if tag == "link":
+            self.loads.append(found["href"] or "")
+        if tag == "a":
+            self.links.append(found["href"] or "")
+        if "id" in found:
+            self.ids.append(found["id"] or "")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Fail on a tag that closes another one than the last opened."""
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The page of the generated study with one figure, every table, examples and costs."""
+    data, folder = study(), tmp_path_factory.mktemp("figures")
+    save_figure(FIGURES["figure6"](data), folder / "figure6.png", folder / "figure6.svg")
+    samples = samples_frame(1)
+    questions = dict.fromkeys(samples["problem_id"], "find x : <b> & more")
+    costs = pd.DataFrame(
+        {"rule": ["a", "b", "a"], "seconds": [10.0, 5.0, 30.0], "max_rss_mb": [100.0, 50.0, 200.0]}
+    )
+    report = Report(
+        study="generated",
+        data=data,
+        figures={"figure6": (TITLES["figure6"], folder / "figure6.png", CAPTIONS["figure6"](data))},
+        tables={name: make(data).to_html() for name, make in TABLES.items()},
+        missing={"figure15": "no run with method=opsd"},
+        costs=costs,
+        provenance={"commit": "0123abc"},
+        deviations=["Smaller models than the paper's."],
+        examples=pick_examples(samples, questions, main_arms(data, "r1-mini"), "longer"),
+    )
+    return build_report(report)
+
+
+def test_the_page_loads_nothing_from_outside(page: str) -> None:
+    parser = Page()
+    parser.feed(page)
+    assert not parser.open, "every tag is closed"
+    assert parser.loads and all(load.startswith("data:") for load in parser.loads)
+    assert all(link.startswith("#") for link in parser.links)
+    assert {link[1:] for link in parser.links} <= set(parser.ids)
+    assert len(parser.ids) == len(set(parser.ids))
+    assert not re.search(r"@import|url\(|fetch\(|https?://", page)
+    assert "default-src 'none'" in page
+
+
+def test_the_page_has_its_sections_and_says_what_an_organism_shows(page: str) -> None:
+    for anchor in ("about", "summary", "tables", "figures", "examples", "costs", "deviations", "provenance"):
+        assert f'<h2 id="{anchor}">' in page
+    assert 'id="claims"' not in page
+    assert "was put in by that" in page and "it is measured" in page
+    assert "no run with method=opsd" in page and "0123abc" in page and "Smaller models than" in page
+    assert CAPTIONS["figure6"](study()) in page.replace("&#39;", "'")
+
+
+def test_without_organism_and_with_claims() -> None:
+    text = build_report(Report("x", StudyData(organism=False), {}, {}, claims="<p>ledger</p>"))
+    assert "model organism" not in text.split("</style>")[1]
+    assert '<h2 id="claims">' in text and "<p>ledger</p>" in text
+    assert "no run beside its bases" in text and "No examples." in text and "Not recorded." in text
+
+
+def test_text_from_outside_is_escaped(page: str) -> None:
+    assert "find x : &lt;b&gt; &amp; more" in page and "find x : <b>" not in page
+    assert mark_words("<i>Unlikely") == "&lt;i&gt;Un<mark>likely</mark>"
+    example = Example("p", "q", [("base", "</pre><script>alert(1)</script> wait", True, 3)])
+    text = build_report(Report("x", StudyData(), {}, {}, examples=[example]))
+    assert "<script>alert" not in text and "<mark>wait</mark>" in text
+
+
+def test_examples_are_the_first_problems_at_the_last_step() -> None:
+    data, samples = study(), samples_frame(1)
+    arms = main_arms(data, "r1-mini")
+    assert arms[0] == base_run("r1-mini") and [arm["method"] for arm in arms[1:]] == ["grpo", "sdpo", "sdpo"]
+    examples = pick_examples(samples, {}, arms, "longer", count=2)
+    assert [example.problem_id for example in examples] == sorted(
+        samples["problem_id"][samples["benchmark"] == "longer"].unique()
+    )[:2]
+    rows = rows_of_run(samples, run("r1-mini", "grpo"))
+    rows = rows[(rows["step"] == 40) & (rows["sample_index"] == 0) & (rows["benchmark"] == "longer")]
+    expected = rows.set_index("problem_id").loc[examples[0].problem_id, "response"]
+    assert examples[0].answers[1][:2] == ("GRPO", expected)
+
+
+def test_summary_comes_from_the_estimates() -> None:
+    data = study()
+    found = dict(summary(data))
+    assert len(found) == 4
+    sentences = next(iter(found.values()))
+    assert [sentence.split(":")[0] for sentence in sentences] == ["GRPO", "SDPO (c=s)", "SDPO (c=s\\think)"]
+    rows = rows_of_run(data.differences, run("r1-mini", "grpo"))
+    change = rows[(rows["benchmark"] == "in-domain") & (rows["metric"] == "accuracy")].iloc[0]
+    assert f"{100 * change['difference']:+.1f}".replace("-", "−") in sentences[0]
+    turned = data.differences.assign(
+        difference=-data.differences["difference"],
+        low=-data.differences["high"],
+        high=-data.differences["low"],
+    )
+    opposite = dict(summary(replace(data, differences=turned)))
+    worst, best = next(iter(found.values()))[1], next(iter(opposite.values()))[1]
+    assert "below base" in worst and "above base" in best
+
+
+def test_direction_needs_an_interval_without_zero() -> None:
+    assert direction(Cell(0.1, 0.02, 0.2)) == "above base"
+    assert direction(Cell(-0.1, -0.2, -0.01)) == "below base"
+    assert direction(Cell(0.1, -0.01, 0.2)) == "not told apart from base"
+
+
+def test_costs_are_summed_by_rule(page: str) -> None:
+    table = re.search(r'<table class="sortable" id="costs-by-rule">.*?</table>', page, re.DOTALL).group()
+    rows = re.findall(r"<tr><td>(\w)</td>(.*?)</tr>", table)
+    values = {rule: [float(v) for v in re.findall(r'data-sort="([^"]+)"', cells)] for rule, cells in rows}
+    assert list(values) == ["a", "b"]
+    assert values["a"] == [2, 40, 30, 200]
+
+
+def test_images_are_the_saved_bytes(page: str, tmp_path: Path) -> None:
+    import base64
+
+    save_figure(FIGURES["figure6"](study()), tmp_path / "a.png", tmp_path / "a.svg")
+    assert base64.b64encode((tmp_path / "a.png").read_bytes()).decode("ascii") in page

@@ -1,0 +1,136 @@
+"""Tables (selfdistill.tables): cells equal the estimates, the paper's carry their marks, files agree."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from synthetic_study import REPORTED, problem_frame, run, study
+
+from selfdistill.figures import OOD_MEAN, FigureError, StudyData
+from selfdistill.figures.data import rows_of_run
+from selfdistill.tables import TABLES, load_reported, problems_summary, reported_table
+
+
+def test_table1_shows_every_context_beside_the_paper() -> None:
+    table = TABLES["table1"](study())
+    shown = table.formatted
+    assert list(shown["Context"][:4]) == [
+        "unguided (c=∅)",
+        "answer-only (c=s\\think)",
+        "regeneration (c=ỹ)",
+        "solution (c=s)",
+    ]
+    assert list(shown["Paper: score"][:4]) == ["0.30 [S2]", "0.78 [S2]", "0.95 [S2]", "0.98 [S2]"]
+    assert list(shown["Paper: length"][:4]) == ["13,054 [S2]", "12,036 [S2]", "2,808 [S2]", "1,873 [S2]"]
+    assert list(shown["Paper: epistemic"][:4]) == ["182.5 [F]", "159.8 [S2]", "24.1 [S2]", "8.8 [F]"]
+    assert set(shown["Paper: score"][4:]) == {"–"}  # the paper has one model here
+    assert "pre-training data" in table.note
+    assert "pre-training" not in TABLES["table1"](replace(study(), organism=False)).note
+
+
+def test_table2_is_the_last_step_in_percent() -> None:
+    data = study()
+    table = TABLES["table2"](data)
+    raw = table.raw
+    column = (raw["column"] == "Longer (4 operations)") & (raw["Trained on"] == "SFT on D_sg")
+    cell = raw[column & raw["Model"].str.startswith("Qwen2")].iloc[0]
+    rows = rows_of_run(data.estimates, run("r1-mini", "sft", "solution"))
+    expected = rows[(rows["benchmark"] == "longer") & (rows["metric"] == "accuracy")].iloc[0]
+    for name in ("estimate", "low", "high"):
+        assert cell[name] == pytest.approx(100 * expected[name])
+    assert (cell["n_problems"], cell["k"], cell["n_seeds"]) == (12, 4, 1)
+    assert table.formatted.loc[2, "Paper: AIME24"] == "20.21 [S2]"
+
+
+def test_table3_counts_the_problem_sets() -> None:
+    training = {"chain": problem_frame(["d2", "d3"], 6)}
+    benchmarks = {"same": problem_frame(["d2"], 4, start=5), "far": problem_frame(["d4"], 3, start=50)}
+    summary = problems_summary(training, benchmarks).set_index("benchmark")
+    assert (summary["problems"] == 6).all() and (summary["types"] == 2).all()
+    assert summary.loc["same", "shared_types"] == 1 and summary.loc["same", "shared_questions"] == 1
+    assert summary.loc["far", "shared_types"] == 0 and summary.loc["far", "shared_questions"] == 0
+    table = TABLES["table3"](study()).formatted
+    assert (
+        table.loc[table["Training set"] == "narrow", "Relation to the benchmarks"]
+        .str.contains("Shorter")
+        .all()
+    )
+    assert list(table["Source"]) == ["this study"] * 2 + ["paper"] * 3
+
+
+def test_main_results_hold_every_run_and_paired_differences() -> None:
+    data = study()
+    table = TABLES["main-results"](data)
+    runs = data.estimates[data.estimates["benchmark"] == "longer"]
+    fields = ["model", "method", "context", "teacher", "dataset", "coverage", "variant"]
+    assert len(table.rows) == len(runs[fields].drop_duplicates())
+    base = table.formatted[table.formatted["Run"] == "base"]
+    assert set(base["Δ base"]) == {"–"} and len(base) == 4
+    raw = table.raw
+    cell = raw[
+        (raw["column"] == "Δ base, OOD") & (raw["Run"] == "SDPO (c=s)") & raw["Model"].str.startswith("Olmo3")
+    ]
+    rows = rows_of_run(data.differences, run("olmo3-mini", "sdpo", "solution", "fixed"))
+    expected = rows[(rows["benchmark"] == OOD_MEAN) & (rows["metric"] == "accuracy")]["difference"].item()
+    assert cell["estimate"].item() == pytest.approx(100 * expected)
+
+
+def test_files_hold_the_same_cells(tmp_path: Path) -> None:
+    table = TABLES["table1"](study())
+    paths = [tmp_path / f"table1.{suffix}" for suffix in ("csv", "md", "html")]
+    table.write(*paths)
+    frame = pd.read_csv(paths[0])
+    assert len(frame) == len(table.raw) and frame["estimate"].notna().all()
+    assert set(frame["mark"].dropna()) == {"S2", "F"} and frame["reported"].sum() == 12
+    text, page = (path.read_text(encoding="utf-8") for path in paths[1:])
+    for entry in table.formatted["Score"]:
+        assert entry in text and entry in page
+    sorts = [float(value) for value in re.findall(r'data-sort="([^"]+)"', page)]
+    assert sorts == pytest.approx(list(frame["estimate"]))
+    assert page.count('class="reported insecure"') == 10 and page.count('class="reported secure"') == 2
+
+
+def test_markdown_keeps_pipes_inside_cells() -> None:
+    lines = TABLES["main-results"](study()).to_markdown().splitlines()
+    rows = [line for line in lines if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in rows}) == 1
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_a_table_without_runs_says_so(name: str) -> None:
+    with pytest.raises(FigureError):
+        TABLES[name](StudyData())
+
+
+def test_every_reported_number_has_a_mark_and_a_shape() -> None:
+    frame = load_reported(REPORTED)
+    assert set(frame["mark"]) <= {"F", "V", "S2", "S1", "D", "I"}
+    places = {"table1", "table2", "table3", "figure1", "figure3", "figure4", "figure5", "figure6", "figure7"}
+    assert places | {"figure8", "figure9", "figure12", "figure18"} <= set(frame["place"])
+    for entry in yaml.safe_load(REPORTED.read_text(encoding="utf-8"))["entries"]:
+        assert "value" in entry or "steps" in entry or "words" in entry or "text" in entry
+        assert len(entry.get("steps", [])) == len(entry.get("values", []))
+
+
+def test_a_number_without_a_mark_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "reported.yaml"
+    path.write_text("entries: [{place: table1, value: 1.0}]", encoding="utf-8")
+    with pytest.raises(ValueError, match="entry 0"):
+        load_reported(path)
+
+
+def test_what_the_paper_reports_for_a_figure() -> None:
+    data = study()
+    shown = reported_table(data, "figure12").formatted
+    assert "-11.9 [S2]" in set(shown["Value"]) and "below 1 [S2]" in set(shown["Value"])
+    digitised = reported_table(data, "figure8").formatted
+    assert digitised.loc[0, "Value"].startswith("0: 0.237, 10: 0.29,")
+    assert digitised.loc[0, "Value"].endswith("(±0.01) [D]")
+    assert digitised.loc[0, "Arm"] == "GRPO, |D| = 1"
+    assert "unknown [S2]" in set(digitised["Value"])
+    assert reported_table(data, "figure2") is None
