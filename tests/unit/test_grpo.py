@@ -1,4 +1,6 @@
-"""GRPO: the authors' loss, exact over the mini-batch, with the policy at rollout time as reference of the ratio."""
+"""GRPO: the authors' loss, exact over the mini-batch, with the policy at rollout time as reference of the
+ratio.
+"""
 
 from dataclasses import replace
 
@@ -16,9 +18,13 @@ from selfdistill.training.on_policy import build_trainer
 
 def sgd_trainer(folder, learning_rate=1.0, **changes):
     """A trainer with plain gradient descent, so that weights show gradients."""
-    settings = tiny.GRPO | dict(
-        steps=1, warmup_steps=0, learning_rate=learning_rate, checkpoint_every=1, max_new_tokens=40
-    )
+    settings = tiny.GRPO | {
+        "steps": 1,
+        "warmup_steps": 0,
+        "learning_rate": learning_rate,
+        "checkpoint_every": 1,
+        "max_new_tokens": 40,
+    }
     job = tiny.job(folder, "grpo", settings | changes)
     arguments = grpo_arguments(job.settings, job.thinking, job.resume, job.seed)
     arguments = replace(
@@ -123,7 +129,7 @@ def test_rollouts_are_sampled_from_the_policy_with_the_steps_own_seed(tmp_path):
 @pytest.mark.parametrize("problems", [1, 3])
 def test_fewer_problems_than_prompts_recur_within_a_step(tmp_path, problems):
     tiny.save_problems(tmp_path / "problems.parquet", problems)
-    job = tiny.job(tmp_path, "grpo", tiny.GRPO | dict(steps=3))
+    job = tiny.job(tmp_path, "grpo", tiny.GRPO | {"steps": 3})
     train_grpo(job, tiny.coin_reward)
     rollouts = pandas.read_parquet(job.output / "rollouts.parquet")
     assert rollouts.groupby("step").size().tolist() == [16] * 3
@@ -136,7 +142,7 @@ def test_fewer_problems_than_prompts_recur_within_a_step(tmp_path, problems):
 
 
 def test_prompts_that_are_too_long_are_left_out_or_refused(tmp_path, caplog):
-    job = tiny.job(tmp_path, "grpo", tiny.GRPO | dict(max_prompt_tokens=3))
+    job = tiny.job(tmp_path, "grpo", tiny.GRPO | {"max_prompt_tokens": 3})
     with pytest.raises(ValueError, match="no problem has a prompt of at most 3 tokens"):
         train_grpo(job, tiny.coin_reward)
 
@@ -144,8 +150,8 @@ def test_prompts_that_are_too_long_are_left_out_or_refused(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(updates_per_step=3), "do not split into 3 updates"),
-        (dict(micro_batch=3), "micro_batch 3 does not divide"),
+        ({"updates_per_step": 3}, "do not split into 3 updates"),
+        ({"micro_batch": 3}, "micro_batch 3 does not divide"),
     ],
 )
 def test_batches_that_do_not_divide_are_refused(tmp_path, changes, message):
@@ -157,11 +163,15 @@ def test_arguments_are_the_authors():
     from selfdistill.settings import GrpoSettings
 
     args = grpo_arguments(GrpoSettings(**tiny.GRPO), "off", "folder", 0)
-    expected = dict(
-        loss_type="dapo", scale_rewards="none", beta=0.0, epsilon=0.2, epsilon_high=0.28, delta=3.0, num_iterations=1,
-        temperature=1.0, top_p=1.0, top_k=0, max_grad_norm=1.0, weight_decay=0.01, adam_beta1=0.9, adam_beta2=0.98,
-        steps_per_generation=2, gradient_accumulation_steps=1, per_device_train_batch_size=8, max_steps=8, save_steps=4,
-        warmup_steps=2, lr_scheduler_type="constant_with_warmup", chat_template_kwargs={"enable_thinking": False},
-        mask_truncated_completions=False, use_vllm=False, report_to=[],
-    )  # fmt: skip
+    expected = {
+        "loss_type": "dapo", "scale_rewards": "none", "beta": 0.0, "epsilon": 0.2, "epsilon_high": 0.28,
+        "delta": 3.0, "num_iterations": 1,
+        "temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_grad_norm": 1.0, "weight_decay": 0.01,
+        "adam_beta1": 0.9, "adam_beta2": 0.98,
+        "steps_per_generation": 2, "gradient_accumulation_steps": 1, "per_device_train_batch_size": 8,
+        "max_steps": 8, "save_steps": 4,
+        "warmup_steps": 2, "lr_scheduler_type": "constant_with_warmup",
+        "chat_template_kwargs": {"enable_thinking": False},
+        "mask_truncated_completions": False, "use_vllm": False, "report_to": [],
+    }  # fmt: skip
     assert {name: getattr(args, name) for name in expected} == expected

@@ -1,4 +1,4 @@
-"""The distillation loss against plain-PyTorch references written from the authors' definition (paper.md 4.3)."""
+"""The distillation loss against plain-PyTorch references written from the authors' definition (paper.md)."""
 
 import math
 

@@ -1,4 +1,6 @@
-"""A killed run continues and ends bit-identical to an uninterrupted one; two runs with one seed are the same run."""
+"""A killed run continues and ends bit-identical to an uninterrupted one; two runs with one seed are the same
+run.
+"""
 
 import json
 import os
@@ -23,7 +25,7 @@ class Killed(BaseException):
 
 def rl_job(folder, kind: str, name: str):
     method, teacher = KINDS[kind]
-    settings = (tiny.GRPO if method == "grpo" else tiny.SDPO) | dict(steps=STEPS)
+    settings = (tiny.GRPO if method == "grpo" else tiny.SDPO) | {"steps": STEPS}
     return tiny.job(folder, method, settings, name=name, teacher=teacher)
 
 
@@ -94,7 +96,7 @@ def test_without_its_teacher_an_ema_run_would_end_elsewhere(tmp_path, monkeypatc
 
 def test_a_second_seed_is_another_run(tmp_path):
     jobs = [
-        tiny.job(tmp_path, "grpo", tiny.GRPO | dict(steps=1), name=str(seed), seed=seed) for seed in (0, 1)
+        tiny.job(tmp_path, "grpo", tiny.GRPO | {"steps": 1}, name=str(seed), seed=seed) for seed in (0, 1)
     ]
     for job in jobs:
         run(job)

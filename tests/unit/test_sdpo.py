@@ -1,4 +1,6 @@
-"""SDPO: teacher prompts of the three families, demonstrations, and the loss that the trainer really minimises."""
+"""SDPO: teacher prompts of the three families, demonstrations, and the loss that the trainer really
+minimises.
+"""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -148,7 +150,7 @@ def sgd_trainer(folder, **changes):
     job = tiny.job(
         folder,
         "sdpo",
-        tiny.SDPO | dict(steps=1, warmup_steps=0, learning_rate=1.0, checkpoint_every=1) | changes,
+        tiny.SDPO | {"steps": 1, "warmup_steps": 0, "learning_rate": 1.0, "checkpoint_every": 1} | changes,
     )
     arguments = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
     arguments = replace(arguments, optim="sgd", weight_decay=0.0, generation_batch_size=None)
@@ -157,7 +159,9 @@ def sgd_trainer(folder, **changes):
 
 
 def log_probs(model, prompt: list[int], completion: list[int]) -> torch.Tensor:
-    """Log-probabilities over the vocabulary at every completion token, (tokens, vocabulary), without any padding."""
+    """Log-probabilities over the vocabulary at every completion token, (tokens, vocabulary), without any
+    padding.
+    """
     return model(torch.tensor([prompt + completion])).logits[0, len(prompt) - 1 : -1].float().log_softmax(-1)
 
 
@@ -204,10 +208,12 @@ def test_trainer_minimises_the_papers_loss_over_all_tokens_of_the_mini_batch(tmp
 
 
 def test_accumulating_micro_batches_equals_one_mini_batch(tmp_path):
-    trainers = [sgd_trainer(tmp_path, micro_batch=size) for size in (None, 2)]
+    trainers = [sgd_trainer(tmp_path, micro_batch=size, max_new_tokens=40) for size in (None, 2)]
     for trainer in trainers:
         trainer.train()
     assert [t.args.gradient_accumulation_steps for t in trainers] == [1, 4]
+    padded = [sum(b["completion_ids"].numel() for b in t._buffered_inputs) for t in trainers]
+    assert padded[1] < 0.95 * padded[0]  # rows of like length share a micro-batch
     for whole, split in zip(*(t.model.parameters() for t in trainers), strict=True):
         torch.testing.assert_close(whole, split, rtol=1e-4, atol=1e-6)
     whole, split = ([log["loss"] for log in t.state.log_history if "loss" in log] for t in trainers)
@@ -235,7 +241,7 @@ def test_later_mini_batches_are_weighted_by_the_policy_at_rollout_time(tmp_path)
 @pytest.mark.parametrize("teacher", ["fixed", "ema-0.25"])
 def test_teacher_moves_by_its_rate_per_update_or_not_at_all(tmp_path, teacher):
     job = tiny.job(
-        tmp_path, "sdpo", tiny.SDPO | dict(steps=1, warmup_steps=0, checkpoint_every=1), teacher=teacher
+        tmp_path, "sdpo", tiny.SDPO | {"steps": 1, "warmup_steps": 0, "checkpoint_every": 1}, teacher=teacher
     )
     arguments = sdpo_arguments(job.settings, teacher, job.thinking, job.resume, job.seed)
     options = {"context": "solution", "template": job.template, "thinking": job.thinking}
@@ -256,7 +262,7 @@ def test_teacher_moves_by_its_rate_per_update_or_not_at_all(tmp_path, teacher):
 
 
 def test_a_step_without_any_success_trains_nothing_and_says_so(tmp_path):
-    job = tiny.job(tmp_path, "sdpo", tiny.SDPO | dict(steps=1, weight_decay=0.0, checkpoint_every=1))
+    job = tiny.job(tmp_path, "sdpo", tiny.SDPO | {"steps": 1, "weight_decay": 0.0, "checkpoint_every": 1})
     train_sdpo(job, lambda responses, answers: [0.0] * len(responses))
     assert tiny.same_weights(job.base, job.output / "checkpoints" / "step-1")
     row = pandas.read_parquet(job.output / "training.parquet").iloc[0]
@@ -264,7 +270,7 @@ def test_a_step_without_any_success_trains_nothing_and_says_so(tmp_path):
 
 
 def test_top_k_beyond_the_vocabulary_is_refused_before_training(tmp_path):
-    job = tiny.job(tmp_path, "sdpo", tiny.SDPO | dict(top_k=1000))
+    job = tiny.job(tmp_path, "sdpo", tiny.SDPO | {"top_k": 1000})
     with pytest.raises(ValueError, match="top_k is 1000"):
         train_sdpo(job, tiny.coin_reward)
 
@@ -294,5 +300,5 @@ def test_rollouts_come_from_the_runs_own_stream(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "selfdistill.training.rollouts.derive_seed", lambda *names: seen.append(names) or derive_seed(*names)
     )
-    train_sdpo(tiny.job(tmp_path, "sdpo", tiny.SDPO | dict(steps=2)), tiny.coin_reward)
+    train_sdpo(tiny.job(tmp_path, "sdpo", tiny.SDPO | {"steps": 2}), tiny.coin_reward)
     assert [names for names in seen if "rollout" in names] == [(0, "rollout", 0), (0, "rollout", 1)]

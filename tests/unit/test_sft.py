@@ -1,4 +1,6 @@
-"""SFT: the tokens trained on are those of generation, the loss is on the response only, and every update is recorded."""
+"""SFT: the tokens trained on are those of generation, the loss is on the response only, and every update is
+recorded.
+"""
 
 import pandas
 import pytest
@@ -46,7 +48,7 @@ def test_long_examples_are_cut_on_the_right(tmp_path):
 
 
 def test_loss_is_the_mean_over_all_response_tokens_of_the_batch(tmp_path):
-    job = tiny.job(tmp_path, "sft", tiny.SFT | dict(epochs=1, batch_size=7))
+    job = tiny.job(tmp_path, "sft", tiny.SFT | {"epochs": 1, "batch_size": 7})
     trainer = build_sft_trainer(job)
     model = type(trainer.model)(trainer.model.config)
     model.load_state_dict(trainer.model.state_dict())
@@ -65,7 +67,7 @@ def test_loss_is_the_mean_over_all_response_tokens_of_the_batch(tmp_path):
 def test_accumulating_micro_batches_equals_one_batch(tmp_path):
     trained = []
     for size in (None, 1):
-        job = tiny.job(tmp_path, "sft", tiny.SFT | dict(epochs=1, schedule="constant", micro_batch=size))
+        job = tiny.job(tmp_path, "sft", tiny.SFT | {"epochs": 1, "schedule": "constant", "micro_batch": size})
         trainer = build_sft_trainer(job)
         trainer.args.optim, trainer.args.learning_rate = "sgd", 1.0
         trainer.train()

@@ -1,4 +1,6 @@
-"""A tiny organism for the tests of the training layer: two layers, the study's own tokenizer, problems and jobs."""
+"""A tiny organism for the tests of the training layer: two layers, the study's own tokenizer, problems and
+jobs.
+"""
 
 import hashlib
 from dataclasses import replace
@@ -17,13 +19,14 @@ from selfdistill.settings import METHOD_SETTINGS as SETTINGS
 from selfdistill.study import Run
 from selfdistill.training.job import TrainingJob
 
-RL = dict(
-    steps=4, prompts=4, rollouts=4, updates_per_step=2, max_prompt_tokens=40, max_new_tokens=10, temperature=1.0,
-    checkpoint_every=2, warmup_steps=1, weight_decay=0.01, adam_beta2=0.98, learning_rate=1e-3,
-)  # fmt: skip
-GRPO = RL | dict(clip_low=0.2, clip_high=0.28)
-SDPO = RL | dict(alpha=0.5, top_k=20, tail=True, is_clip=2.0, success_threshold=0.5)
-SFT = dict(learning_rate=1e-3, epochs=3, batch_size=4)
+RL = {
+    "steps": 4, "prompts": 4, "rollouts": 4, "updates_per_step": 2, "max_prompt_tokens": 40,
+    "max_new_tokens": 10, "temperature": 1.0,
+    "checkpoint_every": 2, "warmup_steps": 1, "weight_decay": 0.01, "adam_beta2": 0.98, "learning_rate": 1e-3,
+}  # fmt: skip
+GRPO = RL | {"clip_low": 0.2, "clip_high": 0.28}
+SDPO = RL | {"alpha": 0.5, "top_k": 20, "tail": True, "is_clip": 2.0, "success_threshold": 0.5}
+SFT = {"learning_rate": 1e-3, "epochs": 3, "batch_size": 4}
 
 
 def save_base(folder: Path, template: str = "qwen3") -> Path:
@@ -65,7 +68,9 @@ def job(
     teacher="fixed",
     seed=0,
 ) -> TrainingJob:
-    """A job whose outputs and resume folder are named `name`; base and data are made in `folder` when first needed."""
+    """A job whose outputs and resume folder are named `name`; base and data are made in `folder` when first
+    needed.
+    """
     base, data = folder / "base", folder / ("responses.parquet" if method == "sft" else "problems.parquet")
     if not base.exists():
         save_base(base)

@@ -1,7 +1,9 @@
-"""TRL configurations from the study's settings (paper.md 4.2, 4.3): every argument that matters is written here, none is a default.
+"""TRL configurations from the study's settings (paper.md 4.2, 4.3): every argument that matters is written
+here, none is a default.
 
-How a step maps onto TRL: `generation_batch_size` = prompts x rollouts; an optimizer mini-batch is 1/updates_per_step of it and is
-split into micro-batches by gradient accumulation, so steps_per_generation = updates_per_step x gradient_accumulation_steps.
+How a step maps onto TRL: `generation_batch_size` = prompts x rollouts; an optimizer mini-batch is
+1/updates_per_step of it and is split into micro-batches by gradient accumulation, so steps_per_generation =
+updates_per_step x gradient_accumulation_steps.
 """
 
 import os
@@ -18,7 +20,7 @@ from selfdistill.settings import GrpoSettings, RolloutSettings, SdpoSettings, Sf
 
 
 def _common(folder: Path, seed: int) -> dict[str, Any]:
-    """Arguments of all trainers. bf16 and gradient checkpointing are TRL's defaults and 4 x slower on a CPU."""
+    """Arguments of all trainers. bf16 and gradient checkpointing are TRL's defaults, 4 x slower on a CPU."""
     gpu = torch.cuda.is_available()
     return {
         "output_dir": str(folder),
@@ -46,7 +48,9 @@ def process_count() -> int:
 
 
 def _split(rows: int, updates: int, micro_batch: int | None, processes: int) -> tuple[int, int]:
-    """(rows a device and forward pass, accumulation steps) of a batch of `rows` in `updates` optimizer updates."""
+    """(rows a device and forward pass, accumulation steps) of a batch of `rows` in `updates` optimizer
+    updates.
+    """
     if rows % (updates * processes):
         raise ValueError(f"{rows} rollouts do not split into {updates} updates on {processes} processes")
     local = rows // (updates * processes)
@@ -102,8 +106,8 @@ def _rollout(settings: RolloutSettings, thinking: str, folder: Path, seed: int) 
 def grpo_arguments(settings: GrpoSettings, thinking: str, folder: Path, seed: int) -> GRPOConfig:
     """GRPO as the authors ran it: advantage minus the group's mean only, clip 0.2 / 0.28, dual clip 3, no KL.
 
-    `loss_type="dapo"` divides by `num_items_in_batch`, which `GroupRelativeTrainer` sets to the mini-batch's token count
-    (TRL itself rescales the whole generation batch's count).
+    `loss_type="dapo"` divides by `num_items_in_batch`, which `GroupRelativeTrainer` sets to the mini-batch's
+    token count (TRL itself rescales the whole generation batch's count).
     """
     return GRPOConfig(
         **_rollout(settings, thinking, folder, seed),
@@ -120,7 +124,9 @@ def grpo_arguments(settings: GrpoSettings, thinking: str, folder: Path, seed: in
 
 
 def parse_teacher(teacher: str) -> tuple[str, float]:
-    """TRL's teacher kind and update rate of a teacher's name: `fixed`, or `ema-RATE` with 0 < RATE <= 1 per optimizer update."""
+    """TRL's teacher kind and update rate of a teacher's name: `fixed`, or `ema-RATE` with 0 < RATE <= 1 per
+    optimizer update.
+    """
     if teacher == "fixed":
         return "base", 0.0
     kind, _, rate = teacher.partition("-")
@@ -132,7 +138,9 @@ def parse_teacher(teacher: str) -> tuple[str, float]:
 def sdpo_arguments(
     settings: SdpoSettings, teacher: str, thinking: str, folder: Path, seed: int
 ) -> SDPOConfig:
-    """SDPO as the authors ran it (pure distillation). Demonstrations, templates and the loss are `SelfDistillationTrainer`'s."""
+    """SDPO as the authors ran it (pure distillation). Demonstrations, templates and the loss are
+    `SelfDistillationTrainer`'s.
+    """
     kind, rate = parse_teacher(teacher)
     return SDPOConfig(
         **_rollout(settings, thinking, folder, seed),

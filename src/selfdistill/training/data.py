@@ -1,7 +1,9 @@
-"""Training data in the order it is used: which problem stands at which place of which step, and tokenised SFT examples.
+"""Training data in the order it is used: which problem stands at which place of which step, and tokenised SFT
+examples.
 
-The schedule of problems is written out in full before training, from the run's seed alone. A resumed run therefore sees the
-same problems, also beyond the first pass over the set (TRL's RepeatSampler carries a generator that a resume would restart).
+The schedule of problems is written out in full before training, from the run's seed alone. A resumed run
+therefore sees the same problems, also beyond the first pass over the set (TRL's RepeatSampler carries a
+generator that a resume would restart).
 """
 
 import logging
@@ -18,10 +20,11 @@ logger = logging.getLogger(__name__)
 
 
 def problem_schedule(problems: int, draws: int, seed: int) -> list[int]:
-    """Indices of the problems in the order they are drawn: one seeded permutation of all of them after the other.
+    """Indices of the problems in the order they are drawn: one seeded permutation of all of them after the
+    other.
 
-    With fewer problems than prompts in a step, problems recur within a step, each place with its own group of rollouts, as in the
-    authors' `seen_1x64` (one problem 64 times).
+    With fewer problems than prompts in a step, problems recur within a step, each place with its own group of
+    rollouts, as in the authors' `seen_1x64` (one problem 64 times).
     """
     order: list[int] = []
     passes = 0
@@ -67,10 +70,12 @@ def rollout_dataset(
 
 
 def sft_dataset(data: Path, tokenizer, thinking: str, max_tokens: int | None) -> Dataset:
-    """Rows of input_ids and labels: the prompt as generation sees it (no loss), then the response and end-of-sequence.
+    """Rows of input_ids and labels: the prompt as generation sees it (no loss), then the response and
+    end-of-sequence.
 
-    Tokenising here, and not by TRL's chat template call over prompt and completion, keeps the tokens those of generation: no
-    template may drop, double or re-space think tags. Examples longer than max_tokens are cut on the right, as LLaMA-Factory does.
+    Tokenising here, and not by TRL's chat template call over prompt and completion, keeps the tokens those of
+    generation: no template may drop, double or re-space think tags. Examples longer than max_tokens are cut
+    on the right, as LLaMA-Factory does.
     """
     frame = pandas.read_parquet(data, columns=["question", "response"])
     prompts = prompt_ids(tokenizer, frame["question"].tolist(), thinking)

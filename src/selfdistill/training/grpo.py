@@ -1,7 +1,8 @@
 """GRPO with the authors' settings (paper.md 4.3; sections 5 and 6), on TRL's `GRPOTrainer`.
 
-TRL's `dapo` loss divides by a token count that spans the whole generation batch; here it is given the mini-batch's own count, so
-that the loss is the mean over the tokens of each optimizer mini-batch, with and without gradient accumulation.
+TRL's `dapo` loss divides by a token count that spans the whole generation batch; here it is given the
+mini-batch's own count, so that the loss is the mean over the tokens of each optimizer mini-batch, with and
+without gradient accumulation.
 """
 
 import torch
@@ -32,7 +33,9 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, GRPOTrainer):
         return self.sample_completions(prompt_ids), None
 
     def _get_per_token_logps_and_entropies(self, *args, **kwargs):
-        """On the transformers path, none for the whole batch at rollout time: `add_old_log_probs` does what is needed."""
+        """On the transformers path, none for the whole batch at rollout time: `add_old_log_probs` does what
+        is needed.
+        """
         if not torch.is_grad_enabled() and not self.use_vllm:
             return None, None, None
         return super()._get_per_token_logps_and_entropies(*args, **kwargs)
@@ -44,7 +47,9 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, GRPOTrainer):
         return [batch | {"num_items_in_batch": batch["loss_tokens"] * undo} for batch in mini_batch]
 
     def add_old_log_probs(self, batch: dict) -> None:
-        """Log-probabilities of the completion tokens before the first update (TRL has them already with vLLM)."""
+        """Log-probabilities of the completion tokens before the first update (TRL has them already with
+        vLLM).
+        """
         if "old_per_token_logps" in batch:
             return
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)

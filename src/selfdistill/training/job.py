@@ -14,10 +14,11 @@ from selfdistill.settings import GrpoSettings, SdpoSettings, SftSettings
 class TrainingJob:
     """One run to train.
 
-    run: the run's fields; base: Hugging Face folder of the initial policy; data: problems parquet (GRPO, SDPO) or SFT parquet;
-    output: run folder that receives checkpoints/, training.parquet and rollouts.parquet; resume: folder that outlives a
-    killed job; settings: of the run's method and variant (`Study.settings_for`); template and thinking: how the family writes
-    its thinking (see `selfdistill.prompts`); seed: the run's seed, from which every stream is derived by name.
+    run: the run's fields; base: Hugging Face folder of the initial policy; data: problems parquet (GRPO,
+    SDPO) or SFT parquet; output: run folder that receives checkpoints/, training.parquet and
+    rollouts.parquet; resume: folder that outlives a killed job; settings: of the run's method and variant
+    (`Study.settings_for`); template and thinking: how the family writes its thinking (see
+    `selfdistill.prompts`); seed: the run's seed, from which every stream is derived by name.
     """
 
     run: Run

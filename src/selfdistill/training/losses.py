@@ -1,11 +1,13 @@
 """Token losses of on-policy self-distillation (paper Eq 1; paper.md 4.3), on loss tokens laid out in one row.
 
-The divergence is the authors' generalised Jensen-Shannon divergence on the *student's* top-k tokens and one tail bucket:
+The divergence is the authors' generalised Jensen-Shannon divergence on the *student's* top-k tokens and one
+tail bucket:
 
     D(s, t) = (1 - alpha) KL(s || m) + alpha KL(t || m),   m = (1 - alpha) s + alpha t
 
-with alpha = 0 meaning KL(t || s) and alpha = 1 meaning KL(s || t) (Eq 1). TRL's `loss_utils` are a faithful port of the authors'
-functions and are used as they are; what TRL does differently, the mean over sequence means, is replaced by `token_mean`.
+with alpha = 0 meaning KL(t || s) and alpha = 1 meaning KL(s || t) (Eq 1). TRL's `loss_utils` are a faithful
+port of the authors' functions and are used as they are; what TRL does differently, the mean over sequence
+means, is replaced by `token_mean`.
 """
 
 import torch
@@ -16,15 +18,19 @@ from trl.experimental.sdpo.loss_utils import (
 
 
 def check_top_k(top_k: int, vocabulary: int) -> None:
-    """Refuse a top-k that the vocabulary cannot fill (torch.topk would fail in the first step, after the generation)."""
+    """Refuse a top-k that the vocabulary cannot fill, before torch.topk fails in the first step."""
     if not 0 < top_k <= vocabulary:
         raise ValueError(
-            f"sdpo.top_k is {top_k}, but the model's vocabulary has {vocabulary} tokens: choose 1..{vocabulary}"
+            f"sdpo.top_k is {top_k}, but the model's vocabulary has {vocabulary} tokens: "
+            f"choose 1..{vocabulary}"
         )
 
 
 def token_log_probs(logits: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
-    """Log-probability of each token, the shape of token_ids; logits (..., vocabulary). TRL's own loops over rows in Python."""
+    """Log-probability of each token, the shape of token_ids; logits (..., vocabulary).
+
+    TRL's `selective_log_softmax` loops over the rows in Python, here over the tokens, and fails without any.
+    """
     return logits.gather(-1, token_ids.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
 
 
@@ -41,9 +47,10 @@ def distillation_loss(
 ) -> torch.Tensor:
     """Loss of every token, (tokens,).
 
-    student_logits, teacher_logits: (tokens, vocabulary), the same tokens under both contexts; token_ids: (tokens,) as sampled;
-    old_log_probs: (tokens,) log-probability of the token at rollout time, None when the policy has not moved since.
-    The divergence is weighted by min(pi / pi_old, is_clip), through which no gradient flows. Computed in float32.
+    student_logits, teacher_logits: (tokens, vocabulary), the same tokens under both contexts; token_ids:
+    (tokens,) as sampled; old_log_probs: (tokens,) log-probability of the token at rollout time, None when the
+    policy has not moved since. The divergence is weighted by min(pi / pi_old, is_clip), through which no
+    gradient flows. Computed in float32.
     """
     student_logits, teacher_logits = student_logits.float(), teacher_logits.float()
     check_top_k(top_k, student_logits.shape[-1])
@@ -65,7 +72,7 @@ def token_mean(
 ) -> torch.Tensor:
     """Share of these tokens in the mean over all loss tokens of the optimizer's mini-batch.
 
-    Summed over the micro-batches of a mini-batch this is exactly the mean over its tokens, however it was split; `processes`
-    undoes the average over processes that data-parallel training takes.
+    Summed over the micro-batches of a mini-batch this is exactly the mean over its tokens, however it was
+    split; `processes` undoes the average over processes that data-parallel training takes.
     """
     return token_losses.sum() * (processes / mini_batch_tokens.clamp(min=1))

@@ -1,4 +1,6 @@
-"""The course of an on-policy run (sections 5 and 6), the same for GRPO and SDPO: load, train with resume, publish."""
+"""The course of an on-policy run (sections 5 and 6), the same for GRPO and SDPO: load, train with resume,
+publish.
+"""
 
 import logging
 from typing import Any
@@ -17,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def build_trainer(trainer_class, job: TrainingJob, arguments, reward: Reward, **options: Any):
-    """The trainer of a run with its data, reward, records and progress; `options` go to the trainer's class."""
+    """The trainer of a run with data, reward, records and progress; `options` go to the trainer's class."""
     settings = job.settings
     model, tokenizer = load_policy(job.base)
     dataset = rollout_dataset(
@@ -49,7 +51,9 @@ def build_trainer(trainer_class, job: TrainingJob, arguments, reward: Reward, **
 def train_on_policy(
     trainer_class, job: TrainingJob, arguments, reward: Reward | None = None, **options: Any
 ) -> None:
-    """Train a run to its end and write checkpoints/, rollouts.parquet and training.parquet; `reward` replaces the grader."""
+    """Train a run to its end and write checkpoints/, rollouts.parquet and training.parquet; `reward` replaces
+    the grader.
+    """
     settings, updates = job.settings, job.settings.updates_per_step
     store = CheckpointStore(
         job.resume,

@@ -1,4 +1,6 @@
-"""Progress of a training job: `<resume>/progress.json` and one log line a step, for people and for the progress command."""
+"""Progress of a training job: `<resume>/progress.json` and one log line a step, for people and for the
+progress command.
+"""
 
 import json
 import logging

@@ -1,8 +1,9 @@
 """Records of a training run: one row a step (training.parquet) and every rollout (rollouts.parquet).
 
-The parts of a step are written to the resume folder when its last update is logged, before any checkpoint of that state. A step
-that is trained again after a kill overwrites its parts, so a resumed run ends with the records of an uninterrupted one (but for
-the wall time). Trainers report through TRL's callbacks; the rollouts come in with the reward call.
+The parts of a step are written to the resume folder when its last update is logged, before any checkpoint of
+that state. A step that is trained again after a kill overwrites its parts, so a resumed run ends with the
+records of an uninterrupted one (but for the wall time). Trainers report through TRL's callbacks; the rollouts
+come in with the reward call.
 """
 
 import time
@@ -25,7 +26,7 @@ NAN = float("nan")
 def training_row(fields: dict[str, Any], step: int, **values: float) -> pandas.DataFrame:
     """One row of the training record; what a method does not have is NaN."""
     schema = training_schema()
-    row = {name: NAN for name in schema.names} | fields | {"seed": int(fields["seed"]), "step": step} | values
+    row = dict.fromkeys(schema.names, NAN) | fields | {"seed": int(fields["seed"]), "step": step} | values
     return pandas.DataFrame([row])[schema.names]
 
 
@@ -52,7 +53,9 @@ class RolloutRecorder(TrainerCallback):
         ids: list[list[int]],
         scores: list[float],
     ) -> None:
-        """Take in the rollouts of this process, in order; groups of a problem are numbered on through the step."""
+        """Take in the rollouts of this process, in order; groups of a problem are numbered on through the
+        step.
+        """
         local = [
             (step, problem, response, score, len(row), row[-1] not in self.eos)
             for problem, response, score, row in zip(problem_ids, responses, scores, ids, strict=True)
@@ -130,7 +133,9 @@ def read_parts(folder: Path, kind: str, steps: int) -> pandas.DataFrame:
 
 
 def assemble_records(folder: Path, output: Path, steps: int) -> None:
-    """Write rollouts.parquet and training.parquet from the parts of all steps; `tokens` becomes cumulative here."""
+    """Write rollouts.parquet and training.parquet from the parts of all steps; `tokens` becomes cumulative
+    here.
+    """
     write_table(output / "rollouts.parquet", read_parts(folder, "rollouts", steps), rollouts_schema())
     training = read_parts(folder, "training", steps)
     training["tokens"] = training["tokens"].cumsum()

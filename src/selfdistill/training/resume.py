@@ -1,11 +1,12 @@
-"""Checkpoints that survive a kill at any moment, and a training that ends bit-identical whether it was killed or not.
+"""Checkpoints that survive a kill at any moment, and a training that ends bit-identical whether it was killed
+or not.
 
-The resume folder holds at most one complete trainer checkpoint (weights, optimizer, RNG, EMA teacher), the exported models
-(`models/step-K`, weights and tokenizer only) and the record parts. A checkpoint counts once its `COMPLETE` marker, written last,
-is there; what a kill left half-written is deleted. Snakemake deletes declared outputs of a failed job, so these are made last.
+The resume folder holds at most one complete trainer checkpoint (weights, optimizer, RNG, EMA teacher), the
+exported models (`models/step-K`, weights and tokenizer only) and the record parts. A checkpoint counts once
+its `COMPLETE` marker, written last, is there; what a kill left half-written is deleted. Snakemake deletes
+declared outputs of a failed job, so these are made last.
 """
 
-import json
 import logging
 import os
 import shutil
@@ -13,6 +14,7 @@ import signal
 from pathlib import Path
 
 from transformers import TrainerCallback
+from transformers.utils.logging import disable_progress_bar
 
 from selfdistill.artifacts import atomic_path
 from selfdistill.models import load_model, load_tokenizer
@@ -26,7 +28,9 @@ NOT_MODEL = (TRAINER_STATE, COMPLETE)
 
 
 class Interrupted(SystemExit):
-    """Training stopped by SIGTERM after a checkpoint; the process ends with code 143 so that the job is not taken for done."""
+    """Training stopped by SIGTERM after a checkpoint; the process ends with code 143 so that the job is not
+    taken for done.
+    """
 
     def __init__(self, step: int, steps: int) -> None:
         super().__init__(128 + signal.SIGTERM)
@@ -41,7 +45,9 @@ def delete_checkpoint(folder: Path) -> None:
 
 
 def link_model(checkpoint: Path, target: Path) -> None:
-    """Make `target` a model folder with the checkpoint's weights, configuration and tokenizer (hard links where possible)."""
+    """Make `target` a model folder with the checkpoint's weights, configuration and tokenizer (hard links
+    where possible).
+    """
     if target.exists():
         shutil.rmtree(target)
     with atomic_path(target) as temporary:
@@ -61,7 +67,8 @@ def _link(source: Path, target: Path) -> None:
 class CheckpointStore:
     """The checkpoints of one run in its resume folder.
 
-    updates_per_step: optimizer updates a step; export_every: steps between exported models (None: only the last); updates: all.
+    updates_per_step: optimizer updates a step; export_every: steps between exported models (None: only the
+    last); updates: all.
     """
 
     def __init__(
@@ -86,7 +93,9 @@ class CheckpointStore:
         return found[max(found)] if found else None
 
     def commit(self, checkpoint: Path) -> None:
-        """Declare `checkpoint` complete: export its model if it is due, set the marker, delete older checkpoints."""
+        """Declare `checkpoint` complete: export its model if it is due, set the marker, delete older
+        checkpoints.
+        """
         updates = updates_of(checkpoint)
         step = updates // self.updates_per_step
         if updates == self.updates or (self.export_every and step % self.export_every == 0):
@@ -111,7 +120,9 @@ def updates_of(checkpoint: Path) -> int:
 
 
 class ResumableMixin:
-    """Stands before a transformers Trainer: commits checkpoints to a `CheckpointStore`, with state that the trainer forgets."""
+    """Stands before a transformers Trainer: commits checkpoints to a `CheckpointStore`, with state that the
+    trainer forgets.
+    """
 
     store: CheckpointStore | None = None
 
@@ -180,16 +191,12 @@ def train_with_resume(trainer, store: CheckpointStore) -> None:
         raise Interrupted(done // store.updates_per_step, store.updates // store.updates_per_step)
 
 
-def log_history(checkpoint: Path) -> list[dict]:
-    """The log of all optimizer updates up to a checkpoint."""
-    return json.loads((checkpoint / TRAINER_STATE).read_text(encoding="utf-8"))["log_history"]
-
-
 def discard(resume: Path) -> None:
     """Delete a run's resume folder; for the caller, once outputs and manifest are written."""
     shutil.rmtree(resume, ignore_errors=True)
 
 
 def load_policy(folder: Path):
-    """(model in float32 on this process's device, tokenizer) of a Hugging Face folder."""
+    """(model in float32, tokenizer) of a Hugging Face folder, without progress bars in the log."""
+    disable_progress_bar()
     return load_model(folder), load_tokenizer(folder)

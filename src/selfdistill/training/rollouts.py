@@ -1,6 +1,7 @@
 """What both on-policy trainers share: sampling, and mini-batches that carry their own width and token count.
 
-`RolloutMixin` stands before a TRL trainer in the class list (GRPO and SDPO buffer and split a generation batch in the same way).
+`RolloutMixin` stands before a TRL trainer in the class list (GRPO and SDPO buffer and split a generation
+batch in the same way).
 """
 
 import torch
@@ -20,7 +21,8 @@ COMPLETION_TENSORS = (
 def compact(batch: dict, rows: torch.Tensor | None = None) -> dict:
     """`batch` with only the given rows (bool, (rows,)) and without columns that are padding in all of them.
 
-    Prompts are padded on the left, completions on the right; teacher inputs are a prompt followed by the completion.
+    Prompts are padded on the left, completions on the right; teacher inputs are a prompt followed by the
+    completion.
     """
     if rows is not None:
         count = len(rows)
@@ -45,9 +47,11 @@ def compact(batch: dict, rows: torch.Tensor | None = None) -> dict:
 
 
 def by_length(mini_batch: list[dict], used: torch.Tensor) -> list[dict]:
-    """The rows of a mini-batch's micro-batches, shared out anew in order of completion length, so that little is padding.
+    """The rows of a mini-batch's micro-batches, shared out anew in order of completion length, so that little
+    is padding.
 
-    used: tokens in the loss per row; rows without any come first, together. The mini-batch's mean over tokens stays what it is.
+    used: tokens in the loss per row; rows without any come first, together. The mini-batch's mean over tokens
+    stays what it is.
     """
     rows = [len(batch["completion_ids"]) for batch in mini_batch]
     order = torch.argsort(used, stable=True).split(rows)
@@ -78,7 +82,9 @@ class RolloutMixin:
         return self.state.global_step // updates
 
     def sample_completions(self, prompt_ids: list[list[int]]) -> list[list[int]]:
-        """One completion per prompt from the current policy; the stream depends on the run's seed and the step only."""
+        """One completion per prompt from the current policy; the stream depends on the run's seed and the
+        step only.
+        """
         device = self.accelerator.device
         process = [self.accelerator.process_index] if self.accelerator.num_processes > 1 else []
         seed = derive_seed(self.run_seed, "rollout", self.rollout_step, *process)
@@ -95,7 +101,9 @@ class RolloutMixin:
         )
 
     def _prepare_inputs(self, generation_batch):
-        """TRL's buffering; a freshly generated buffer is trimmed, counted and given its old log-probabilities."""
+        """TRL's buffering; a freshly generated buffer is trimmed, counted and given its old
+        log-probabilities.
+        """
         before = self._buffered_inputs
         with torch.random.fork_rng(
             devices=[]
@@ -112,9 +120,11 @@ class RolloutMixin:
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
     def _finish_mini_batch(self, mini_batch: list[dict], moved: bool) -> list[dict]:
-        """Micro-batches of one optimizer mini-batch: sorted, trimmed, with the mini-batch's token count and old log-probabilities.
+        """Micro-batches of one optimizer mini-batch: sorted, trimmed, with the mini-batch's token count and
+        old log-probabilities.
 
-        moved: whether the policy will have been updated since the rollouts. If not, the ratio is one and needs no forward pass.
+        moved: whether the policy will have been updated since the rollouts. If not, the ratio is one and
+        needs no forward pass.
         """
         used = torch.cat([self.loss_mask(batch).sum(1) for batch in mini_batch])
         tokens = self.accelerator.gather(used.sum()).sum()

@@ -1,8 +1,9 @@
 """SDPO: on-policy self-distillation (paper Eq 1, sections 5 and 6), on TRL's experimental `SDPOTrainer`.
 
-What TRL does differently from the paper, and is set right here: the loss is a mean over the mini-batch's tokens (TRL: mean of
-per-sequence means); the teacher's context strips thinking for every family (TRL's regex misses R1's tag, which is in the prompt)
-and is cut on the right; top-k beyond the vocabulary is refused; the EMA teacher is part of a checkpoint.
+What TRL does differently from the paper, and is set right here: the loss is a mean over the mini-batch's
+tokens (TRL: mean of per-sequence means); the teacher's context strips thinking for every family (TRL's regex
+misses R1's tag, which is in the prompt) and is cut on the right; top-k beyond the vocabulary is refused; the
+EMA teacher is part of a checkpoint.
 """
 
 import torch
@@ -23,8 +24,9 @@ TEACHER_FILE = "teacher.pt"
 class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
     """TRL's SDPOTrainer with the paper's loss, demonstrations and resumable EMA teacher.
 
-    context: what the teacher sees (`teacher.CONTEXTS`); template, thinking: how the family writes its thinking; run_seed: seed of
-    the run, from which the rollout stream is derived. Everything else as TRL's trainer.
+    context: what the teacher sees (`teacher.CONTEXTS`); template, thinking: how the family writes its
+    thinking; run_seed: seed of the run, from which the rollout stream is derived. Everything else as TRL's
+    trainer.
     """
 
     def __init__(
@@ -58,7 +60,9 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
         return batch["completion_mask"] * batch["self_distillation_mask"].unsqueeze(1)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None) -> torch.Tensor:
-        """This micro-batch's share of the mini-batch's token mean. Rows without a demonstration are not run at all."""
+        """This micro-batch's share of the mini-batch's token mean. Rows without a demonstration are not run
+        at all.
+        """
         if return_outputs:
             raise ValueError("SelfDistillationTrainer does not return outputs")
         rows = inputs["self_distillation_mask"].bool()
@@ -81,7 +85,9 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
         return token_mean(losses, inputs["loss_tokens"], self.accelerator.num_processes)
 
     def save_extra_state(self, folder) -> None:
-        """TRL leaves the EMA teacher out of its checkpoints; a resumed run would restart it from the base weights."""
+        """TRL leaves the EMA teacher out of its checkpoints; a resumed run would restart it from the base
+        weights.
+        """
         if self.args.teacher_model_kind == "ema":
             state = self.accelerator.get_state_dict(self.teacher_model)
             if self.is_world_process_zero():

@@ -1,7 +1,7 @@
 """Off-policy self-distillation (section 4): SFT on the model's own correct responses, with TRL's SFTTrainer.
 
-The data sets D_ug and D_sg differ in the context under which the responses were generated; the prompt of training is the plain
-question in both. Loss on the response only.
+The data sets D_ug and D_sg differ in the context under which the responses were generated; the prompt of
+training is the plain question in both. Loss on the response only.
 """
 
 import time
@@ -26,7 +26,9 @@ class SupervisedTrainer(ResumableMixin, SFTTrainer):
 
 
 class LossRecorder(TrainerCallback):
-    """Writes one training record part an optimizer update: loss, gradient norm and learning rate (no rollouts in SFT)."""
+    """Writes one training record part an optimizer update: loss, gradient norm and learning rate (no rollouts
+    in SFT).
+    """
 
     def __init__(self, folder, fields: dict) -> None:
         self.folder, self.fields, self._started = folder, fields, time.monotonic()

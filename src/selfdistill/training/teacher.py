@@ -1,8 +1,10 @@
-"""The teacher's prompts in SDPO: which demonstration a rollout gets, and what of it the teacher sees (paper.md 4.3).
+"""The teacher's prompts in SDPO: which demonstration a rollout gets, and what of it the teacher sees
+(paper.md 4.3).
 
-The teacher is the policy conditioned on a context c beside the question: `solution` (c = s, the first successful other rollout of
-the same prompt, thinking included), `answer-only` (c = s without its thinking), and the control `other-solution` (a successful
-solution of another problem of the batch: same mode, no information about this problem).
+The teacher is the policy conditioned on a context c beside the question: `solution` (c = s, the first
+successful other rollout of the same prompt, thinking included), `answer-only` (c = s without its thinking),
+and the control `other-solution` (a successful solution of another problem of the batch: same mode, no
+information about this problem).
 """
 
 from collections.abc import Sequence
@@ -30,9 +32,11 @@ def sibling_demonstrations(rewards: Sequence[float], group: int, threshold: floa
 
 
 def foreign_demonstrations(siblings: Sequence[int | None], questions: Sequence[str]) -> list[int | None]:
-    """For each rollout that has a sibling's demonstration, the next one (cyclically) that belongs to another question.
+    """For each rollout that has a sibling's demonstration, the next one (cyclically) that belongs to another
+    question.
 
-    Rollouts without a sibling's demonstration stay without one, so that `solution` and `other-solution` train on the same rows.
+    Rollouts without a sibling's demonstration stay without one, so that `solution` and `other-solution` train
+    on the same rows.
     """
     chosen: list[int | None] = []
     count = len(siblings)
@@ -57,7 +61,9 @@ class TeacherContextBuilder:
     def build(
         self, output: dict[str, Any], prompts: list, rewards: torch.Tensor, feedbacks: list | None = None
     ) -> dict[str, torch.Tensor]:
-        """Teacher inputs, their mask, and which rollouts have a demonstration (1.0) or stay out of the loss (0.0)."""
+        """Teacher inputs, their mask, and which rollouts have a demonstration (1.0) or stay out of the loss
+        (0.0).
+        """
         questions = [prompt[-1]["content"] for prompt in prompts]
         turns = self.user_turns(questions, output, rewards.tolist())
         ids = self.token_ids(questions, turns)
@@ -99,7 +105,9 @@ class TeacherContextBuilder:
         return strip_thinking(text, self.template) if self.context == "answer-only" else text
 
     def token_ids(self, questions: list[str], turns: list[str | None]) -> list[list[int]]:
-        """Teacher prompts as token ids, cut on the right; a rollout without demonstration keeps the student's prompt."""
+        """Teacher prompts as token ids, cut on the right; a rollout without demonstration keeps the student's
+        prompt.
+        """
         texts = [question if turn is None else turn for question, turn in zip(questions, turns, strict=True)]
         distinct = list(dict.fromkeys(texts))
         encoded = prompt_ids(self.trainer._tokenizer, distinct, self.thinking)
