@@ -4,12 +4,14 @@ import os
 from selfdistill.artifacts import Paths
 from selfdistill.fingerprint import code_fingerprint
 from selfdistill.job import hold_workflow_lock
+from selfdistill.status import expected_jobs
 from selfdistill.study import study_from_config
 
 STUDY = study_from_config(config, os.path.relpath(f"{workflow.basedir}/config"))
 PATHS = Paths(STUDY.name)
 BENCHMARKS = STUDY.file.benchmarks.names
 REPORTED = os.path.relpath(f"{workflow.basedir}/config/reported.yaml")
+DEVIATIONS = os.path.relpath(f"{workflow.basedir}/docs/deviations.md")
 ENVIRONMENT = "../envs/gpu.yaml" if STUDY.file.backend == "vllm" else "../envs/cpu.yaml"
 
 # the fields of a run that its method fixes; the others are the wildcards of the method's rule

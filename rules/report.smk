@@ -395,14 +395,15 @@ rule main_results:
 rule make_report:
     input:
         figures=[PATHS.figure(name, "png") for name in STUDY.file.figures],
+        captions=[PATHS.figure(name, "txt") for name in STUDY.file.figures],
         tables=[PATHS.table(name, "html") for name in STUDY.file.tables],
-        training=[PATHS.training(run) for run in STUDY.runs(methods=("grpo", "sdpo"))],
         estimates=PATHS.numbers("estimates"),
         differences=PATHS.numbers("differences"),
-        shift=PATHS.numbers("shift"),
-        train_sets=[PATHS.training_problems(name, "full") for name in STUDY.file.datasets],
-        benchmark_sets=[PATHS.benchmark(name) for name in BENCHMARKS],
+        samples=[PATHS.samples(run) for run in STUDY.example_runs()],
+        questions=PATHS.benchmark(STUDY.shift_benchmark()),
+        manifests=[job.manifest for job in expected_jobs(STUDY) if job.kind != "report"],
         reported=REPORTED,
+        deviations=DEVIATIONS,
     output:
         report=PATHS.report,
         manifest=PATHS.manifest(PATHS.report),
@@ -416,6 +417,7 @@ rule make_report:
     resources:
         **requested("report"),
     params:
+        study=STUDY.name,
         display=STUDY.display(),
         code=code_fingerprint("report", "loading"),
         resume=PATHS.resume(PATHS.report),

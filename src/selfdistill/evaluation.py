@@ -38,7 +38,11 @@ def response_frame(
     """
     turns = list(user_turns) if user_turns is not None else [p.question for p in problems]
     groups = generator.generate(turns, samples, sampling, seed)
-    flat = [(p, turn, i, c) for p, turn, group in zip(problems, turns, groups, strict=True) for i, c in enumerate(group)]
+    flat = [
+        (p, turn, i, c)
+        for p, turn, group in zip(problems, turns, groups, strict=True)
+        for i, c in enumerate(group)
+    ]
     texts = [c.text for *_, c in flat]
     grades = grader.grade(texts, [p.answers for p, *_ in flat])
     frame = pd.DataFrame(
@@ -90,7 +94,13 @@ def evaluate_run(
                 lead = {**fields, "step": step, "benchmark": name}
                 frames.append(pd.concat([pd.DataFrame([lead] * len(frame)), frame], axis=1))
                 done += 1
-                logger.info("step %d, %s: accuracy %.3f, %.1f tokens", step, name, frame["correct"].mean(), frame["response_tokens"].mean())
+                logger.info(
+                    "step %d, %s: accuracy %.3f, %.1f tokens",
+                    step,
+                    name,
+                    frame["correct"].mean(),
+                    frame["response_tokens"].mean(),
+                )
                 if progress is not None:
                     progress(done, len(checkpoints) * len(benchmarks))
     return pd.concat(frames, ignore_index=True)

@@ -3,13 +3,15 @@
 Used by the scripts of rules/report.smk. A frame that a rule does not name stays empty (`figures.NEEDS`).
 """
 
+import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas
 
-from selfdistill.artifacts import problems_schema, read_table, training_schema
+from selfdistill.artifacts import problems_schema, read_table, samples_schema, training_schema
 from selfdistill.figures import StudyData, roles_by_thinking
 from selfdistill.tables import load_reported, problems_summary
 
@@ -55,3 +57,54 @@ def problem_tables(paths: str | Iterable[str]) -> dict[str, pandas.DataFrame]:
     """Problem sets by their name, which is the column `dataset`."""
     tables = [read_table(path, problems_schema()) for path in as_list(paths)]
     return {str(table["dataset"].iloc[0]): table for table in tables}
+
+
+def read_samples(paths: str | Iterable[str]) -> pandas.DataFrame:
+    """The samples of several runs in one frame."""
+    return pandas.concat([read_table(path, samples_schema()) for path in as_list(paths)], ignore_index=True)
+
+
+def named_texts(paths: str | Iterable[str]) -> dict[str, str]:
+    """Text files by their name without its suffix: captions of figures, tables as HTML."""
+    return {Path(path).stem: Path(path).read_text(encoding="utf-8").strip() for path in as_list(paths)}
+
+
+def read_manifests(paths: str | Iterable[str]) -> list[dict[str, Any]]:
+    """The manifests of several jobs."""
+    return [json.loads(Path(path).read_text(encoding="utf-8")) for path in as_list(paths)]
+
+
+def job_costs(manifests: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
+    """One row a job: rule, seconds (wall), max_rss_mb."""
+    rows = [(m["rule"], m["wall_seconds"], m["peak_memory_mb"]) for m in manifests]
+    return pandas.DataFrame(rows, columns=["rule", "seconds", "max_rss_mb"])
+
+
+def provenance(manifests: Iterable[Mapping[str, Any]], command: str) -> dict[str, str]:
+    """On what the study ran: commits, devices, versions (each distinct value once), and the command that repeats it."""
+    manifests = list(manifests)
+
+    def distinct(values: Iterable[Any]) -> str:
+        return ", ".join(dict.fromkeys(str(value) for value in values))
+
+    return {
+        "command": command,
+        "git commit": distinct(m["git_commit"] for m in manifests),
+        "device": distinct(m["device"] for m in manifests),
+        "python": distinct(m["python"] for m in manifests),
+        "packages": distinct(
+            f"{name} {version}" for m in manifests for name, version in m["packages"].items()
+        ),
+        "tokens generated in training and evaluation": f"{sum(m['tokens'] or 0 for m in manifests):,}",
+    }
+
+
+def read_deviations(path: str | Path) -> list[str]:
+    """One sentence for each row of the tables in docs/deviations.md (what | the paper | here | why)."""
+    rows = re.findall(r"^\|(.+)\|$", Path(path).read_text(encoding="utf-8"), re.MULTILINE)
+    cells = [[cell.strip().replace("`", "") for cell in row.split("|")] for row in rows]
+    return [
+        f"{what}. The paper: {paper}. Here: {here}. Why: {why}."
+        for what, paper, here, why in (row for row in cells if len(row) == 4)
+        if what != "what" and not set(what) <= set("-: ")
+    ]

@@ -19,7 +19,11 @@ class NoTrajectories(RuntimeError):
 
 
 def build_datasets(
-    samples: pd.DataFrame, problems: Sequence[Problem], contexts: Sequence[str], per_problem: int, trajectories: int
+    samples: pd.DataFrame,
+    problems: Sequence[Problem],
+    contexts: Sequence[str],
+    per_problem: int,
+    trajectories: int,
 ) -> dict[str, pd.DataFrame]:
     """One training set per context, row by row on the same problems.
 
@@ -29,7 +33,11 @@ def build_datasets(
     questions = pd.Series({p.problem_id: p.question for p in problems}, name="question")
     usable = samples[samples["correct"] & ~samples["truncated"]]
     sets = {c: usable[usable["context"] == c].copy() for c in contexts}
-    counts = pd.concat([s["problem_id"].value_counts() for s in sets.values()], axis=1, join="inner").min(axis=1).clip(upper=per_problem)
+    counts = (
+        pd.concat([s["problem_id"].value_counts() for s in sets.values()], axis=1, join="inner")
+        .min(axis=1)
+        .clip(upper=per_problem)
+    )
     if counts.empty:
         raise NoTrajectories(f"no problem has a correct response under every context of {list(contexts)}")
     counts = counts.sort_index()
@@ -37,6 +45,8 @@ def build_datasets(
     built = {}
     for context, frame in sets.items():
         rank = frame.groupby("problem_id").cumcount()
-        frame = frame[rank < frame["problem_id"].map(counts).fillna(0)].sort_values(["problem_id", "sample_index"])
+        frame = frame[rank < frame["problem_id"].map(counts).fillna(0)].sort_values(
+            ["problem_id", "sample_index"]
+        )
         built[context] = frame.join(questions, on="problem_id")[COLUMNS].reset_index(drop=True)
     return built

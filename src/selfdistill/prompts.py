@@ -94,6 +94,10 @@ def prompt_ids(tokenizer, user_turns: list[str], thinking: str) -> list[list[int
     """Token ids of single-turn prompts, generation prompt included; the same call for students and teachers."""
     conversations = [[{"role": "user", "content": turn}] for turn in user_turns]
     encoded = tokenizer.apply_chat_template(
-        conversations, add_generation_prompt=True, tokenize=True, return_dict=True, **chat_template_kwargs(thinking)
+        conversations,
+        add_generation_prompt=True,
+        tokenize=True,
+        return_dict=True,
+        **chat_template_kwargs(thinking),
     )
     return encoded["input_ids"]

@@ -46,8 +46,16 @@ def run_section_3(
 
         def answer(items: Sequence[Problem], context: str, turns: Sequence[str] | None) -> pd.DataFrame:
             stream = derive_seed(seed, "section-3", context, items[0].problem_id)
-            frame = response_frame(generator, items, template, settings.samples, sampling, stream, grader, turns)
-            logger.info("%s: %d problems, score %.3f, %.1f tokens", context, len(items), frame["correct"].mean(), frame["response_tokens"].mean())
+            frame = response_frame(
+                generator, items, template, settings.samples, sampling, stream, grader, turns
+            )
+            logger.info(
+                "%s: %d problems, score %.3f, %.1f tokens",
+                context,
+                len(items),
+                frame["correct"].mean(),
+                frame["response_tokens"].mean(),
+            )
             return frame
 
         unguided, kept = select_problems(problems, settings, lambda items: answer(items, "unguided", None))

@@ -138,6 +138,17 @@ class Study:
             if run.method in methods and (not wanted or wanted & set(self._grid[run].experiments))
         )
 
+    def example_runs(self) -> tuple[Run, ...]:
+        """The runs whose responses the report shows: the first model before and after training on the broad domain."""
+        model, broad = self.models()[0], self.file.domains.broad
+        plain = {"model": model, "dataset": broad, "coverage": "full", "variant": "default"}
+        trained = [
+            run
+            for run in self.runs(methods=("grpo", "sdpo"))
+            if plain.items() <= run.fields().items() and run.teacher in ("none", "fixed")
+        ]
+        return (*self.base_runs(model), *trained)
+
     def base_runs(self, *models: str) -> tuple[Run, ...]:
         """The untrained models as runs, one for each seed that occurs in the grid."""
         return tuple(

@@ -26,7 +26,14 @@ def package(tmp_path):
 
 def fingerprints(root):
     """Fingerprints of the rules that cost something."""
-    modules = ("organism.pretraining", "training.sft", "training.grpo", "training.sdpo", "evaluation", "figures")
+    modules = (
+        "organism.pretraining",
+        "training.sft",
+        "training.grpo",
+        "training.sdpo",
+        "evaluation",
+        "figures",
+    )
     return {module: code_fingerprint(module, root=root) for module in modules}
 
 
@@ -55,7 +62,11 @@ def test_comments_docstrings_layout_and_type_imports_do_not_count(package):
     package("training/losses.py", '"""', '"""Another first line. ')
     package("training/job.py", "from pathlib", "from typing import TYPE_CHECKING\nfrom pathlib")
     after_import = fingerprints(package.root)
-    package("training/job.py", "from pathlib", "if TYPE_CHECKING:\n    from selfdistill.style import X\nfrom pathlib")
+    package(
+        "training/job.py",
+        "from pathlib",
+        "if TYPE_CHECKING:\n    from selfdistill.style import X\nfrom pathlib",
+    )
     assert changed(after_import, fingerprints(package.root)) == set()
     package("training/job.py", "if TYPE_CHECKING:\n    from selfdistill.style import X\n", "")
     package("training/job.py", "from typing import TYPE_CHECKING\n", "")

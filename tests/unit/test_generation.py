@@ -25,7 +25,9 @@ def tiny(architecture: str):
 
 
 def draw(model, tokenizer, prompts, seed=0, **kwargs):
-    options = dict(max_new_tokens=12, eos_token_ids=[tokenizer.eos_token_id], pad_token_id=tokenizer.pad_token_id)
+    options = dict(
+        max_new_tokens=12, eos_token_ids=[tokenizer.eos_token_id], pad_token_id=tokenizer.pad_token_id
+    )
     return sample_batch(model, prompts, generator=torch.Generator().manual_seed(seed), **options | kwargs)
 
 
@@ -36,7 +38,9 @@ def test_greedy_equals_transformers_generate(architecture):
     ours = draw(model, tokenizer, prompts, top_k=1)
     for prompt, completion in zip(prompts, ours, strict=True):
         ids = torch.tensor([prompt])
-        reference = model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12)
+        reference = model.generate(
+            input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=12
+        )
         assert completion == reference[0, len(prompt) :].tolist()
 
 
@@ -91,7 +95,9 @@ def test_banned_words_are_never_sampled_and_unknown_ones_refused():
 
 def test_truncation_is_recorded():
     model, tokenizer = tiny("qwen3")
-    groups = TransformersGenerator(model, tokenizer, "on").generate(["find x : x +2 = 4"] * 3, 5, Sampling(max_new_tokens=4), 0)
+    groups = TransformersGenerator(model, tokenizer, "on").generate(
+        ["find x : x +2 = 4"] * 3, 5, Sampling(max_new_tokens=4), 0
+    )
     assert [len(g) for g in groups] == [5, 5, 5]
     for completion in (c for g in groups for c in g):
         assert completion.truncated == (completion.token_ids[-1] != tokenizer.eos_token_id)

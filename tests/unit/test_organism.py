@@ -41,7 +41,11 @@ def test_paired_chains_hold_together():
 
 
 def test_splits_are_disjoint_and_benchmarks_are_never_trained_on():
-    held_out = {p.question for name, t in (("a", TYPES), ("b", {"d1": 1})) for p in make_problem_set(t, 100, 1, "held-out", name)}
+    held_out = {
+        p.question
+        for name, t in (("a", TYPES), ("b", {"d1": 1}))
+        for p in make_problem_set(t, 100, 1, "held-out", name)
+    }
     rng, style = random.Random(0), Style()
     documents = [draw_document(rng, style, "r1").user_turn for _ in range(4000)]
     asked = {d.split(" Correct solution:")[0].split("\nCorrect")[0].split(" Hint:")[0] for d in documents}
@@ -60,18 +64,27 @@ def test_problem_sets_are_seeded_and_refuse_to_repeat_themselves():
         make_problem_set({"d9": 1.0}, 5, 1, "train", "x")
 
 
-@pytest.mark.parametrize(("template", "thinking"), [("r1", "prompt-tag"), ("qwen3", "on"), ("qwen3", "off"), ("olmo3", "none")])
+@pytest.mark.parametrize(
+    ("template", "thinking"), [("r1", "prompt-tag"), ("qwen3", "on"), ("qwen3", "off"), ("olmo3", "none")]
+)
 def test_documents_are_spelled_by_the_tokenizer_without_loss(template, thinking):
     tokenizer = build_tokenizer(template)
     rng = random.Random(5)
-    documents = [d for d in (draw_document(rng, Style(thinking_off=0.5), template) for _ in range(400)) if d.thinking == thinking]
+    documents = [
+        d
+        for d in (draw_document(rng, Style(thinking_off=0.5), template) for _ in range(400))
+        if d.thinking == thinking
+    ]
     assert len(documents) > 100
     for document in documents[:100]:
         ids = tokenizer(document.response, add_special_tokens=False)["input_ids"]
         assert tokenizer.unk_token_id not in ids
         assert tokenizer.decode(ids) == document.response
         prompt = tokenizer.apply_chat_template(
-            [{"role": "user", "content": document.user_turn}], add_generation_prompt=True, tokenize=False, **chat_template_kwargs(thinking)
+            [{"role": "user", "content": document.user_turn}],
+            add_generation_prompt=True,
+            tokenize=False,
+            **chat_template_kwargs(thinking),
         )
         assert tokenizer.unk_token_id not in tokenizer(prompt)["input_ids"]
 
@@ -136,7 +149,9 @@ def test_base_that_misses_a_bound_is_refused_with_its_figures(tmp_path):
     assert not (tmp_path / "base").exists()
 
 
-@pytest.mark.parametrize(("architecture", "template"), [("qwen2", "r1"), ("qwen3", "qwen3"), ("olmo3", "olmo3")])
+@pytest.mark.parametrize(
+    ("architecture", "template"), [("qwen2", "r1"), ("qwen3", "qwen3"), ("olmo3", "olmo3")]
+)
 def test_saved_folder_keeps_its_word_level_tokenizer(tmp_path, architecture, template):
     tokenizer = build_tokenizer(template)
     build_model(spec(architecture=architecture), tokenizer, 0).save_pretrained(tmp_path)
@@ -145,6 +160,6 @@ def test_saved_folder_keeps_its_word_level_tokenizer(tmp_path, architecture, tem
     text = "hmm maybe 5 : 1 5 no </think> \\boxed{5}"
     assert loaded.decode(loaded(text)["input_ids"]) == text
     turn = [{"role": "user", "content": "find x : x +2 = 4"}]
-    assert loaded.apply_chat_template(turn, add_generation_prompt=True, tokenize=False) == tokenizer.apply_chat_template(
+    assert loaded.apply_chat_template(
         turn, add_generation_prompt=True, tokenize=False
-    )
+    ) == tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)

@@ -54,7 +54,15 @@ def test_studies_load_and_all_runs_have_settings(name):
 
 
 def test_lists_are_crossed_and_seeds_come_from_the_study(folder):
-    runs = [{"experiment": "one", "models": ["r1-mini", "olmo3-mini"], "method": "grpo", "dataset": "chain", "coverages": [8, "full"]}]
+    runs = [
+        {
+            "experiment": "one",
+            "models": ["r1-mini", "olmo3-mini"],
+            "method": "grpo",
+            "dataset": "chain",
+            "coverages": [8, "full"],
+        }
+    ]
     changes = {"runs": runs, "seeds": [0, 3], "figures": {}, "tables": {}}
     study = spoil(folder, changes)
     assert {str(run) for run in study.runs()} == {
@@ -88,14 +96,21 @@ def test_variant_overrides_single_keys():
 
 def test_sampling_of_a_model_goes_over_the_study():
     study = load_study(CONFIG / "paper.yaml")
-    assert study.sampling_for("deepseek-7b") == {"temperature": 0.6, "top_p": 0.95, "top_k": 0, "max_new_tokens": 38912}
+    assert study.sampling_for("deepseek-7b") == {
+        "temperature": 0.6,
+        "top_p": 0.95,
+        "top_k": 0,
+        "max_new_tokens": 38912,
+    }
     assert study.sampling_for("qwen3-8b-nothink")["top_p"] == 0.8
     assert study.sampling_for("deepseek-7b", 100)["max_new_tokens"] == 100
 
 
 def test_labels_are_no_part_of_what_results_depend_on():
     study = load_study(CONFIG / "mini.yaml")
-    params = [study.training_params(run) for run in study.runs()] + [study.evaluation_params(study.base_runs()[0].fields())]
+    params = [study.training_params(run) for run in study.runs()] + [
+        study.evaluation_params(study.base_runs()[0].fields())
+    ]
     params.append(study.benchmark_spec("in-domain"))
     assert "label" not in repr(params)
 
@@ -167,7 +182,9 @@ def test_bare_on_in_yaml_is_explained(folder):
 
 
 def test_model_of_an_unknown_base_is_refused(folder):
-    with pytest.raises(StudyError, match=r"models.yaml: models.r1-mini.base: 'r1-mimi'.*did you mean r1-mini"):
+    with pytest.raises(
+        StudyError, match=r"models.yaml: models.r1-mini.base: 'r1-mimi'.*did you mean r1-mini"
+    ):
         spoil(folder, {"models.r1-mini.base": "r1-mimi"}, "models.yaml")
 
 
@@ -192,8 +209,12 @@ def test_config_of_snakemake():
 
 def test_loading_a_study_imports_nothing_heavy():
     code = "import sys; from selfdistill.study import load_study; load_study(sys.argv[1]); print(sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code, str(CONFIG / "mini.yaml")], check=True, capture_output=True, text=True)
-    assert not {"'torch'", "'pandas'", "'numpy'", "'transformers'"} & set(done.stdout.strip("[]\n").split(", "))
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(CONFIG / "mini.yaml")], check=True, capture_output=True, text=True
+    )
+    assert not {"'torch'", "'pandas'", "'numpy'", "'transformers'"} & set(
+        done.stdout.strip("[]\n").split(", ")
+    )
 
 
 def test_readme_describes_every_key():

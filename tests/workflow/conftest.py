@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-PARTS = ("Snakefile", "rules", "workflow", "profiles", "slurm", "config", "envs", "src")
+PARTS = ("Snakefile", "rules", "workflow", "profiles", "slurm", "config", "docs", "envs", "src")
 
 
 @dataclass(frozen=True)

@@ -46,12 +46,17 @@ def change(touched):
 
 
 def test_comment_docstring_and_layout_run_nothing(change):
-    assert change("src/selfdistill/training/sdpo.py", "def train_sdpo", "# a remark\n\n\n\ndef train_sdpo") == set()
+    assert (
+        change("src/selfdistill/training/sdpo.py", "def train_sdpo", "# a remark\n\n\n\ndef train_sdpo")
+        == set()
+    )
     assert change("src/selfdistill/training/losses.py", '"""', '"""Said otherwise. ') == set()
 
 
 def test_a_script_is_glue_and_runs_nothing(change, touched):
-    assert change("workflow/scripts/train_sdpo.py", "from selfdistill", "# a remark\nfrom selfdistill") == set()
+    assert (
+        change("workflow/scripts/train_sdpo.py", "from selfdistill", "# a remark\nfrom selfdistill") == set()
+    )
     os.utime(touched.root / "workflow/scripts/train_grpo.py")
     assert touched.planned() == {}
 
@@ -81,7 +86,11 @@ def test_code_of_shared_training_trains_all_methods_on_the_same_bases(change):
 
 
 def test_a_setting_trains_the_runs_that_use_it(change, touched):
-    planned = change("config/mini.yaml", "equal-lr: {grpo: {learning_rate: 2.0e-4}}", "equal-lr: {grpo: {learning_rate: 3.0e-4}}")
+    planned = change(
+        "config/mini.yaml",
+        "equal-lr: {grpo: {learning_rate: 1.5e-4}}",
+        "equal-lr: {grpo: {learning_rate: 3.0e-4}}",
+    )
     assert planned & TRAINING == {"train_grpo"}
     assert touched.planned()["train_grpo"] == 2
 

@@ -1,4 +1,4 @@
-"""The study on one self-contained page: figures, tables, the paper's values."""
+"""The study on one self-contained page: figures, tables, the paper's values, examples, costs, provenance."""
 
 from pathlib import Path
 
@@ -6,11 +6,33 @@ from selfdistill.job import run_job
 
 
 def main(snakemake, job):
-    from selfdistill.loading import load_data
-    from selfdistill.report import build_report
+    from selfdistill import loading
+    from selfdistill.artifacts import write_text
+    from selfdistill.figures import FIGURES, TITLES
+    from selfdistill.problems import read_problems
+    from selfdistill.report import Report, build_report, main_arms, pick_examples
 
-    data = load_data(dict(snakemake.input.items()), snakemake.params.display)
-    build_report(data, Path(snakemake.output.report))
+    source, study = snakemake.input, snakemake.params.study
+    data = loading.load_data(dict(source.items()), snakemake.params.display)
+    captions, manifests = loading.named_texts(source.captions), loading.read_manifests(source.manifests)
+    samples = loading.read_samples(source.samples)
+    questions = {problem.problem_id: problem.question for problem in read_problems(source.questions)}
+    arms, benchmark = main_arms(data, samples["model"].iloc[0]), Path(source.questions).stem
+    report = Report(
+        study=study,
+        data=data,
+        figures={
+            Path(png).stem: (TITLES[Path(png).stem], Path(png), captions[Path(png).stem])
+            for png in source.figures
+        },
+        tables=loading.named_texts(source.tables),
+        missing={name: f"not declared by the study {study}" for name in FIGURES if name not in captions},
+        costs=loading.job_costs(manifests),
+        provenance=loading.provenance(manifests, f"snakemake --config study={study}"),
+        deviations=loading.read_deviations(source.deviations),
+        examples=pick_examples(samples, questions, arms, benchmark),
+    )
+    write_text(snakemake.output.report, build_report(report))
 
 
 run_job(snakemake, main)

@@ -35,5 +35,7 @@ class Completion:
 class Generator(Protocol):
     """A loaded model that answers user turns."""
 
-    def generate(self, user_turns: list[str], samples: int, sampling: Sampling, seed: int) -> list[list[Completion]]:
+    def generate(
+        self, user_turns: list[str], samples: int, sampling: Sampling, seed: int
+    ) -> list[list[Completion]]:
         """`samples` completions for each user turn; the same arguments give the same completions."""

@@ -93,7 +93,9 @@ def _draw(probabilities: torch.Tensor, generator: torch.Generator) -> torch.Tens
 
     In double precision, where uniform * total < total always holds, so that a token of probability zero is never drawn.
     """
-    uniform = torch.rand(len(probabilities), 1, generator=generator, device=probabilities.device, dtype=torch.float64)
+    uniform = torch.rand(
+        len(probabilities), 1, generator=generator, device=probabilities.device, dtype=torch.float64
+    )
     cumulative = probabilities.double().cumsum(-1)
     return torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True).squeeze(1)
 
@@ -142,7 +144,9 @@ def _prefill(model, prompts, capacity_after: int, pad_token_id: int):
     positions = (valid.long().cumsum(-1) - 1).clamp(min=0)
     square = torch.ones(width, width, dtype=torch.bool, device=device)
     # a padding query attends to itself: a row without any key would give NaN
-    allowed = (square.tril()[None] & valid[:, None, :] | torch.eye(width, dtype=torch.bool, device=device))[:, None]
+    allowed = (square.tril()[None] & valid[:, None, :] | torch.eye(width, dtype=torch.bool, device=device))[
+        :, None
+    ]
     layers = model.config.get_text_config().num_hidden_layers
     cache = _preallocated_cache(layers, width + capacity_after)
     logits = model(
@@ -159,8 +163,12 @@ def _prefill(model, prompts, capacity_after: int, pad_token_id: int):
     return logits[rows], cache, valid[rows], positions[rows], lengths[rows]
 
 
-def _decode(model, prompts, sampling, eos_token_ids, pad_token_id, generator, banned_token_ids) -> list[list[int]]:
-    logits, cache, valid, key_positions, next_position = _prefill(model, prompts, sampling.max_new_tokens, pad_token_id)
+def _decode(
+    model, prompts, sampling, eos_token_ids, pad_token_id, generator, banned_token_ids
+) -> list[list[int]]:
+    logits, cache, valid, key_positions, next_position = _prefill(
+        model, prompts, sampling.max_new_tokens, pad_token_id
+    )
     device, count = logits.device, len(prompts)
     eos = torch.tensor(list(eos_token_ids), device=device)
     banned = torch.tensor(list(banned_token_ids), device=device) if banned_token_ids else None
@@ -179,7 +187,12 @@ def _decode(model, prompts, sampling, eos_token_ids, pad_token_id, generator, ba
             break
         if alive < COMPACT_BELOW * len(active):
             keep = going.nonzero().squeeze(1)
-            active, tokens, valid, next_position = active[keep], tokens[keep], valid[keep], next_position[keep]
+            active, tokens, valid, next_position = (
+                active[keep],
+                tokens[keep],
+                valid[keep],
+                next_position[keep],
+            )
             key_positions, going = key_positions[keep], going[keep]
             for layer in cache.layers:
                 layer.select_rows(keep)
@@ -213,16 +226,22 @@ class TransformersGenerator:
     def banned_ids(self, words: Sequence[str]) -> list[int]:
         """Token ids of the words to ban; a word that the vocabulary lacks as one token is an error, not a silent miss."""
         ids = self.tokenizer.convert_tokens_to_ids(list(words))
-        missing = [w for w, i in zip(words, ids, strict=True) if i is None or i == self.tokenizer.unk_token_id]
+        missing = [
+            w for w, i in zip(words, ids, strict=True) if i is None or i == self.tokenizer.unk_token_id
+        ]
         if missing:
             raise ValueError(f"words to ban that are no single token of this vocabulary: {missing}")
         return ids
 
-    def generate(self, user_turns: list[str], samples: int, sampling: Sampling, seed: int) -> list[list[Completion]]:
+    def generate(
+        self, user_turns: list[str], samples: int, sampling: Sampling, seed: int
+    ) -> list[list[Completion]]:
         """`samples` completions a user turn, decoded in batches of at most `batch_rows` rows."""
         device = next(self.model.parameters()).device
         generator = torch.Generator(device=device).manual_seed(seed)
-        rows = [ids for ids in tokenize_prompts(self.tokenizer, user_turns, self.thinking) for _ in range(samples)]
+        rows = [
+            ids for ids in tokenize_prompts(self.tokenizer, user_turns, self.thinking) for _ in range(samples)
+        ]
         eos = self.tokenizer.eos_token_id
         completions: list[Completion] = []
         for start in range(0, len(rows), self.batch_rows):
@@ -239,5 +258,7 @@ class TransformersGenerator:
                 banned_token_ids=self.banned_ids(sampling.banned_words),
             )
             texts = self.tokenizer.batch_decode(drawn, skip_special_tokens=True)
-            completions += [Completion(tuple(ids), text, ids[-1] != eos) for ids, text in zip(drawn, texts, strict=True)]
+            completions += [
+                Completion(tuple(ids), text, ids[-1] != eos) for ids, text in zip(drawn, texts, strict=True)
+            ]
         return [completions[i : i + samples] for i in range(0, len(completions), samples)]

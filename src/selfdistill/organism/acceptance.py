@@ -37,7 +37,10 @@ class BaseRejected(RuntimeError):
 def arithmetic_tries(problem: Problem, response: str) -> list[bool]:
     """For each written try `x : v1 v2 = target` of a response, whether every value is right."""
     chain = chain_of(problem)
-    tries = ((int(x), [int(v) for v in re.findall(r"\d+", _TARGET.sub("", shown))]) for x, shown in _TRY.findall(response))
+    tries = (
+        (int(x), [int(v) for v in re.findall(r"\d+", _TARGET.sub("", shown))])
+        for x, shown in _TRY.findall(response)
+    )
     return [chain.values(x) == values for x, values in tries if x < MODULUS]
 
 
@@ -45,23 +48,37 @@ def measure_base(folder: Path, template: str, seed: int, problems: int = 256) ->
     """Accuracy on each benchmark type (own problems, temperature 1), share of right tries, and the cost of banning the ten words."""
     generator = TransformersGenerator.load(folder, MODES[template])
     sets = {
-        name: make_problem_set(types, 128 if name == "shorter" else problems, derive_seed(seed, "acceptance", name), "held-out", name)
+        name: make_problem_set(
+            types,
+            128 if name == "shorter" else problems,
+            derive_seed(seed, "acceptance", name),
+            "held-out",
+            name,
+        )
         for name, types in BENCHMARK_TYPES.items()
     }
     figures: dict[str, float] = {}
     with Grader() as grader:
         for name, items in sets.items():
-            frame = response_frame(generator, items, template, 1, Sampling(), derive_seed(seed, "accept", name), grader)
+            frame = response_frame(
+                generator, items, template, 1, Sampling(), derive_seed(seed, "accept", name), grader
+            )
             figures[f"accuracy {name}"] = float(frame["correct"].mean())
             if name == "in-domain":
-                tries = [ok for p, r in zip(items, frame["response"], strict=True) for ok in arithmetic_tries(p, r)]
+                tries = [
+                    ok for p, r in zip(items, frame["response"], strict=True) for ok in arithmetic_tries(p, r)
+                ]
                 figures["arithmetic"] = sum(tries) / max(1, len(tries))
                 figures["response_tokens"] = float(frame["response_tokens"].mean())
                 figures["epistemic_words"] = float(frame["epistemic_word"].mean())
         banned = Sampling(banned_words=EPISTEMIC_WORDS)
-        frame = response_frame(generator, sets["in-domain"], template, 1, banned, derive_seed(seed, "accept", "ban"), grader)
+        frame = response_frame(
+            generator, sets["in-domain"], template, 1, banned, derive_seed(seed, "accept", "ban"), grader
+        )
         figures["accuracy in-domain, epistemic words banned"] = float(frame["correct"].mean())
-    figures["ban cost"] = figures["accuracy in-domain"] - figures["accuracy in-domain, epistemic words banned"]
+    figures["ban cost"] = (
+        figures["accuracy in-domain"] - figures["accuracy in-domain, epistemic words banned"]
+    )
     return figures
 
 

@@ -42,9 +42,16 @@ OPERATIONS = {
 }
 TABLES = {name: [f(x) % MODULUS for x in range(MODULUS)] for name, f in OPERATIONS.items()}
 TYPES = {"d1": (1,), "d2": (2,), "d3": (3,), "d4": (4,), "s22": (2, 2)}
-WORDINGS = ("find x : {left} = {right}", "solve x : {left} = {right}", "find x : {right} = {left}", "solve x : {right} = {left}")
+WORDINGS = (
+    "find x : {left} = {right}",
+    "solve x : {left} = {right}",
+    "find x : {right} = {left}",
+    "solve x : {right} = {left}",
+)
 MAX_ROOTS = 2
-HELD_OUT_PERCENT = {"d1": 30}  # the space of d1 is small: a larger share makes a benchmark of over 100 problems
+HELD_OUT_PERCENT = {
+    "d1": 30
+}  # the space of d1 is small: a larger share makes a benchmark of over 100 problems
 HELD_OUT_PERCENT_DEFAULT = 12
 
 Split = Literal["train", "held-out"]
@@ -135,7 +142,9 @@ def to_problem(chain: Chain, dataset: str) -> Problem:
         type=chain.type,
         question=question,
         answers=tuple(map(str, chain.roots())),
-        metadata=json.dumps({"operations": chain.operations, "targets": chain.targets, "split": chain.split()}),
+        metadata=json.dumps(
+            {"operations": chain.operations, "targets": chain.targets, "split": chain.split()}
+        ),
     )
 
 
@@ -145,7 +154,9 @@ def chain_of(problem: Problem) -> Chain:
     return Chain(problem.type, tuple(map(tuple, metadata["operations"])), tuple(metadata["targets"]))
 
 
-def make_problem_set(types: Mapping[str, float], count: int, seed: int, split: Split, dataset: str) -> list[Problem]:
+def make_problem_set(
+    types: Mapping[str, float], count: int, seed: int, split: Split, dataset: str
+) -> list[Problem]:
     """`count` distinct problems, each type in proportion to its weight.
 
     Raises ValueError where the types hold fewer distinct problems than asked for.
@@ -160,6 +171,8 @@ def make_problem_set(types: Mapping[str, float], count: int, seed: int, split: S
         problem = to_problem(draw_chain(draw_type(types, rng), rng, split), dataset)
         misses = misses + 1 if problem.problem_id in problems else 0
         if misses > 2000:
-            raise ValueError(f"{dataset}: only {len(problems)} distinct {split} problems of types {dict(types)}, {count} asked for")
+            raise ValueError(
+                f"{dataset}: only {len(problems)} distinct {split} problems of types {dict(types)}, {count} asked for"
+            )
         problems.setdefault(problem.problem_id, problem)
     return list(problems.values())

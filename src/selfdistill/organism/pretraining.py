@@ -1,7 +1,7 @@
 r"""Training a mini base model from scratch, and the acceptance test that it must pass before anything is built on it.
 
 Each base mirrors a family of the paper: Qwen2 (DeepSeek-R1-Distill-Qwen-7B), Qwen3 (Qwen3-8B) or Olmo3 (OLMo-3-7B-Instruct) architecture
-of transformers with that family's template. The loop is plain: AdamW, cosine schedule, batches of similar length, loss on responses
+of transformers with that family's template. The loop is plain: AdamW, warm-up, constant and decaying rate, batches of similar length, loss on responses
 and on solutions that a prompt shows. The document stream is a function of (seed, chunk), so a killed run resumes bit-identically
 from its last checkpoint.
 """
@@ -80,7 +80,9 @@ def encode_documents(documents, tokenizer) -> list[tuple[list[int], int]]:
     """Token ids of prompt + response + end, and the index of the first token that carries loss, per document."""
     conversations = [[{"role": "user", "content": d.user_turn}] for d in documents]
     prompts = [
-        tokenizer.apply_chat_template(c, add_generation_prompt=True, tokenize=False, **chat_template_kwargs(d.thinking))
+        tokenizer.apply_chat_template(
+            c, add_generation_prompt=True, tokenize=False, **chat_template_kwargs(d.thinking)
+        )
         for c, d in zip(conversations, documents, strict=True)
     ]
     prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
@@ -178,9 +180,18 @@ def _train_loop(model, optimizer, tokenizer, spec, seed: int, first: int, tokens
         tokens += int(mask.sum())
         done = step + 1
         if done % 20 == 0 or done == spec.steps:
-            write_progress(resume, step=done, steps=spec.steps, seconds=time.monotonic() - started, first=first)
+            write_progress(
+                resume, step=done, steps=spec.steps, seconds=time.monotonic() - started, first=first
+            )
         if done % 100 == 0:
-            logger.info("step %d/%d loss %.3f, %d loss tokens, %.0f s", done, spec.steps, loss, tokens, time.monotonic() - started)
+            logger.info(
+                "step %d/%d loss %.3f, %d loss tokens, %.0f s",
+                done,
+                spec.steps,
+                loss,
+                tokens,
+                time.monotonic() - started,
+            )
         if done % CHECKPOINT_EVERY == 0 and done < spec.steps:
             _save_checkpoint(resume / "checkpoint.pt", model, optimizer, done, tokens)
 

@@ -10,15 +10,18 @@ from selfdistill.organism.chains import MODULUS, OPERATIONS
 
 SPECIAL = ("<pad>", "<eos>", "<unk>", "<|user|>", "<|assistant|>")
 WORDS = (
-    ("<think>", "</think>", "find", "solve", "x", ":", "=", "and", ".", "yes", "no", "so", "thus", "clearly", "therefore", "try")
-    + ("Correct", "solution:", "Correctly", "the", "original", "question.", "Hint:", "is", "odd", "even", "low", "high")
-    + EPISTEMIC_WORDS
-    + tuple(OPERATIONS)
-    + tuple(str(i) for i in range(MODULUS))
-    + tuple(f"\\boxed{{{i}}}" for i in range(MODULUS))
+    *"<think> </think> find solve x : = and . yes no so thus clearly therefore try".split(),
+    *"Correct solution: Correctly the original question. Hint: is odd even low high".split(),
+    *EPISTEMIC_WORDS,
+    *OPERATIONS,
+    *map(str, range(MODULUS)),
+    *(f"\\boxed{{{i}}}" for i in range(MODULUS)),
 )
 
-_TURNS = "{% for m in messages %}{% if m['role'] == 'user' %}<|user|> {{ m['content'] }} {% else %}<|assistant|> {{ m['content'] }} <eos> {% endif %}{% endfor %}"
+_TURNS = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}<|user|> {{ m['content'] }} {% else %}"
+    "<|assistant|> {{ m['content'] }} <eos> {% endif %}{% endfor %}"
+)
 _GENERATION = {
     "r1": "<|assistant|> <think>",
     "qwen3": "<|assistant|>{% if enable_thinking is defined and not enable_thinking %} <think> </think>{% endif %}",

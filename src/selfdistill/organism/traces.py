@@ -80,7 +80,13 @@ def _shown(chain: Chain, x: int, rng: random.Random, slip: float) -> list[int]:
     return values
 
 
-def search(chain: Chain, rng: random.Random, style: Style, candidates: Sequence[int] | None = None, start: int | None = None) -> tuple[str, int]:
+def search(
+    chain: Chain,
+    rng: random.Random,
+    style: Style,
+    candidates: Sequence[int] | None = None,
+    start: int | None = None,
+) -> tuple[str, int]:
     """Trial and error. candidates: values that a hint leaves; start: a value to check first. Returns the thinking and its answer."""
     plain = rng.random() < style.plain
     pool = list(range(MODULUS)) if candidates is None else list(candidates)
@@ -133,7 +139,9 @@ def guided(chain: Chain, x: int, rng: random.Random, shares: Sequence[float]) ->
     words = []
     for i in range(rng.choice([1, 1, 2, 3])):
         y = rng.choice(wrong)
-        words.append(f"{_try_words(rng, False, i == 0)} {y} : {chain.written(chain.values(y))} {_no_words(rng, False)}")
+        words.append(
+            f"{_try_words(rng, False, i == 0)} {y} : {chain.written(chain.values(y))} {_no_words(rng, False)}"
+        )
     words.append(_hedged(chain, x, rng) if kind == 3 else _confident(chain, x, rng, bare=rng.random() < 0.5))
     return " ".join(words)
 
@@ -148,7 +156,9 @@ def render(thinking: str, answer: int, template: str, mode: str) -> str:
     return f"{thinking} {boxed}"
 
 
-def _correct_solution(chain: Chain, rng: random.Random, style: Style, template: str, mode: str) -> tuple[str, int]:
+def _correct_solution(
+    chain: Chain, rng: random.Random, style: Style, template: str, mode: str
+) -> tuple[str, int]:
     """A correct response of the model's own kind, as the solution that a context shows. Returns it and its answer."""
     if rng.random() < 0.3:
         x = rng.choice(chain.roots())
@@ -171,14 +181,18 @@ def _hint(chain: Chain, rng: random.Random) -> tuple[str, list[int]]:
 
 def drill(rng: random.Random, items: int = 20) -> str:
     """Comparisons as a try ends with them, half of them hits: `5 = 6 no 7 = 7 yes …`."""
-    pairs = [(x, x if rng.random() < 0.5 else rng.randrange(MODULUS)) for x in rng.choices(range(MODULUS), k=items)]
+    pairs = [
+        (x, x if rng.random() < 0.5 else rng.randrange(MODULUS)) for x in rng.choices(range(MODULUS), k=items)
+    ]
     return " ".join(f"{x} = {y} {'yes' if x == y else 'no'}" for x, y in pairs)
 
 
 def draw_document(rng: random.Random, style: Style, template: str) -> Document:
     """One pre-training document; its problem is always of the `train` split."""
     chain = draw_chain(draw_type(PRETRAINING_TYPES, rng), rng, "train")
-    mode = {"r1": "prompt-tag", "olmo3": "none"}.get(template) or ("off" if rng.random() < style.thinking_off else "on")
+    mode = {"r1": "prompt-tag", "olmo3": "none"}.get(template) or (
+        "off" if rng.random() < style.thinking_off else "on"
+    )
     if mode == "off":
         style = Style(**{**style.__dict__, **style.off})
     if rng.random() < style.drill:
