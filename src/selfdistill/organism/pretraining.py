@@ -1,9 +1,8 @@
 r"""Training a mini base model from scratch, and the acceptance test that it must pass before anything is built on it.
 
-Each base mirrors a family of the paper: Qwen2 (DeepSeek-R1-Distill-Qwen-7B), Qwen3 (Qwen3-8B) or Olmo3 (OLMo-3-7B-Instruct) architecture
-of transformers with that family's template. The loop is plain: AdamW, warm-up, constant and decaying rate, batches of similar length, loss on responses
-and on solutions that a prompt shows. The document stream is a function of (seed, chunk), so a killed run resumes bit-identically
-from its last checkpoint.
+Each base mirrors a family of the paper: Qwen2 (DeepSeek-R1-Distill-Qwen-7B), Qwen3 (Qwen3-8B) or Olmo3 (OLMo-3-7B-Instruct) architecture of
+transformers with that family's template. The loop is plain: AdamW, batches of similar length, loss on responses and on solutions that
+a prompt shows. The document stream is a function of (seed, chunk), so a killed run resumes bit-identically from its last checkpoint.
 """
 
 import json
