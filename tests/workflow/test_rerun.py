@@ -8,6 +8,8 @@ import re
 
 import pytest
 
+from selfdistill.study import load_study
+
 from .conftest import copy_workflow
 
 FOLDERS = ("checkpoints", "model")
@@ -88,8 +90,8 @@ def test_code_of_shared_training_trains_all_methods_on_the_same_bases(change):
 def test_a_setting_trains_the_runs_that_use_it(change, touched):
     planned = change(
         "config/mini.yaml",
-        "equal-lr: {grpo: {learning_rate: 1.5e-4}}",
-        "equal-lr: {grpo: {learning_rate: 3.0e-4}}",
+        "equal-lr: {grpo: {steps: 40, learning_rate: 1.5e-4}}",
+        "equal-lr: {grpo: {steps: 40, learning_rate: 3.0e-4}}",
     )
     assert planned & TRAINING == {"train_grpo"}
     assert touched.planned()["train_grpo"] == 2
@@ -98,13 +100,14 @@ def test_a_setting_trains_the_runs_that_use_it(change, touched):
 def test_more_seeds_train_the_new_runs_only(change, touched):
     change("config/mini.yaml", "\nseeds: [0]", "\nseeds: [0, 1]")
     planned = touched.planned()
-    assert planned["train_grpo"] == 11
-    assert planned["train_sdpo"] == 14
+    declared = load_study(touched.root / "config/mini.yaml").runs()
+    for method in ("grpo", "sdpo"):
+        assert planned[f"train_{method}"] == sum(run.method == method and run.seed == 1 for run in declared)
     assert "train_base" not in planned
 
 
 def test_a_benchmark_evaluates_and_trains_nothing(change):
-    planned = change("config/mini.yaml", "  samples: 4", "  samples: 5")
+    planned = change("config/mini.yaml", "  samples: 2\n", "  samples: 5\n")
     assert {"evaluate_base", "evaluate_run"} <= planned
     assert not planned & TRAINING
 
