@@ -91,7 +91,9 @@ def test_variant_overrides_single_keys():
     default = study.resolve("grpo", "default")
     equal = study.resolve("grpo", "equal-lr")
     assert equal.learning_rate == study.resolve("sdpo", "default").learning_rate != default.learning_rate
-    assert equal.model_dump(exclude={"learning_rate"}) == default.model_dump(exclude={"learning_rate"})
+    overridden = study.file.variants["equal-lr"]["grpo"]
+    assert equal.model_dump() == default.model_dump() | overridden
+    assert set(overridden) == {"learning_rate", "steps"}, "the control runs as long as SDPO, at its rate"
 
 
 def test_sampling_of_a_model_goes_over_the_study():
