@@ -20,6 +20,7 @@ include: "rules/richness.smk"
 include: "rules/off_policy.smk"
 include: "rules/on_policy.smk"
 include: "rules/evaluate.smk"
+include: "rules/claims.smk"
 include: "rules/report.smk"
 
 

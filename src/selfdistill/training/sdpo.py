@@ -24,9 +24,9 @@ TEACHER_FILE = "teacher.pt"
 class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
     """TRL's SDPOTrainer with the paper's loss, demonstrations and resumable EMA teacher.
 
-    context: what the teacher sees (`teacher.CONTEXTS`); template, thinking: how the family writes its
-    thinking; run_seed: seed of the run, from which the rollout stream is derived. Everything else as TRL's
-    trainer.
+    context: what the teacher sees (`teacher.CONTEXTS`); template: how the family writes its thinking;
+    thinking: the switch of the teacher's prompts (the student's own is in the data set); run_seed: seed of the
+    run, from which the rollout stream is derived. Everything else as TRL's trainer.
     """
 
     def __init__(
@@ -106,5 +106,11 @@ def train_sdpo(job: TrainingJob, reward: Reward | None = None) -> None:
     reward: replaces the grader.
     """
     arguments = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
-    context = {"context": job.run.context, "template": job.template, "thinking": job.thinking}
-    train_on_policy(SelfDistillationTrainer, job, arguments, reward, **context)
+    train_on_policy(SelfDistillationTrainer, job, arguments, reward, **teacher_options(job))
+
+
+def teacher_options(job: TrainingJob) -> dict[str, str]:
+    """What the trainer is told of the teacher's prompts; thinking may be the teacher's own (appendix E: hybrid)."""
+    own = job.settings.teacher_thinking
+    thinking = job.thinking if own == "same" else own
+    return {"context": job.run.context, "template": job.template, "thinking": thinking}
