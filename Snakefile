@@ -5,6 +5,9 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "rules/common.smk"
 
 
@@ -21,6 +24,8 @@ include: "rules/off_policy.smk"
 include: "rules/on_policy.smk"
 include: "rules/evaluate.smk"
 include: "rules/claims.smk"
+include: "rules/figures.smk"
+include: "rules/tables.smk"
 include: "rules/report.smk"
 
 

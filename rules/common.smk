@@ -2,6 +2,7 @@
 import os
 
 from selfdistill.artifacts import Paths
+from selfdistill.displays import FIGURES, TABLES
 from selfdistill.fingerprint import code_fingerprint
 from selfdistill.job import hold_workflow_lock
 from selfdistill.status import expected_jobs
@@ -11,6 +12,10 @@ STUDY = study_from_config(config, os.path.relpath(f"{workflow.basedir}/config"))
 PATHS = Paths(STUDY.name)
 BENCHMARKS = STUDY.file.benchmarks.names
 REPORTED = os.path.relpath(f"{workflow.basedir}/config/reported.yaml")
+TEMPLATES = [
+    os.path.relpath(f"{workflow.basedir}/src/selfdistill/templates/{name}")
+    for name in ("report.html.j2", "report.css", "report.js")
+]
 DEVIATIONS = os.path.relpath(f"{workflow.basedir}/docs/deviations.md")
 ENVIRONMENT = "../envs/gpu.yaml" if STUDY.file.backend == "vllm" else "../envs/cpu.yaml"
 
@@ -39,9 +44,11 @@ wildcard_constraints:
     context=r"none|unguided|answer-only|regeneration|solution|other-solution",
     coverage=r"full|[0-9]+",
     dataset=one_of(STUDY.file.datasets),
+    figure=one_of(FIGURES),
     method=r"sft|grpo|sdpo",
     model=one_of(STUDY.models()),
     seed=r"[0-9]+",
+    table=one_of(TABLES),
     teacher=r"none|fixed|ema-[0-9.]+",
     variant=one_of(STUDY.file.variants),
 
@@ -73,15 +80,23 @@ def evaluation_params(fixed):
     return lambda wildcards: STUDY.evaluation_params(STUDY.run(**dict(wildcards.items()), **fixed).fields())
 
 
-def training_records(name):
-    """Input function: the training records of the experiments that a figure shows."""
-    return lambda wildcards: [
-        PATHS.training(run) for run in STUDY.runs(*STUDY.shown(name), methods=("grpo", "sdpo"))
-    ]
+def frames_of(name):
+    """Input files of a figure or table by the names that selfdistill.loading knows: those of its frames."""
+    display = FIGURES.get(name) or TABLES[name]
+    runs = STUDY.runs(*STUDY.shown(name), methods=("grpo", "sdpo"))
+    several = {
+        "training": {"training": [PATHS.training(run) for run in runs]},
+        "problems": {
+            "train_sets": [PATHS.training_problems(dataset, "full") for dataset in STUDY.file.datasets],
+            "benchmark_sets": [PATHS.benchmark(benchmark) for benchmark in BENCHMARKS],
+        },
+    }
+    files = {}
+    for frame in display.frames:
+        files |= several[frame] if frame in several else {frame: PATHS.numbers(frame)}
+    return files
 
 
-def declared(name):
-    """Input function of a named target: checks that the study declares the figure or table."""
-    suffixes = ("csv", "md", "html") if name in STUDY.file.tables else ("png", "svg")
-    path = PATHS.table if name in STUDY.file.tables else PATHS.figure
+def declared(name, path, suffixes):
+    """Input function of a named target; raises StudyError if the study does not declare the figure or table."""
     return lambda wildcards: STUDY.shown(name) is not None and [path(name, suffix) for suffix in suffixes]

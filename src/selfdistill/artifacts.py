@@ -102,11 +102,11 @@ class Paths:
         return f"{os.path.splitext(path)[0]}.manifest.json"
 
     def figure(self, name: str, suffix: str) -> str:
-        """A figure; suffix `png`, `svg`, `txt` (its caption) or `manifest.json`."""
+        """A figure (`{figure}` for its rule); suffix `png`, `svg`, `txt` (its caption) or `manifest.json`."""
         return f"{self.results}/figures/{name}.{suffix}"
 
     def table(self, name: str, suffix: str) -> str:
-        """A table; suffix `csv`, `md`, `html` or `manifest.json`."""
+        """A table (`{table}` for its rule); suffix `csv`, `md`, `html` or `manifest.json`."""
         return f"{self.results}/tables/{name}.{suffix}"
 
     def claims(self, suffix: str) -> str:

@@ -1,6 +1,7 @@
 """Loads what figures, tables and the report are drawn from: the frames that a rule names among its inputs.
 
-Used by the scripts of rules/report.smk. A frame that a rule does not name stays empty (`figures.NEEDS`).
+Used by the scripts of rules/figures.smk, tables.smk and report.smk. A frame that a rule does not name stays
+empty (`displays`).
 """
 
 import json

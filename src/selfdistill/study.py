@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from selfdistill import displays
 from selfdistill.checks import check_study
 from selfdistill.errors import StudyError, read_yaml, reject, suggestion, validated
 from selfdistill.grid import RUN_FIELDS, Run, RunGrid, base_run, expand
@@ -39,10 +40,9 @@ from selfdistill.settings import (
 __all__ = ["RUN_FIELDS", "Run", "Study", "StudyError", "load_study", "study_from_config"]
 
 STAGES = ("problems", "base", "richness", "off_policy", "sft", "rl", "evaluate", "report")
-FIGURES = tuple(f"figure{number}" for number in (1, 3, 4, 5, 6, 7, 8, 9, 12, 15, 18, 19, 20))
+FIGURES, TABLES = tuple(displays.FIGURES), tuple(displays.TABLES)
 NO_STUDIES = ("models", "benchmarks", "claims", "reported")
 """Files of config/ that are not studies."""
-TABLES = ("table1", "table2", "table3", "main-results")
 ROLES = ("deepseek", "qwen3-think", "qwen3-nothink", "olmo3")
 """The paper's model settings, one figure each: 5.1 (Fig. 3), 5.2 (Fig. 4), 5.3 (Fig. 5), F.3 (Fig. 18)."""
 
@@ -320,7 +320,7 @@ class Study:
         if name not in declared:
             reject(
                 self.path,
-                f"{'tables' if name.startswith('table') else 'figures'}.{name}",
+                f"{'tables' if name in TABLES else 'figures'}.{name}",
                 "is not declared",
                 declared,
             )

@@ -36,7 +36,7 @@ def test_lint_is_clean(workspace):
 
 
 @pytest.mark.parametrize(
-    ("target", "rule"), [("figure3", "plot_figure3"), ("table3", "write_table3"), ("report", "make_report")]
+    ("target", "rule"), [("figure3", "plot_figure"), ("table3", "write_table"), ("report", "make_report")]
 )
 def test_named_targets(workspace, target, rule):
     planned = workspace.planned(target)

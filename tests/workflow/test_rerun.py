@@ -65,13 +65,13 @@ def test_a_script_is_glue_and_runs_nothing(change, touched):
 
 def test_style_of_figures_draws_and_trains_nothing(change):
     planned = change("src/selfdistill/style.py", "def save_figure", "ADDED = 1\n\n\ndef save_figure")
-    assert {"plot_figure3", "make_report"} <= planned
+    assert {"plot_figure", "make_report"} <= planned
     assert not planned & COSTLY
 
 
 def test_labels_and_titles_train_nothing(change):
     planned = change("config/models.yaml", "label: Olmo3 organism", "label: Olmo3")
-    assert {"plot_figure3", "make_report"} <= planned
+    assert {"plot_figure", "make_report"} <= planned
     assert not planned & COSTLY
 
 

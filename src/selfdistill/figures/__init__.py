@@ -11,6 +11,15 @@ from functools import partial
 
 from matplotlib.figure import Figure
 
+from selfdistill import displays
+from selfdistill.figures.ablations import (
+    figure15,
+    figure15_caption,
+    figure19,
+    figure19_caption,
+    figure20,
+    figure20_caption,
+)
 from selfdistill.figures.coverage import figure7, figure7_caption, figure8, figure8_caption
 from selfdistill.figures.data import KEY, ROLES, FigureError, StudyData, roles_by_thinking
 from selfdistill.figures.dynamics import (
@@ -50,8 +59,6 @@ __all__ = [
     "study_estimates",
 ]
 
-_CURVES = ("training", "estimates")
-_DYNAMICS = ("training", "estimates", "differences")
 _SHORT = {"words": False, "benchmarks": 1}
 
 FIGURES: dict[str, Callable[[StudyData], Figure]] = {
@@ -64,7 +71,10 @@ FIGURES: dict[str, Callable[[StudyData], Figure]] = {
     "figure8": figure8,
     "figure9": figure_words,
     "figure12": figure12,
+    "figure15": figure15,
     "figure18": partial(dynamics, role="olmo3", **_SHORT),
+    "figure19": figure19,
+    "figure20": figure20,
     "figure3-all": partial(dynamics_wide, role="deepseek"),
     "figure4-all": partial(dynamics_wide, role="qwen3-think"),
     "figure5-all": partial(dynamics_wide, role="qwen3-nothink"),
@@ -81,43 +91,15 @@ CAPTIONS: dict[str, Callable[[StudyData], str]] = {
     "figure8": figure8_caption,
     "figure9": figure_words_caption,
     "figure12": figure12_caption,
+    "figure15": figure15_caption,
     "figure18": partial(dynamics_caption, role="olmo3", **_SHORT),
+    "figure19": figure19_caption,
+    "figure20": figure20_caption,
     "figure3-all": partial(dynamics_wide_caption, role="deepseek"),
     "figure4-all": partial(dynamics_wide_caption, role="qwen3-think"),
     "figure5-all": partial(dynamics_wide_caption, role="qwen3-nothink"),
     "figure18-all": partial(dynamics_wide_caption, role="olmo3"),
 }
 
-NEEDS: dict[str, tuple[str, ...]] = {
-    "figure1": ("training",),
-    "figure3": _DYNAMICS,
-    "figure4": _DYNAMICS,
-    "figure5": _CURVES,
-    "figure6": _CURVES,
-    "figure7": ("training",),
-    "figure8": ("estimates",),
-    "figure9": ("estimates",),
-    "figure12": ("shift",),
-    "figure18": _CURVES,
-    "figure3-all": _CURVES,
-    "figure4-all": _CURVES,
-    "figure5-all": _CURVES,
-    "figure18-all": _CURVES,
-}
-
-TITLES: dict[str, str] = {
-    "figure1": "Narrow and broad domain",
-    "figure3": "Training dynamics, DeepSeek-R1-Distill setting",
-    "figure4": "Training dynamics, Qwen3 with thinking",
-    "figure5": "Training dynamics, Qwen3 without thinking",
-    "figure6": "Fixed and moving teacher",
-    "figure7": "Coverage: training score and length",
-    "figure8": "Coverage: out-of-domain accuracy",
-    "figure9": "Epistemic words under four contexts",
-    "figure12": "Epistemic words against the general vocabulary",
-    "figure18": "Training dynamics, Olmo-3 setting",
-    "figure3-all": "DeepSeek-R1-Distill setting",
-    "figure4-all": "Qwen3 with thinking",
-    "figure5-all": "Qwen3 without thinking",
-    "figure18-all": "Olmo-3 setting",
-}
+NEEDS: dict[str, tuple[str, ...]] = {name: display.frames for name, display in displays.FIGURES.items()}
+TITLES: dict[str, str] = {name: display.title for name, display in displays.FIGURES.items()}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 import pandas as pd
 
+from selfdistill import displays
 from selfdistill.figures.data import (
     ACCURACY,
     CONTEXTS,
@@ -192,9 +193,4 @@ TABLES: dict[str, Callable[[StudyData], Table]] = {
     "table3": table3,
     "main-results": main_results,
 }
-NEEDS: dict[str, tuple[str, ...]] = {
-    "table1": ("estimates",),
-    "table2": ("estimates",),
-    "table3": ("problems",),
-    "main-results": ("estimates", "differences"),
-}
+NEEDS: dict[str, tuple[str, ...]] = {name: display.frames for name, display in displays.TABLES.items()}
