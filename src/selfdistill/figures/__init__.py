@@ -21,7 +21,7 @@ from selfdistill.figures.ablations import (
     figure20_caption,
 )
 from selfdistill.figures.coverage import figure7, figure7_caption, figure8, figure8_caption
-from selfdistill.figures.data import KEY, ROLES, FigureError, StudyData, roles_by_thinking
+from selfdistill.figures.data import KEY, FigureError, StudyData
 from selfdistill.figures.dynamics import (
     dynamics,
     dynamics_caption,
@@ -40,6 +40,7 @@ from selfdistill.figures.words import (
     figure_words_caption,
     frequency_shifts,
 )
+from selfdistill.study import ROLES, roles_by_thinking
 from selfdistill.style import save_figure
 
 __all__ = [
