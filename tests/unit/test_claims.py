@@ -150,7 +150,7 @@ def test_a_part_without_its_runs_says_which_is_missing(ledger):
     parts = plan_claims(ledger, load_study(CONFIG / "test.yaml"))
     reasons = {name: {one.missing for one in parts if one.claim == name} for name in ("C5", "C9", "C18")}
     assert "the study has no model for the paper's setting olmo3" in reasons["C5"]
-    assert "the study has no benchmark that is or stands for amc23" in reasons["C18"]
+    assert "the study has no benchmark that is or stands for aime24" in reasons["C18"]
     assert any("no such run of on-policy: sdpo" in reason for reason in reasons["C9"])
 
 
