@@ -23,7 +23,7 @@ from selfdistill.claims.judge import Frames, rollouts_as_samples
 from selfdistill.claims.plan import PlannedPart
 from selfdistill.epistemic import SUBSTRING_COLUMNS
 from selfdistill.figures import StudyData, roles_by_thinking
-from selfdistill.study import RUN_FIELDS
+from selfdistill.grid import RUN_FIELDS
 from selfdistill.tables import load_reported, problems_summary
 
 
@@ -122,9 +122,19 @@ def read_manifests(paths: str | Iterable[str]) -> list[dict[str, Any]]:
 
 
 def job_costs(manifests: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
-    """One row a job: rule, seconds (wall), max_rss_mb."""
-    rows = [(m["rule"], m["wall_seconds"], m["peak_memory_mb"]) for m in manifests]
-    return pandas.DataFrame(rows, columns=["rule", "seconds", "max_rss_mb"])
+    """One row a job: rule, seconds (wall), max_rss_mb, tokens (generated or trained on; NaN for none)."""
+    rows = [(m["rule"], m["wall_seconds"], m["peak_memory_mb"], m["tokens"]) for m in manifests]
+    costs = pandas.DataFrame(rows, columns=["rule", "seconds", "max_rss_mb", "tokens"])
+    return costs.astype({"tokens": "float64"})
+
+
+def training_costs(manifests: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
+    """One row a training run: its run fields, seconds (wall) and tokens."""
+    jobs = [(m["config"].get("job", {}), m) for m in manifests]
+    rows = [
+        {**job["run"], "seconds": m["wall_seconds"], "tokens": m["tokens"]} for job, m in jobs if "run" in job
+    ]
+    return pandas.DataFrame(rows, columns=[*RUN_FIELDS, "seconds", "tokens"])
 
 
 def provenance(manifests: Iterable[Mapping[str, Any]], command: str) -> dict[str, str]:

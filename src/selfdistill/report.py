@@ -1,8 +1,8 @@
 """The report of a study: one self-contained HTML page, results/{study}/report.html.
 
 `build_report` puts together what the rules have made: figures (PNG, inlined), tables (HTML), the paper's
-numbers, example responses, costs, deviations, provenance. The summary is computed from the estimates; nobody
-types it. The page needs no network (its content policy forbids it), sorts its tables, and marks epistemic
+numbers, a browser of all runs, example responses, costs, deviations, provenance. The summary is computed from the estimates; nobody
+types it. The page needs no network (its content policy forbids it), sorts and filters its tables, and marks epistemic
 words in responses. Figures and tables of runs that the study does not have are listed as `not run`, with the
 reason.
 """
@@ -31,10 +31,11 @@ from selfdistill.figures.data import (
     rows_of_run,
     runs_of,
 )
+from selfdistill.report_tables import costs_table, run_browser
 from selfdistill.statistics import last_step
 from selfdistill.style import method_style
 from selfdistill.tables import reported_table
-from selfdistill.tables.form import MARKS, Entry, Table, number, ours
+from selfdistill.tables.form import MARKS, number, ours
 
 _WORDS = re.compile("|".join(EPISTEMIC_WORDS), re.IGNORECASE)
 LONGEST_RESPONSE = 4000
@@ -59,10 +60,12 @@ class Report:
         figures: figure name -> (title, path of its PNG, caption).
         tables: table name -> its HTML (`Table.to_html`).
         missing: name of a figure or table that could not be made -> reason (the text of its FigureError).
-        costs: one row a job: rule, seconds (wall), max_rss_mb.
+        costs: one row a job: rule, seconds (wall), max_rss_mb, tokens (`report_tables.costs_table`).
+        training_costs: one row a training run: run fields, seconds, tokens (`report_tables.run_browser`).
         provenance: name -> value: commit, config hash, versions, device, command.
-        deviations: one sentence each. examples: see `pick_examples`. claims: HTML of the claims ledger, if
-        any.
+        deviations: one sentence each. examples: see `pick_examples`.
+        claims: HTML of the claims ledger, if any. verdicts: verdict -> number of claims with it.
+        findings: sentences computed from the ledger; the summary begins with them.
     """
 
     study: str
@@ -71,10 +74,13 @@ class Report:
     tables: Mapping[str, str]
     missing: Mapping[str, str] = field(default_factory=dict)
     costs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    training_costs: pd.DataFrame = field(default_factory=pd.DataFrame)
     provenance: Mapping[str, str] = field(default_factory=dict)
     deviations: Sequence[str] = ()
     examples: Sequence[Example] = ()
     claims: str = ""
+    verdicts: Mapping[str, int] = field(default_factory=dict)
+    findings: Sequence[str] = ()
 
 
 def mark_words(text: str) -> str:
@@ -174,32 +180,6 @@ def summary(data: StudyData) -> list[tuple[str, list[str]]]:
     return found
 
 
-def costs_table(costs: pd.DataFrame) -> str:
-    """Return the costs by rule as a sortable table: jobs, wall time in all, longest job, peak memory."""
-    if costs.empty:
-        return ""
-    by_rule = costs.groupby("rule", observed=True).agg(
-        jobs=("seconds", "size"),
-        total=("seconds", "sum"),
-        longest=("seconds", "max"),
-        memory=("max_rss_mb", "max"),
-    )
-    rows = []
-    for rule, row in by_rule.sort_values("total", ascending=False).iterrows():
-        cells = {
-            "Jobs": (row["jobs"], 0),
-            "Wall time (s)": (row["total"], 1),
-            "Longest job (s)": (row["longest"], 1),
-        }
-        cells["Peak memory (MB)"] = (row["memory"], 0)
-        numbers = {
-            name: Entry(number(value, digits), float(value)) for name, (value, digits) in cells.items()
-        }
-        rows.append({"Rule": Entry(str(rule)), **numbers})
-    note = f"In all {number(costs['seconds'].sum(), 0)} s of wall time, summed over {len(costs)} jobs."
-    return Table("costs-by-rule", "Costs by rule", note, rows).to_html()
-
-
 def inline_image(path: Path) -> str:
     """Return a PNG as a data URI."""
     return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode("ascii")
@@ -234,6 +214,7 @@ def build_report(report: Report) -> str:
         data=report.data,
         summary=summary(report.data),
         figures=list(figure_sections(report)),
+        runs=run_browser(report.data, report.training_costs),
         costs=costs_table(report.costs),
         marks=MARKS,
     )

@@ -123,11 +123,11 @@ def samples_frame(seeds: int) -> pd.DataFrame:
 
 
 def section_3_frame() -> pd.DataFrame:
-    """Return the samples of the four contexts for three models."""
+    """Return the samples of the four contexts for two models; `dataset` as in a study: where the problems come from."""
     frames = []
     for model in list(MODELS)[:2]:
         for context in CONTEXTS:
-            fields = {**base_run(model), "context": context}
+            fields = {**base_run(model), "context": context, "dataset": "chain"}
             frames.append(responses(fields, "chain", 0, 0, CONTEXT_EFFECT[context]))
     return pd.concat(frames, ignore_index=True)
 

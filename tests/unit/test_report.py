@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from synthetic_study import run, samples_frame, study
+from synthetic_study import MODELS, all_runs, run, samples_frame, study
 
 from selfdistill.figures import CAPTIONS, FIGURES, TITLES, StudyData
-from selfdistill.figures.data import Cell, base_run, rows_of_run
+from selfdistill.figures.data import Cell, base_run, final_cell, rows_of_run
 from selfdistill.report import (
     Example,
     Report,
@@ -65,8 +65,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     samples = samples_frame(1)
     questions = dict.fromkeys(samples["problem_id"], "find x : <b> & more")
     costs = pd.DataFrame(
-        {"rule": ["a", "b", "a"], "seconds": [10.0, 5.0, 30.0], "max_rss_mb": [100.0, 50.0, 200.0]}
+        {
+            "rule": ["a", "b", "a"],
+            "seconds": [10.0, 5.0, 30.0],
+            "max_rss_mb": [100.0, 50.0, 200.0],
+            "tokens": [7.0, float("nan"), 3.0],
+        }
     )
+    both = [{**run("r1-mini", "grpo"), "seed": seed, "seconds": 20.5, "tokens": 1000} for seed in (0, 1)]
+    training_costs = pd.DataFrame(both)
     report = Report(
         study="generated",
         data=data,
@@ -74,6 +81,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
         tables={name: make(data).to_html() for name, make in TABLES.items()},
         missing={"figure15": "no run with method=opsd"},
         costs=costs,
+        training_costs=training_costs,
         provenance={"commit": "0123abc"},
         deviations=["Smaller models than the paper's."],
         examples=pick_examples(samples, questions, main_arms(data, "r1-mini"), "longer"),
@@ -161,7 +169,33 @@ def test_costs_are_summed_by_rule(page: str) -> None:
     rows = re.findall(r"<tr><td>(\w)</td>(.*?)</tr>", table)
     values = {rule: [float(v) for v in re.findall(r'data-sort="([^"]+)"', cells)] for rule, cells in rows}
     assert list(values) == ["a", "b"]
-    assert values["a"] == [2, 40, 30, 200]
+    assert values["a"] == pytest.approx([2, 40, 800 / 9, 30, 10, 200])
+    assert values["b"] == pytest.approx([1, 5, 100 / 9, 5, 50]), "no tokens"
+    assert 'style="width:88.9%"' in table
+
+
+def test_run_browser_has_every_run_with_its_numbers_and_costs(page: str) -> None:
+    data = study()
+    table = re.search(
+        r'<table class="sortable browser" id="run-browser">.*?</table>', page, re.DOTALL
+    ).group()
+    heads = re.findall(r'<th scope="col">(.*?)</th>', table)
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in re.findall(r"<tr>(<td.*?)</tr>", table)]
+    assert len(rows) == len(MODELS) + len(all_runs())
+    found = [dict(zip(heads, row, strict=True)) for row in rows]
+    grpo = next(row for row in found if row["Model"] == MODELS["r1-mini"] and row["Method"] == "grpo")
+    expected = final_cell(data.estimates, run("r1-mini", "grpo"), "in-domain", "accuracy")
+    assert grpo["In domain"].startswith(f"{100 * expected.estimate:.1f} <span")
+    assert (grpo["Training (s)"], grpo["Tokens"]) == ("41", "2,000"), "both seeds"
+    base = next(row for row in found if row["Method"] == "base")
+    assert base["Δ In domain"] == base["Context"] == base["Training (s)"] == "–"
+
+
+def test_summary_begins_with_the_findings_of_the_ledger() -> None:
+    ledger = {"findings": ["First.", "Second."], "verdicts": {"reproduced": 2, "not run": 1}}
+    text = build_report(Report("x", StudyData(), {}, {}, **ledger))
+    assert '<p class="findings">First. Second.</p>' in text
+    assert "<li>2 reproduced</li>\n<li>1 not run</li>" in text
 
 
 def test_images_are_the_saved_bytes(page: str, tmp_path: Path) -> None:

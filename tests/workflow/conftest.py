@@ -36,10 +36,19 @@ class Workspace:
                 self.command(*arguments), cwd=self.root, env=self.environment, stdout=log, stderr=log
             )
 
-    def snakemake(self, *arguments: str, fails: bool = False) -> str:
-        """Run Snakemake to its end and return all that it printed; it must succeed (or fail, with `fails`)."""
+    def snakemake(
+        self, *arguments: str, fails: bool = False, environment: dict[str, str] | None = None
+    ) -> str:
+        """Run Snakemake to its end and return all that it printed; it must succeed (or fail, with `fails`).
+
+        environment: variables beside those of the workspace.
+        """
         done = subprocess.run(
-            self.command(*arguments), cwd=self.root, env=self.environment, capture_output=True, text=True
+            self.command(*arguments),
+            cwd=self.root,
+            env=self.environment | (environment or {}),
+            capture_output=True,
+            text=True,
         )
         output = done.stdout + done.stderr
         assert (done.returncode != 0) == fails, output

@@ -2,6 +2,8 @@
 
 import json
 
+import pandas
+
 from selfdistill.artifacts import (
     OUTCOMES,
     Paths,
@@ -107,6 +109,32 @@ def test_figures_tables_and_report_are_there(finished):
         assert f'id="{name}"' in report, name
     assert report.count("data:image/png;base64,") == len(study.file.figures)
     assert 'src="http' not in report
+
+
+def test_table1_and_the_run_browser_hold_numbers_of_this_study(finished):
+    table = pandas.read_csv(finished.root / PATHS.table("table1", "csv"))
+    own = table[~table["reported"]]
+    assert set(own["column"]) == {"Score", "Length", "Epistemic"}
+    assert own["Context"].nunique() == 4
+    browser = (
+        (finished.root / PATHS.report).read_text().partition('id="run-browser"')[2].partition("</table>")[0]
+    )
+    runs = len(declared(finished).base_runs() + declared(finished).runs())
+    assert browser.count("<tr>") == runs + 1
+    assert browser.count('class="interval"') >= 4 * runs
+
+
+def test_snakemake_makes_its_own_report_without_a_network(finished, tmp_path):
+    study, page = declared(finished), tmp_path / "report.html"
+    blocked = {f"{scheme}_proxy": "http://127.0.0.1:9" for scheme in ("http", "https")}
+    output = finished.snakemake("--report", str(page), "--config", "study=test", environment=blocked)
+    assert "Missing metadata" not in output
+    text = page.read_text(encoding="utf-8")
+    for name in study.file.figures:
+        caption = (finished.root / PATHS.figure(name, "txt")).read_text().split(".")[0]
+        assert f"{name}.png" in text and json.dumps(caption)[1:-1] in text, name
+    for name in (*(f"{table}.html" for table in study.file.tables), "report.html"):
+        assert f'"name": "{name}"' in text, name
 
 
 def test_logs_begin_with_commit_config_and_versions(finished):

@@ -28,6 +28,7 @@ def main(snakemake, job):
         tables=loading.named_texts(source.tables),
         missing={name: f"not declared by the study {study}" for name in FIGURES if name not in captions},
         costs=loading.job_costs(manifests),
+        training_costs=loading.training_costs(manifests),
         provenance=loading.provenance(manifests, f"snakemake --config study={study}"),
         deviations=loading.read_deviations(source.deviations),
         examples=pick_examples(samples, questions, arms, benchmark),

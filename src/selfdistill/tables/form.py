@@ -27,12 +27,15 @@ NO_VALUE = "–"
 
 
 class Entry(NamedTuple):
-    """One cell of a table: its text, the number to sort by, what it rests on, a reported number's mark."""
+    """One cell of a table: its text, the number to sort by, what it rests on, a reported number's mark, and the
+    share (0 to 1) that a bar shows.
+    """
 
     text: str
     value: float | None = None
     cell: Cell | None = None
     mark: str | None = None
+    share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,13 @@ class Table:
         ]
         return f"### {self.title}\n\n" + "\n".join(lines) + f"\n\n{self.note}\n"
 
-    def to_html(self) -> str:
-        """Return a sortable `<table>` (class `sortable`), its cells carrying the number to sort by."""
-        caption = f"<caption>{html.escape(self.title)}</caption>"
+    def to_html(self, kind: str = "sortable") -> str:
+        """Return a `<table>`, its cells carrying the number to sort by; `kind`: its classes (`sortable`, `browser`)."""
+        caption = f"<caption><span>{html.escape(self.title)}</span></caption>"
         head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in self.rows[0])
         body = "\n".join("<tr>" + "".join(map(html_cell, row.values())) + "</tr>" for row in self.rows)
         return (
-            f'<div class="scroll"><table class="sortable" id="{self.name}">{caption}'
+            f'<div class="scroll"><table class="{kind}" id="{self.name}">{caption}'
             f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n"
             f'<p class="note">{html.escape(self.note)}</p>'
         )
@@ -98,7 +101,14 @@ def html_cell(entry: Entry) -> str:
     """Return one `<td>`; second-hand, digitised and inferred numbers get a class that shows them as such."""
     sort = "" if entry.value is None else f' data-sort="{entry.value:.10g}"'
     if entry.mark is None:
-        return f"<td{sort}{' class=number' if sort else ''}>{html.escape(entry.text)}</td>"
+        text, bracket, interval = html.escape(entry.text).partition(" [")
+        if entry.value is not None and bracket:
+            text += f' <span class="interval">[{interval}</span>'
+        else:
+            text += bracket + interval
+        if entry.share is not None:
+            text += f'<span class="bar"><span style="width:{100 * entry.share:.1f}%"></span></span>'
+        return f"<td{sort}{' class=number' if sort else ''}>{text}</td>"
     kind = "secure" if entry.mark in SECURE_MARKS else "insecure"
     text = entry.text.removesuffix(f" [{entry.mark}]")
     badge = f'<span class="mark" title="{html.escape(MARKS[entry.mark])}">{entry.mark}</span>'
