@@ -23,6 +23,7 @@ from selfdistill.training.losses import (
     distillation_loss,
     importance_weighted,
     support_divergence,
+    token_log_probs,
 )
 
 CHUNK_BYTES = 256 * 2**20
@@ -103,11 +104,13 @@ def chunked_distillation(
 def chunked_log_probs(
     hidden: torch.Tensor, head: Head, token_ids: torch.Tensor, temperature: float, budget: int | None = None
 ) -> torch.Tensor:
-    """Log-probability of each token, (tokens,) in float32, with gradient; TRL's kernel, held to the byte
-    budget (bytes) by the width of its tiles.
+    """Log-probability of each token, (tokens,) in float32, with gradient. Within the byte budget from
+    the logits, else by TRL's kernel, which the width of its tiles holds to the budget.
     """
     rows = max(min(len(token_ids), TOKEN_CHUNK_SIZE), 1)
     width = (budget or CHUNK_BYTES) // (rows * 4 * LOG_PROB_COPIES)
+    if len(token_ids) <= rows and width >= head.weight.shape[0]:
+        return token_log_probs(project(hidden, head, temperature), token_ids)
     width = min(max(width, 1), head.weight.shape[0])
     return ChunkedLogProbFunction.apply(
         hidden, *head, token_ids, temperature, width, None, 1.0, ("log_probs",)

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from accelerate.utils import is_peft_model
 from torch import nn
 from torch.distributed.tensor import DTensor
+from transformers import PreTrainedModel
 from trl.models.utils import _ForwardRedirection
 
 from selfdistill.training.chunked import Head
@@ -29,7 +29,7 @@ AFTER_HEAD = (
 
 def causal_model(unwrapped: nn.Module) -> nn.Module:
     """The causal language model in a model freed of its distributed wrappers: inside a PEFT model, its base."""
-    return unwrapped.get_base_model() if is_peft_model(unwrapped) else unwrapped
+    return unwrapped if isinstance(unwrapped, PreTrainedModel) else unwrapped.get_base_model()
 
 
 def check_linear_head(model: nn.Module) -> None:

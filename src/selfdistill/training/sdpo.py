@@ -6,7 +6,10 @@ misses R1's tag, which is in the prompt) and is cut on the right; top-k beyond t
 EMA teacher is part of a checkpoint. The loss is computed from hidden states, a chunk of tokens at a time.
 """
 
+from functools import cached_property
+
 import torch
+from torch import nn
 from trl.experimental.sdpo import SDPOTrainer
 from trl.trainer.utils import maybe_gather_lm_head_ctx
 
@@ -59,9 +62,7 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
         """Log-probabilities of the completion tokens before the first update of this step."""
         if self.args.distillation_is_clip is None:
             return
-        tokens = batch["completion_mask"].bool()
-        unwrapped = self.accelerator.unwrap_model(self.model)
-        model = causal_model(unwrapped)
+        tokens, model = batch["completion_mask"].bool(), causal_model(self.policy)
 
         def log_probs(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             head, chosen = output_head(model), batch["completion_ids"][tokens]
@@ -69,7 +70,7 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
                 return chunked_log_probs(hidden_at(model, ids, mask, tokens), head, chosen, self.temperature)
 
         with torch.no_grad():
-            chosen = through_wrapper(self.model, unwrapped, log_probs, *student_inputs(batch))
+            chosen = through_wrapper(self.model, self.policy, log_probs, *student_inputs(batch))
         batch["old_per_token_logps"] = torch.zeros(tokens.shape, device=chosen.device)
         batch["old_per_token_logps"][tokens] = chosen
 
@@ -89,25 +90,33 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
         loss = self.summed_loss(model, compact(inputs, rows))
         return token_mean(loss, inputs["loss_tokens"], self.accelerator.num_processes)
 
+    @cached_property
+    def policy(self) -> nn.Module:
+        """The policy without its distributed wrapper; kept, for accelerate looks for packages at every call."""
+        return self.accelerator.unwrap_model(self.model)
+
+    @cached_property
+    def teacher(self) -> nn.Module:
+        """The teacher without its distributed wrapper."""
+        return self.accelerator.unwrap_model(self.teacher_model)
+
     def teacher_hidden(self, batch: dict, tokens: torch.Tensor) -> torch.Tensor:
         """The teacher's hidden states from which `tokens` (bool, (rows, completion)) are predicted."""
-        unwrapped = self.accelerator.unwrap_model(self.teacher_model)
 
         def hidden(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             with self.accelerator.autocast():
-                return hidden_at(causal_model(unwrapped), ids, mask, tokens)
+                return hidden_at(causal_model(self.teacher), ids, mask, tokens)
 
         inputs = (batch["teacher_input_ids"], batch["teacher_attention_mask"])
         with torch.no_grad(), self._get_teacher_context_for_self_distillation():
-            return through_wrapper(self.teacher_model, unwrapped, hidden, *inputs)
+            return through_wrapper(self.teacher_model, self.teacher, hidden, *inputs)
 
     def summed_loss(self, model, batch: dict) -> torch.Tensor:
         """Sum of the losses of a batch's loss tokens."""
         tokens = self.loss_mask(batch).bool()
         teacher_hidden = self.teacher_hidden(batch, tokens)
-        teacher = causal_model(self.accelerator.unwrap_model(self.teacher_model))
-        unwrapped = self.accelerator.unwrap_model(model)
-        student, old = causal_model(unwrapped), batch.get("old_per_token_logps")
+        student, teacher = causal_model(self.policy), causal_model(self.teacher)
+        old = batch.get("old_per_token_logps")
 
         def loss(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             head, teacher_head = output_head(student), output_head(teacher)
@@ -117,7 +126,7 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
                     batch["completion_ids"][tokens], None if old is None else old[tokens], self.loss_options(),
                 )[0]  # fmt: skip
 
-        return through_wrapper(model, unwrapped, loss, *student_inputs(batch))
+        return through_wrapper(model, self.policy, loss, *student_inputs(batch))
 
     def loss_options(self) -> LossOptions:
         """The settings of the loss."""
