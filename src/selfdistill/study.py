@@ -161,7 +161,9 @@ class Study:
         trained = [
             run
             for run in self.runs(methods=("grpo", "sdpo"))
-            if plain.items() <= run.fields().items() and run.teacher in ("none", "fixed")
+            if plain.items() <= run.fields().items()
+            and run.teacher in ("none", "fixed")
+            and run.context != "other-solution"
         ]
         return (*self.base_runs(model), *trained)
 

@@ -245,6 +245,16 @@ def test_a_claim_holds_only_if_all_its_parts_do(ledger):
     assert verdict(result(0.001, 1.0), result(1.0, 0.001, counts=False)) == REPRODUCED
 
 
+def test_a_claim_with_a_part_that_was_not_run_is_at_best_inconclusive(ledger):
+    one = PlannedPart("C3", "x", "deepseek", "accuracy", "ood", below=0.0)
+    held, lacking = (
+        PartResult(one, REPRODUCED, p_for=0.001, p_against=1.0),
+        PartResult(one, reason="no such run"),
+    )
+    found = next(claim for claim in judge_claims(ledger, [held, lacking]) if claim.name == "C3")
+    assert (found.verdict, found.reason) == (INCONCLUSIVE, "1 of 1 parts hold, 1 not run")
+
+
 def test_holm_corrects_within_a_family_only(ledger):
     def one(name: str, p_for: float) -> PartResult:
         return PartResult(

@@ -122,7 +122,7 @@ def test_records_and_rollouts_carry_their_run(results):
 
 def test_final_numbers_are_those_of_the_last_step_in_drawing_order(results):
     rows = results.final(results.estimates, benchmark="shorter", metric="accuracy")
-    assert list(rows["label"]) == ["base", "GRPO", "SDPO (c=s)", "SDPO (other-solution)"]
+    assert list(rows["label"]) == ["base", "GRPO", "SDPO (c=s)", "SDPO (another problem's s)"]
     assert list(rows["step"]) == [0, 2, 2, 2]
     changes = results.final(results.differences, benchmark="shorter", metric="accuracy")
     assert "base" not in set(changes["label"])
@@ -140,24 +140,15 @@ def test_figures_can_be_drawn_from_what_is_there(results):
     assert [tuple(span) for span in spans] == list(zip(rows["low"], rows["high"], strict=True))
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        [{"claim": "shorter", "verdict": "reproduced"}],
-        {"claims": [{"claim": "shorter", "verdict": "reproduced"}]},
-        {"shorter": {"verdict": "reproduced"}},
-    ],
-)
-def test_claims_are_a_frame_and_their_absence_an_empty_one(folder, content):
+def test_claims_are_a_frame_and_their_absence_an_empty_one(folder):
     assert open_study(folder, "test").claims.empty
-    path = folder / PATHS.results / "claims.json"
-    path.write_text(json.dumps(content))
+    path = folder / PATHS.claims("json")
+    path.write_text(json.dumps({"study": "test", "claims": [{"name": "C1", "verdict": "reproduced"}]}))
     try:
-        assert open_study(folder, "test").claims.to_dict("records") == [
-            {"claim": "shorter", "verdict": "reproduced"}
-        ]
+        found = open_study(folder, "test").claims
     finally:
         path.unlink()
+    assert found.to_dict("records") == [{"name": "C1", "verdict": "reproduced"}]
 
 
 @pytest.mark.parametrize(
@@ -227,4 +218,4 @@ def test_labels_name_what_is_not_the_default():
     assert run_label(fields | {"dataset": "narrow"}, "chain") == "GRPO, narrow"
     assert run_label(fields | {"dataset": "narrow", "variant": "narrow"}, "chain") == "GRPO, narrow"
     assert run_label(fields | {"coverage": "8"}, "chain") == "GRPO, |D|=8"
-    assert run_style(CONTROL.fields()).label == "SDPO (other-solution)"
+    assert run_style(CONTROL.fields()).label == "SDPO (another problem's s)"

@@ -203,9 +203,11 @@ def claim_result(
     counted = [one for one in parts if one.part.counts]
     held = sum(one.verdict == REPRODUCED for one in result.tested)
     reason = f"{held} of {len(result.tested)} parts hold"
+    verdict = verdict_of(p_for, p_against, ledger.alpha)
     if left_out := len(counted) - len(result.tested):
         reason += f", {left_out} not run"
-    return ClaimResult(name, verdict_of(p_for, p_against, ledger.alpha), reason, p_for, p_against, parts)
+        verdict = INCONCLUSIVE if verdict == REPRODUCED else verdict
+    return ClaimResult(name, verdict, reason, p_for, p_against, parts)
 
 
 def as_record(ledger: Ledger, study: str, results: Sequence[ClaimResult]) -> dict:

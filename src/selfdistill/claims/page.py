@@ -129,7 +129,10 @@ def claim_lines(claim: Record) -> list[str]:
     head += [f"The paper ({claim['place']}): {claim['reported'] or 'no numbers'}. {claim['reason']}.", ""]
     if not claim["parts"]:
         return head
-    rows = ["| part | model | measure | claimed | effect | verdict |", "|---|---|---|---|---|---|"]
+    rows = [
+        "| part | model | measure | claimed | effect | sign-flip p | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
     rows += [
         "| " + " | ".join(cell.replace("|", "\\|") for cell in part_cells(part)) + " |"
         for part in claim["parts"]
@@ -138,7 +141,7 @@ def claim_lines(claim: Record) -> list[str]:
 
 
 def part_cells(part: Record) -> list[str]:
-    """A part's row: name, model, measure, claimed bounds, effect, verdict."""
+    """A part's row: name, model, measure, claimed bounds, effect, sign-flip check, verdict."""
     name = part["name"] if part["counts"] else f"({part['name']})"
     metric = NAMES.get(part["metric"], part["metric"].replace("substring_", "count of "))
     verdict = verdict_text(part["verdict"]) + (f": {part['reason']}" if part["reason"] else "")
@@ -148,6 +151,7 @@ def part_cells(part: Record) -> list[str]:
         f"{metric}, {part['benchmark']}",
         expected_text(part),
         effect_text(part),
+        p_text(part["p_flip"]),
         verdict,
     ]
 
@@ -156,7 +160,7 @@ RULE_TEXT = (
     "Effects are paired by problem, with 95 % intervals from a two-level bootstrap (training seed and problem). A claim is "
     "reproduced if every part lies within its claimed bounds (largest one-sided p, Holm-corrected in its family, at most "
     "{alpha} / 2), not reproduced if one lies outside by the same measure, and inconclusive otherwise. Parts in parentheses "
-    "are extensions that do not count. The rule and every margin stand in config/claims.yaml."
+    "are extensions that do not count. The sign-flip p is a permutation check of the effect against 0, where arms are paired. The rule and every margin stand in config/claims.yaml."
 )
 
 
@@ -203,7 +207,7 @@ def html_link(figure: str | None) -> str:
 
 def html_details(claim: Record) -> str:
     """One claim's parts, folded."""
-    heads = ("Part", "Model", "Measure", "Claimed", "Effect", "Verdict")
+    heads = ("Part", "Model", "Measure", "Claimed", "Effect", "Sign-flip p", "Verdict")
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = "\n".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in part_cells(part)) + "</tr>"

@@ -209,14 +209,10 @@ class StudyResults:
     @cached_property
     def claims(self) -> pd.DataFrame:
         """The claims with their computed verdicts, one row a claim; empty if the study has none yet."""
-        path = self.root / self.paths.results / "claims.json"
+        path = self.root / self.paths.claims("json")
         if not path.exists():
             return pd.DataFrame()
-        found = json.loads(path.read_text(encoding="utf-8"))
-        entries = found.get("claims", found) if isinstance(found, dict) else found
-        if isinstance(entries, dict):
-            entries = [{"claim": name, **entry} for name, entry in entries.items()]
-        return pd.json_normalize(entries)
+        return pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["claims"])
 
     @cached_property
     def data(self) -> StudyData:
