@@ -305,10 +305,7 @@ def test_rollouts_become_samples_of_the_last_steps():
 def record(ledger) -> dict:
     frame = pd.concat([samples(SDPO, 0.3), samples(BASE, 0.5)])
     frames = Frames(frame, pd.DataFrame(), pd.DataFrame())
-    parts = [
-        judge_part(part(below=0.0), frames, 0.05),
-        judge_part(part(above=0.0), Frames(*[pd.DataFrame()] * 3), 0.05),
-    ]
+    parts = [judge_part(part(below=0.0), frames, 0.05)]
     return as_record(ledger, "test", judge_claims(ledger, parts))
 
 

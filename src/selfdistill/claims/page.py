@@ -160,7 +160,8 @@ RULE_TEXT = (
     "Effects are paired by problem, with 95 % intervals from a two-level bootstrap (training seed and problem). A claim is "
     "reproduced if every part lies within its claimed bounds (largest one-sided p, Holm-corrected in its family, at most "
     "{alpha} / 2), not reproduced if one lies outside by the same measure, and inconclusive otherwise. Parts in parentheses "
-    "are extensions that do not count. The sign-flip p is a permutation check of the effect against 0, where arms are paired. The rule and every margin stand in config/claims.yaml."
+    "are extensions that do not count. The sign-flip p is a permutation check of the effect against 0, where arms are paired. "
+    "The rule and every margin stand in config/claims.yaml."
 )
 
 
