@@ -94,6 +94,15 @@ def vocabulary_counts(texts: Iterable[str]) -> pd.Series:
     return pd.Series(words, dtype="float64") / responses
 
 
+def counts_by_problem(samples: pd.DataFrame) -> pd.DataFrame:
+    """Mean count per response of every word (`vocabulary_counts`), one row a problem.
+
+    samples: problem_id and response. Returns problems x words, 0 where a word does not occur.
+    """
+    texts = samples.groupby("problem_id", observed=True)["response"]
+    return pd.DataFrame({problem: vocabulary_counts(own) for problem, own in texts}).fillna(0.0).T
+
+
 def frequency_shift(samples_base: pd.DataFrame, samples_trained: pd.DataFrame) -> pd.DataFrame:
     """Frequency shift of every word of the vocabulary, trained model against base (Fig. 12, Delta_m(w)).
 

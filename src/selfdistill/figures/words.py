@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from selfdistill.epistemic import EPISTEMIC_WORDS, frequency_shift
+from selfdistill.epistemic import EPISTEMIC_WORDS, counts_by_problem, frequency_shift
 from selfdistill.figures.curves import draw_intervals
 from selfdistill.figures.data import (
     CONTEXTS,
@@ -21,7 +21,7 @@ from selfdistill.figures.data import (
     runs_of,
     select,
 )
-from selfdistill.statistics import last_step
+from selfdistill.statistics import group_shifts, last_step
 from selfdistill.style import (
     CONTEXT_COLOURS,
     CONTEXT_HATCHES,
@@ -102,8 +102,10 @@ def figure_words_caption(data: StudyData) -> str:
 def frequency_shifts(samples: pd.DataFrame, benchmark: str) -> pd.DataFrame:
     """Return the word shift of every on-policy run of the samples at its last step, on one benchmark.
 
-    Returns: epistemic.frequency_shift's columns with the KEY fields, n_problems, k and n_seeds; responses of
-        all seeds are pooled. Empty if no run has both its own and its base's samples there.
+    Returns: epistemic.frequency_shift's columns with the KEY fields, n_problems, k and n_seeds, and for the
+        word's group (epistemic or not) statistics.group_shifts' columns, the same on each of its rows; responses
+        of all seeds are pooled, intervals are over problems. Empty if no run has both its own and its base's
+        samples there.
     """
     rows = samples[samples["benchmark"] == benchmark]
     frames = []
@@ -112,8 +114,20 @@ def frequency_shifts(samples: pd.DataFrame, benchmark: str) -> pd.DataFrame:
         if len(base):
             problems, seeds = own["problem_id"].nunique(), own["seed"].nunique()
             counts = {"n_problems": problems, "k": len(own) // (problems * seeds), "n_seeds": seeds}
-            frames.append(frequency_shift(base, own).assign(**run, **counts))
+            shift = frequency_shift(base, own).merge(group_intervals(own, base), on="is_epistemic")
+            frames.append(shift.assign(**run, **counts))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def group_intervals(own: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
+    """Return mean shift and mean absolute shift of epistemic and of other words with intervals over problems."""
+    trained, start = counts_by_problem(own), counts_by_problem(base)
+    words = trained.columns.union(start.columns).union(pd.Index(EPISTEMIC_WORDS))
+    problems = trained.index.intersection(start.index)
+    aligned = [frame.reindex(index=problems, columns=words, fill_value=0.0) for frame in (trained, start)]
+    flags = words.isin(EPISTEMIC_WORDS)
+    shifts = group_shifts(*aligned, {"epistemic": flags, "other": ~flags})
+    return shifts.assign(is_epistemic=shifts["group"] == "epistemic").drop(columns="group")
 
 
 def shift_runs(data: StudyData) -> dict[str, list[dict[str, str]]]:
@@ -160,10 +174,12 @@ def draw_shift(axis: Axes, data: StudyData, runs: list[dict[str, str]], title: s
                 linewidth=0,
                 label=label,
             )
+            group = own.iloc[0]
             axis.hlines(
-                words.mean(), centre - width * 0.38, centre + width * 0.38, color="#222222", linewidth=1.6
+                group["mean"], centre - width * 0.38, centre + width * 0.38, color="#222222", linewidth=1.6
             )
-            text = f"{words.mean():+.2f}".replace("-", "−") if flag else f"{words.abs().mean():.2f}"
+            axis.vlines(centre, group["mean_low"], group["mean_high"], color="#222222", linewidth=1.0)
+            text = f"{group['mean']:+.2f}".replace("-", "−") if flag else f"{group['size']:.2f}"
             axis.annotate(
                 text,
                 (centre, words.max()),
@@ -204,6 +220,27 @@ def figure12_caption(data: StudyData) -> str:
     words = rows.drop_duplicates("word").groupby("is_epistemic", observed=True)["word"].count()
     return (
         f"Change of each word's frequency after training against base: {words.get(True, 0)} epistemic words "
-        f"and {words.get(False, 0)} other words; lines: means; numbers: mean shift of the "
-        f"former, mean absolute shift of the latter; {counts_text(rows)}."
+        f"and {words.get(False, 0)} other words; lines: means with 95 % intervals over problems; numbers: mean shift of "
+        f"the former, mean absolute shift of the latter; {counts_text(rows)}. {ratio_text(data, runs)}"
+    )
+
+
+def ratio_text(data: StudyData, runs: list[dict[str, str]]) -> str:
+    """Return how many times further SDPO (c=s) moves an epistemic word than another word, for each model."""
+    parts = []
+    for run in runs:
+        rows = rows_of_run(data.shift, run)
+        sizes = rows.drop_duplicates("is_epistemic").set_index("is_epistemic")
+        if run["context"] == "solution" and set(sizes.index) == {True, False} and sizes.loc[False, "size"]:
+            ratio = sizes.loc[True, "size"] / sizes.loc[False, "size"]
+            inside = ", ".join(f"{sizes.loc[True, key]:.2f}" for key in ("size_low", "size_high"))
+            outside = ", ".join(f"{sizes.loc[False, key]:.2f}" for key in ("size_low", "size_high"))
+            parts.append(
+                f"{data.label(run['model'])} {ratio:.1f} ({sizes.loc[True, 'size']:.2f} [{inside}] against "
+                f"{sizes.loc[False, 'size']:.2f} [{outside}])"
+            )
+    return (
+        f"SDPO (c=s) moves an epistemic word so many times further than another: {'; '.join(parts)}."
+        if parts
+        else ""
     )

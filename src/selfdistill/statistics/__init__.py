@@ -25,7 +25,8 @@ intervals (paper.md section 6).
 A group whose responses are all alike has an interval of no width; a group of one problem has none (NaN).
 
 Modules, down the flow: `metrics` (what a metric is made of), `cells` (samples to sums per seed and problem),
-`bootstrap` (draws, width, p values), then `groups`, `comparison`, `testing` and `power`.
+`bootstrap` (draws, width, p values), then `groups`, `comparison`, `testing`,
+`power` and `vocabulary`.
 """
 
 from selfdistill.statistics.bootstrap import student_quantile
@@ -35,6 +36,7 @@ from selfdistill.statistics.groups import BASE, BY, contrasts, estimates, last_s
 from selfdistill.statistics.metrics import COLUMN_OF, METRICS, RATIOS, majority_vote, pass_at_k
 from selfdistill.statistics.power import minimum_detectable_effect, planned_effects
 from selfdistill.statistics.testing import holm, sign_flip
+from selfdistill.statistics.vocabulary import group_shifts
 
 __all__ = [
     "Arm",
@@ -49,6 +51,7 @@ __all__ = [
     "compare",
     "contrasts",
     "estimates",
+    "group_shifts",
     "holm",
     "last_step",
     "majority_vote",

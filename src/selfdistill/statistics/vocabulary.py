@@ -1,0 +1,43 @@
+"""How far training moves groups of words (Fig. 12), with intervals over problems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from selfdistill.statistics.bootstrap import percentiles, problem_weights
+
+
+def group_shifts(
+    trained: pd.DataFrame,
+    base: pd.DataFrame,
+    groups: Mapping[str, np.ndarray],
+    *,
+    n_boot: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Mean shift and mean absolute shift of the words of each group, paired by problem.
+
+    Args: `trained` and `base` are problems x words, mean counts per response (epistemic.counts_by_problem), with
+    the same problems and words; `groups` gives the words of each group as a mask over the columns. Intervals
+    are percentiles of a bootstrap of the problems; the mean of absolute values is not centred in its interval,
+    because noise adds to it. Returns columns group, mean, mean_low, mean_high, size, size_low, size_high.
+    Raises ValueError if the frames do not have the same problems and words.
+    """
+    if not (trained.index.equals(base.index) and trained.columns.equals(base.columns)):
+        raise ValueError("the frames do not have the same problems and words")
+    change = trained.to_numpy(float) - base.to_numpy(float)
+    strata = np.zeros(len(change), dtype=np.int64).tobytes()
+    draws = problem_weights(strata, n_boot, seed) @ change / len(change)
+    rows = []
+    for name, member in groups.items():
+        row: dict[str, object] = {"group": name}
+        for key, measure in (("mean", lambda values: values), ("size", np.abs)):
+            row[key] = float(measure(change.mean(axis=0)[member]).mean())
+            low, high = percentiles(measure(draws[:, member]).mean(axis=1, keepdims=True), level)[:, 0]
+            row[f"{key}_low"], row[f"{key}_high"] = float(low), float(high)
+        rows.append(row)
+    return pd.DataFrame(rows)
