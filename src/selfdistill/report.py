@@ -25,6 +25,7 @@ from selfdistill.figures.data import (
     ACCURACY,
     CONTEXTS,
     EPISTEMIC,
+    KEY,
     LENGTH,
     Cell,
     base_run,
@@ -182,6 +183,31 @@ def summary(data: StudyData) -> list[tuple[str, list[str]]]:
     return found
 
 
+def counters_sentence(data: StudyData) -> str:
+    """Return whether the two counters of epistemic words (substring, whole words) tell the same, and where not."""
+    rows = data.differences
+    if rows.empty:
+        return ""
+    keys = [*KEY, "step", "benchmark"]
+    sign = rows.assign(sign=(rows["low"] > 0).astype(int) - (rows["high"] < 0).astype(int))
+    signs = [
+        sign[sign["metric"] == metric].set_index(keys)["sign"] for metric in (EPISTEMIC, "epistemic_word")
+    ]
+    both = pd.concat(signs, axis=1, keys=["substring", "word"]).dropna()
+    apart = both[both["substring"] != both["word"]]
+    text = (
+        f"The authors' substring count and a count of whole words tell the same (more, fewer, or not told apart from base) "
+        f"in {len(both) - len(apart)} of {len(both)} comparisons of a run with its base"
+    )
+    if apart.empty:
+        return f"{text}."
+    shown = [
+        f"{data.label(fields['model'])}, {method_style(fields).label}, |D|={fields['coverage']}, {fields['benchmark']}"
+        for fields in (dict(zip(keys, key, strict=True)) for key in apart.index)
+    ]
+    return f"{text}; not for {'; '.join(shown)}."
+
+
 def inline_image(path: Path) -> str:
     """Return a PNG as a data URI."""
     return "data:image/png;base64," + base64.b64encode(Path(path).read_bytes()).decode("ascii")
@@ -215,6 +241,7 @@ def build_report(report: Report) -> str:
         report=report,
         data=report.data,
         summary=summary(report.data),
+        counters=counters_sentence(report.data),
         figures=list(figure_sections(report)),
         runs=run_browser(report.data, report.training_costs),
         costs=costs_table(report.costs),

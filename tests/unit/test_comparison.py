@@ -15,6 +15,7 @@ from selfdistill.statistics import (
     compare,
     contrasts,
     estimates,
+    group_shifts,
     holm,
     majority_vote,
     planned_effects,
@@ -170,3 +171,18 @@ def test_planned_effects_shrink_with_problems_samples_and_seeds() -> None:
     assert (table.loc["math500"] < table.loc["aime24"]).all()
     assert table.loc["aime24", 5] < table.loc["aime24", 3]
     assert ((table > 0) & (table < 0.5)).all().all()
+
+
+def test_group_shifts_by_hand_and_their_interval_over_problems() -> None:
+    draw = np.random.default_rng(3)
+    base = pd.DataFrame(draw.poisson(5, (60, 3)), columns=["wait", "hmm", "so"], dtype=float)
+    trained = base - [2.0, 1.0, 0.0] + draw.normal(0, 0.5, (60, 3))
+    epistemic = np.array([True, True, False])
+    frame = group_shifts(trained, base, {"epistemic": epistemic, "other": ~epistemic}).set_index("group")
+    change = (trained - base).mean()
+    assert frame.loc["epistemic", "mean"] == pytest.approx((change["wait"] + change["hmm"]) / 2)
+    assert frame.loc["other", "size"] == pytest.approx(abs(change["so"]))
+    assert frame.loc["epistemic", "mean_low"] < -1.5 < frame.loc["epistemic", "mean_high"] < 0
+    assert frame.loc["other", "mean_low"] < 0 < frame.loc["other", "mean_high"]
+    with pytest.raises(ValueError, match="same problems and words"):
+        group_shifts(trained.iloc[1:], base, {})

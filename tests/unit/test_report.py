@@ -17,6 +17,7 @@ from selfdistill.report import (
     Example,
     Report,
     build_report,
+    counters_sentence,
     direction,
     main_arms,
     mark_words,
@@ -203,3 +204,19 @@ def test_images_are_the_saved_bytes(page: str, tmp_path: Path) -> None:
 
     save_figure(FIGURES["figure6"](study()), tmp_path / "a.png", tmp_path / "a.svg")
     assert base64.b64encode((tmp_path / "a.png").read_bytes()).decode("ascii") in page
+
+
+def test_the_page_says_whether_the_two_counters_agree() -> None:
+    data = study()
+    together = counters_sentence(data)
+    assert "tell the same" in together
+    rows = data.differences.copy()
+    own = (rows["metric"] == "epistemic_word") & (rows["benchmark"] == "longer") & (rows["method"] == "grpo")
+    first = rows[own].index[0]
+    flipped = rows.assign(
+        low=rows["low"].mask(rows.index == first, -9), high=rows["high"].mask(rows.index == first, -8)
+    )
+    apart = counters_sentence(replace(data, differences=flipped))
+    assert "not for" in apart
+    assert "longer" in apart
+    assert counters_sentence(StudyData()) == ""
