@@ -90,7 +90,7 @@ def test_code_of_shared_training_trains_all_methods_on_the_same_bases(change):
 def test_a_setting_trains_the_runs_that_use_it(change, touched):
     planned = change(
         "config/mini.yaml",
-        "equal-lr: {grpo: {steps: 40, learning_rate: 1.5e-4}}",
+        "equal-lr: {grpo: {steps: 40, learning_rate: 2.0e-4}}",
         "equal-lr: {grpo: {steps: 40, learning_rate: 3.0e-4}}",
     )
     assert planned & TRAINING == {"train_grpo"}
@@ -116,3 +116,15 @@ def test_intervals_are_estimated_anew_without_sampling(change):
     planned = change("src/selfdistill/statistics/metrics.py", "\nMETRICS", "\nADDED = 1\nMETRICS")
     assert "estimate" in planned
     assert not planned & COSTLY
+
+
+def test_a_claim_is_judged_anew_without_sampling(change):
+    assert change("config/claims.yaml", "below: -0.8", "below: -0.7") == {"judge_claims", "make_report", "all"}
+
+
+def test_seeds_of_the_command_line_plan_the_same_as_the_files(touched):
+    planned = touched.planned("--config", "seeds=0,1,2")
+    runs = load_study(touched.root / "config/mini.yaml", [0, 1, 2]).runs()
+    assert planned["train_sdpo"] == sum(run.method == "sdpo" and run.seed > 0 for run in runs)
+    assert planned["judge_claims"] == 1
+    assert touched.planned() == {}
