@@ -29,7 +29,7 @@ from selfdistill.training.losses import (
 CHUNK_BYTES = 256 * 2**20
 # (tokens, vocabulary) tensors that are alive at once, in units of float32: measured, rounded up
 TOP_K_COPIES = 2
-FULL_COPIES = 16
+FULL_COPIES = 28
 LOG_PROB_COPIES = 4
 
 
