@@ -4,14 +4,15 @@ SHELL := /bin/bash
 PYTHON ?= python3
 CORES ?= 2
 STUDY ?= mini
+SEEDS ?=
 BIN := .venv/bin
 REQUIREMENTS := envs/requirements-cpu.txt
 STAMP := .venv/.stamp
 
-.PHONY: help setup mini test lint format status
+.PHONY: help setup mini mini-full publish test lint format status
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## the environment in .venv (only when the requirements changed)
 
@@ -23,6 +24,12 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 
 mini: $(STAMP)  ## the mini study, from problem sets to results/mini/report.html (CORES=2)
 	$(BIN)/snakemake --cores $(CORES)
+
+mini-full: $(STAMP)  ## the mini study with three seeds, from which the claims are judged; seed 0 is that of `make mini`
+	$(BIN)/snakemake --cores $(CORES) --config seeds=0,1,2
+
+publish: $(STAMP)  ## copy the claims ledger and summary figures of a finished study to docs/results/ (STUDY=mini)
+	$(BIN)/python -m selfdistill.publish --study $(STUDY)
 
 test: $(STAMP)  ## all tests, with a real end-to-end run of config/test.yaml
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
@@ -38,5 +45,5 @@ format: $(STAMP)  ## write what `make lint` asks of the layout
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
-status: $(STAMP)  ## which job is at which step, and the time left (in a second terminal; STUDY=mini)
-	@$(BIN)/python -m selfdistill.status --study $(STUDY) --cores $(CORES) --watch
+status: $(STAMP)  ## which job is at which step, and the time left (in a second terminal; STUDY=mini SEEDS=0,1,2)
+	@$(BIN)/python -m selfdistill.status --study $(STUDY) --seeds "$(SEEDS)" --cores $(CORES) --watch

@@ -8,6 +8,8 @@ rule make_report:
         tables=[PATHS.table(name, "html") for name in STUDY.file.tables],
         estimates=PATHS.numbers("estimates"),
         differences=PATHS.numbers("differences"),
+        ledger=PATHS.claims("json"),
+        claims=PATHS.claims("html"),
         samples=[PATHS.samples(run) for run in STUDY.example_runs()],
         questions=PATHS.benchmark(STUDY.shift_benchmark()),
         manifests=[job.manifest for job in expected_jobs(STUDY) if job.kind != "report"],

@@ -109,6 +109,10 @@ class Paths:
         """A table (`{table}` for its rule); suffix `csv`, `md`, `html` or `manifest.json`."""
         return f"{self.results}/tables/{name}.{suffix}"
 
+    def claims(self, suffix: str) -> str:
+        """The claims ledger; suffix `json`, `md`, `html` (a fragment of the report) or `manifest.json`."""
+        return f"{self.results}/claims.{suffix}"
+
     def resume(self, path: str) -> str:
         """Where the job that writes `path` keeps what it resumes from; Snakemake never deletes it."""
         return f"{self.results}/resume/{os.path.splitext(os.path.relpath(path, self.results))[0]}"

@@ -162,6 +162,21 @@ def check_sdpo(study: "Study", key: str, entry: RunGrid) -> None:
                 ["fixed", "ema-RATE (0 < RATE < 1)"],
                 teacher,
             )
+    check_teacher_thinking(study, key, entry)
+
+
+def check_teacher_thinking(study: "Study", key: str, entry: RunGrid) -> None:
+    """A teacher with a thinking switch of its own needs a family whose template has that switch."""
+    for variant in entry.variants:
+        if study.resolve(entry.method, variant).teacher_thinking == "same":
+            continue
+        for model in entry.models:
+            if study.model(model).thinking not in ("on", "off"):
+                problem = f"variant {variant} switches the teacher's thinking, which {model} cannot"
+                allowed = [
+                    name for name in study.catalogue.models if study.model(name).thinking in ("on", "off")
+                ]
+                reject(study.path, f"{key}.models", problem, allowed)
 
 
 METHOD_CHECKS: dict[str, Callable[["Study", str, RunGrid], None]] = {

@@ -12,7 +12,16 @@ from typing import Any
 
 import pandas
 
-from selfdistill.artifacts import problems_schema, read_table, samples_schema, training_schema
+from selfdistill.artifacts import (
+    problems_schema,
+    read_table,
+    rollouts_schema,
+    samples_schema,
+    training_schema,
+)
+from selfdistill.claims.judge import Frames, rollouts_as_samples
+from selfdistill.claims.plan import PlannedPart
+from selfdistill.epistemic import SUBSTRING_COLUMNS
 from selfdistill.figures import StudyData, roles_by_thinking
 from selfdistill.grid import RUN_FIELDS
 from selfdistill.tables import load_reported, problems_summary
@@ -64,6 +73,42 @@ def problem_tables(paths: str | Iterable[str]) -> dict[str, pandas.DataFrame]:
 def read_samples(paths: str | Iterable[str]) -> pandas.DataFrame:
     """The samples of several runs in one frame."""
     return pandas.concat([read_table(path, samples_schema()) for path in as_list(paths)], ignore_index=True)
+
+
+CLAIM_COLUMNS = (
+    *(*RUN_FIELDS, "step", "benchmark", "problem_id", "sample_index", "correct", "response_tokens"),
+    *(*SUBSTRING_COLUMNS, "epistemic_substring", "epistemic_word"),
+)
+"""What the claims are judged from: all but the texts."""
+
+
+def claim_frames(inputs: Any, parts: Iterable[PlannedPart]) -> Frames:
+    """The samples that a plan of claims is judged from.
+
+    inputs: samples, section_3 and rollouts (paths), as `claims.plan.needed_files` names them. Rollouts carry
+    no run fields; they come from their path.
+    """
+    runs = {
+        "/".join(arm.run.values()): arm.run
+        for part in parts
+        for arm in part.arms
+        if arm.benchmarks == ("training",)
+    }
+
+    def joined(tables: Iterable[pandas.DataFrame]) -> pandas.DataFrame:
+        tables = list(tables)
+        return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame()
+
+    def rollouts(path: str) -> pandas.DataFrame:
+        *_, fields, seed = re.split(r"/runs/|/seed-", str(Path(path).parent))
+        return rollouts_as_samples(read_table(path, rollouts_schema()), {**runs[fields], "seed": int(seed)})
+
+    def samples(paths: Any) -> pandas.DataFrame:
+        return joined(read_table(path, samples_schema(), CLAIM_COLUMNS) for path in as_list(paths))
+
+    return Frames(
+        samples(inputs.samples), samples(inputs.section_3), joined(map(rollouts, as_list(inputs.rollouts)))
+    )
 
 
 def named_texts(paths: str | Iterable[str]) -> dict[str, str]:

@@ -23,6 +23,7 @@ from selfdistill.epistemic import EPISTEMIC_WORDS
 from selfdistill.figures import OOD_MEAN, StudyData
 from selfdistill.figures.data import (
     ACCURACY,
+    CONTEXTS,
     EPISTEMIC,
     LENGTH,
     Cell,
@@ -130,6 +131,7 @@ def main_arms(data: StudyData, model: str) -> list[dict[str, str]]:
         (rows["coverage"] == "full")
         & (rows["variant"] == "default")
         & rows["teacher"].isin(["none", "fixed"])
+        & rows["context"].isin(["none", *CONTEXTS])
     )
     return [base_run(model), *runs_of(rows[wanted & plain])]
 

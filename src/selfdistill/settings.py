@@ -163,6 +163,9 @@ class BenchmarkEntry(Section):
         description="whether its problems are of another distribution than the training problems"
     )
     paper: str = Field(default="", description="what it stands for in the paper")
+    role: Literal["aime24", "amc23", "narrow"] | None = Field(
+        default=None, description="the benchmark of the paper's claims that it is or stands for (claims.yaml)"
+    )
 
 
 class OrganismBenchmark(BenchmarkEntry):
@@ -329,6 +332,11 @@ class SdpoSettings(RolloutSettings):
     )
     max_reprompt_tokens: Positive | None = Field(
         default=None, description="cut the teacher's prompt here, on the right"
+    )
+    teacher_thinking: Literal["same", "on", "off"] = Field(
+        default="same",
+        description="thinking switch of the teacher's prompt: the student's, or its own (quote `on` and `off`; "
+        "appendix E: `on` for a student with thinking off is the hybrid)",
     )
 
 

@@ -1,6 +1,6 @@
 """Where a study stands: which job is at which step of how many, what is done, and the estimated time left.
 
-`python -m selfdistill.status [--study mini] [--watch] [--cores 2]`, or `make status`. Everything is read from
+`python -m selfdistill.status [--study mini] [--seeds 0,1,2] [--watch] [--cores 2]`, or `make status`. Everything is read from
 the results: a job is done when its manifest is there, it runs when a living process holds its lock, and its
 step is in progress.json.
 """
@@ -132,10 +132,11 @@ def main(arguments: list[str] | None = None) -> None:
     """Print the table once, or every few seconds until the report is there."""
     parser = argparse.ArgumentParser(prog="python -m selfdistill.status", description=__doc__)
     parser.add_argument("--study", default="mini", help="name of the study, or path of its file")
+    parser.add_argument("--seeds", help="seeds where they differ from the study's, such as 0,1,2")
     parser.add_argument("--cores", type=int, default=2, help="jobs at a time, for the estimate")
     parser.add_argument("--watch", action="store_true", help="show it anew every 3 seconds")
     options = parser.parse_args(arguments)
-    study = study_from_config({"study": options.study})
+    study = study_from_config({"study": options.study, "seeds": options.seeds})
     manifest = Path(Paths(study.name).manifest(Paths(study.name).report))
     while options.watch and not manifest.exists():
         print("\033[2J\033[H" + render(study, options.cores), flush=True)

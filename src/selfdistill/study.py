@@ -41,6 +41,22 @@ __all__ = ["RUN_FIELDS", "Run", "Study", "StudyError", "load_study", "study_from
 
 STAGES = ("problems", "base", "richness", "off_policy", "sft", "rl", "evaluate", "report")
 FIGURES, TABLES = tuple(displays.FIGURES), tuple(displays.TABLES)
+NO_STUDIES = ("models", "benchmarks", "claims", "reported")
+"""Files of config/ that are not studies."""
+ROLES = ("deepseek", "qwen3-think", "qwen3-nothink", "olmo3")
+"""The paper's model settings, one figure each: 5.1 (Fig. 3), 5.2 (Fig. 4), 5.3 (Fig. 5), F.3 (Fig. 18)."""
+
+
+def roles_by_thinking(thinking: Mapping[str, str]) -> dict[str, str]:
+    """Map the paper's settings to models by their thinking switch; the first model of a kind is taken.
+
+    thinking: model key -> `prompt-tag` | `on` | `off` | `none` (config/models.yaml).
+    """
+    names = dict(zip(("prompt-tag", "on", "off", "none"), ROLES, strict=True))
+    roles: dict[str, str] = {}
+    for model, switch in thinking.items():
+        roles.setdefault(names[switch], model)
+    return roles
 
 
 class Domains(Section):
@@ -145,7 +161,9 @@ class Study:
         trained = [
             run
             for run in self.runs(methods=("grpo", "sdpo"))
-            if plain.items() <= run.fields().items() and run.teacher in ("none", "fixed")
+            if plain.items() <= run.fields().items()
+            and run.teacher in ("none", "fixed")
+            and run.context != "other-solution"
         ]
         return (*self.base_runs(model), *trained)
 
@@ -172,6 +190,10 @@ class Study:
         return tuple(
             dict.fromkeys([*(model for entry in self.file.runs for model in entry.models), *section_3])
         )
+
+    def roles(self) -> dict[str, str]:
+        """One of ROLES -> the study's model for that setting of the paper."""
+        return roles_by_thinking({model: self.model(model).thinking for model in self.models()})
 
     def bases(self, source: str | None = None) -> tuple[str, ...]:
         """Every base that the study uses, or those of a source (`organism`, `hub`)."""
@@ -318,10 +340,13 @@ class Study:
         return self.file.resources.get(stage, ResourceSettings())
 
 
-def load_study(path: str | Path) -> Study:
-    """Read and check a study file; raises StudyError."""
+def load_study(path: str | Path, seeds: Sequence[int] | None = None) -> Study:
+    """Read and check a study file, with other `seeds` than its own if they are given; raises StudyError."""
     path = Path(path)
-    file = validated(StudyFile, read_yaml(path), path)
+    content = read_yaml(path)
+    if seeds is not None:
+        content = {**content, "seeds": list(seeds)}
+    file = validated(StudyFile, content, path)
     models_path, benchmarks_path = path.with_name("models.yaml"), path.with_name("benchmarks.yaml")
     catalogue = validated(Models, read_yaml(models_path), models_path)
     benchmarks = validated(Benchmarks, read_yaml(benchmarks_path), benchmarks_path)
@@ -330,9 +355,22 @@ def load_study(path: str | Path) -> Study:
     return study
 
 
+def parse_seeds(value: Any) -> list[int] | None:
+    """The seeds that a command line gives (`0`, `0,1,2` or a list); None for none. Raises StudyError."""
+    if value in (None, ""):
+        return None
+    items = value if isinstance(value, list) else str(value).strip("[]").split(",")
+    try:
+        return [int(str(item)) for item in items]
+    except ValueError as error:
+        raise StudyError(
+            f"--config seeds: {value!r} is not a list of numbers, such as seeds=0,1,2"
+        ) from error
+
+
 def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> Study:
     """The study that Snakemake's config asks for: `study` is a name (config/NAME.yaml) or a path, mini
-    without it.
+    without it; `seeds` replaces the file's seeds.
 
     A whole study file given by --configfile is the same as its name. Other keys are refused: a study is its
     file.
@@ -340,16 +378,14 @@ def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> 
     asked = str(config.get("study", "mini"))
     path = Path(asked) if asked.endswith((".yaml", ".yml")) else Path(folder) / f"{asked}.yaml"
     if not path.is_file():
-        names = sorted(
-            other.stem for other in Path(folder).glob("*.yaml") if other.stem not in ("models", "benchmarks")
-        )
+        names = sorted(other.stem for other in Path(folder).glob("*.yaml") if other.stem not in NO_STUDIES)
         raise StudyError(
             f"{path}: no such study file; allowed: {', '.join(names)}, or a path{suggestion(asked, names)}"
         )
     raw = read_yaml(path)
-    for key in sorted(set(config) - {"study"}):
+    for key in sorted(set(config) - {"study", "seeds"}):
         if raw.get(key) != config[key]:
             raise StudyError(
-                f"--config {key}: only `study` can be given there; change {key} in {path} or in a copy of it"
+                f"--config {key}: only `study` and `seeds` can be given there; change {key} in {path} or in a copy"
             )
-    return load_study(path)
+    return load_study(path, parse_seeds(config.get("seeds")))

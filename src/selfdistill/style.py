@@ -91,6 +91,7 @@ _BASES: dict[tuple[str, str], tuple[str, str, str, str]] = {
     ("grpo", "none"): (BLUE, "o", "GRPO", ""),
     ("sdpo", "solution"): (VERMILLION, "^", "SDPO (c=s)", "xx"),
     ("sdpo", "answer-only"): (ORANGE, "D", "SDPO (c=s\\think)", "//"),
+    ("sdpo", "other-solution"): (BLACK, "*", "SDPO (another problem's s)", ".."),
     ("sdpo", "regeneration"): (GREEN, "P", "SDPO (c=ỹ)", ".."),
     ("sft", "unguided"): (SKY, "v", "SFT on D_ug", "\\\\"),
     ("sft", "solution"): (PURPLE, "X", "SFT on D_sg", "++"),

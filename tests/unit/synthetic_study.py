@@ -54,6 +54,8 @@ def all_runs() -> list[dict[str, str]]:
         runs += [run(model, "sdpo", "answer-only", "fixed")]
     runs += [run("r1-mini", "sdpo", "solution", "ema-0.05"), run("r1-mini", "grpo", variant="equal-lr")]
     runs += [run("r1-mini", *arm, dataset="narrow") for arm in (("grpo",), ("sdpo", "solution", "fixed"))]
+    runs += [run("r1-mini", "sdpo", "solution", "fixed", variant=name) for name in ("topk-50", "lr-quarter")]
+    runs.append(run("qwen3-mini-nothink", "sdpo", "solution", "fixed", variant="hybrid"))
     for coverage in ("1", "8", "64", "512"):
         sweep = {"coverage": coverage, "variant": "coverage"}
         runs.append(run("qwen3-mini-nothink", "grpo", **sweep))

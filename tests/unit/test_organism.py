@@ -9,10 +9,10 @@ import pytest
 from selfdistill.models import load_tokenizer
 from selfdistill.organism.acceptance import BaseRejected, arithmetic_tries
 from selfdistill.organism.chains import Chain, chain_of, draw_chain, make_problem_set, to_problem
-from selfdistill.organism.pretraining import build_model, draw_batches, train_base
+from selfdistill.organism.pretraining import build_model, draw_batches, encode_documents, train_base
 from selfdistill.organism.tokenizer import build_tokenizer
-from selfdistill.organism.traces import Style, draw_document, search
-from selfdistill.prompts import chat_template_kwargs
+from selfdistill.organism.traces import Document, Style, draw_document, search
+from selfdistill.prompts import chat_template_kwargs, reprompt_user_turn
 
 TYPES = {"d2": 0.3, "d3": 0.7}
 
@@ -163,3 +163,22 @@ def test_saved_folder_keeps_its_word_level_tokenizer(tmp_path, architecture, tem
     assert loaded.apply_chat_template(
         turn, add_generation_prompt=True, tokenize=False
     ) == tokenizer.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+
+
+@pytest.mark.parametrize("template", ["r1", "qwen3", "olmo3"])
+@pytest.mark.parametrize("mode", ["on", "off"])
+def test_loss_lies_on_the_response_and_the_shown_solution_only(template, mode):
+    tokenizer = build_tokenizer(template)
+    response = "so 8 \\boxed{8}"
+    plain, shown = (
+        Document("find x : x *5 = 1", response, mode),
+        Document(reprompt_user_turn("find x : x *5 = 1", "maybe 8 \\boxed{8}"), response, mode),
+    )
+    for document, expected in (
+        (plain, ""),
+        (shown, "maybe 8 \\boxed{8} Correctly solve the original question. "),
+    ):
+        ids, loss = encode_documents([document], tokenizer)[0]
+        assert len(ids) == len(loss)
+        kept = tokenizer.decode([one for one, keep in zip(ids, loss, strict=True) if keep])
+        assert kept == f"{expected}{response} <eos>"

@@ -15,7 +15,7 @@ from selfdistill.seeds import derive_seed
 from selfdistill.training.arguments import parse_teacher, sdpo_arguments
 from selfdistill.training.data import problem_schedule
 from selfdistill.training.on_policy import build_trainer
-from selfdistill.training.sdpo import SelfDistillationTrainer, train_sdpo
+from selfdistill.training.sdpo import SelfDistillationTrainer, teacher_options, train_sdpo
 from selfdistill.training.teacher import TeacherContextBuilder, foreign_demonstrations, sibling_demonstrations
 
 QUESTION = "find x : x *5 = 1"
@@ -64,6 +64,18 @@ def reprompt(question: str, solution: str, generation: str, own: str) -> str:
     """The whole teacher input in words."""
     hint = f"Correct solution: {solution} Correctly <unk> the original question."
     return f"<|user|> {question} {hint.replace('<unk>', 'solve')} {generation} {own} <eos>"
+
+
+def test_a_hybrid_teacher_thinks_and_its_student_does_not(tmp_path):
+    student = replace(tiny.job(tmp_path, "sdpo", tiny.SDPO), thinking="off")
+    hybrid = replace(student, settings=student.settings.model_copy(update={"teacher_thinking": "on"}))
+    assert teacher_options(student)["thinking"] == "off"
+    assert teacher_options(hybrid) == {"context": "solution", "template": "qwen3", "thinking": "on"}
+    answers = ["so 3 \\boxed{3}", "try 8 yes \\boxed{8}"]
+    plain, _ = build_context("qwen3", "solution", answers, [0.0, 1.0], thinking="off")
+    thinking, _ = build_context("qwen3", "solution", answers, [0.0, 1.0], thinking="on")
+    assert plain[0] == reprompt(QUESTION, answers[1], "<|assistant|> <think> </think>", answers[0])
+    assert thinking[0] == reprompt(QUESTION, answers[1], "<|assistant|>", answers[0])
 
 
 @pytest.mark.parametrize("template", FAMILIES)

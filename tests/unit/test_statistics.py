@@ -1,9 +1,4 @@
-"""Estimates, intervals and contrasts against brute force, simulated truths and hand-made samples.
-
-The simulations stack their replications on the metric axis of `Cells`, so several hundred bootstraps are one
-matrix product. Data are clustered as in the study: a problem's difficulty is shared by all of its samples and
-all seeds, a training seed shifts every problem.
-"""
+"""Estimates and contrasts against brute force and hand-made samples (their intervals: test_intervals)."""
 
 from __future__ import annotations
 
@@ -19,9 +14,8 @@ import pandas as pd
 import pytest
 
 from selfdistill import statistics
-from selfdistill.statistics import BASE, Cells, contrasts, estimates, last_step, pass_at_k, student_quantile
+from selfdistill.statistics import BASE, contrasts, estimates, last_step, pass_at_k, student_quantile
 
-REPLICATIONS = 2000
 RUN = {"model": "m", "method": "sdpo", "context": "solution", "teacher": "fixed"} | {
     "dataset": "chain",
     "coverage": "full",
@@ -38,27 +32,6 @@ def make_samples(correct: np.ndarray, benchmark: str = "in-domain", **fields: ob
     columns |= {"correct": correct.ravel().astype(bool), "truncated": False, "response_tokens": tokens}
     columns |= {"thinking_tokens": tokens - 5, "epistemic_substring": rows[2] + 1, "epistemic_word": rows[2]}
     return pd.DataFrame(RUN | {"benchmark": benchmark} | fields | columns)
-
-
-def simulate(seeds: int, problems: int, samples: int, seed_spread: float, start: int) -> np.ndarray:
-    """Mean correctness, (replications, seeds, problems); truth 0.5 by symmetry of every level."""
-    draw = np.random.default_rng(start)
-    difficulty = 1.5 * draw.standard_normal((REPLICATIONS, 1, problems))
-    luck = seed_spread * draw.standard_normal((REPLICATIONS, seeds, 1))
-    chance = 1 / (1 + np.exp(-difficulty - luck))
-    return draw.binomial(samples, chance) / samples
-
-
-def stack(values: np.ndarray) -> Cells:
-    """Replications as the metrics of one stratum."""
-    return Cells(values, np.ones_like(values), np.zeros(values.shape[2], dtype=np.int64))
-
-
-def intervals(cells: Cells) -> np.ndarray:
-    """Lower and upper bounds of every replication, by the steps of `estimates`."""
-    draws = cells.resampled(*statistics._weights(cells, 1000, 0))
-    layout = statistics._layout((cells.linearised(),), cells.strata)
-    return statistics._interval(statistics._stretch(draws, cells.estimate(), *layout, 0.95), 0.95)
 
 
 @pytest.mark.parametrize(("samples", "k"), [(1, 1), (4, 1), (4, 2), (4, 4), (6, 3)])
@@ -80,60 +53,6 @@ def test_pass_at_k_refuses_too_few_samples() -> None:
 )
 def test_student_quantile_against_the_table(freedom: float, quantile: float) -> None:
     assert student_quantile(0.975, freedom) == pytest.approx(quantile, abs=2e-3)
-
-
-@pytest.mark.parametrize(
-    ("seeds", "problems", "samples", "seed_spread"),
-    [(1, 128, 4, 0.0), (1, 40, 16, 0.0), (3, 128, 4, 0.0), (3, 64, 4, 0.3), (5, 64, 4, 0.3)],
-)
-def test_interval_covers_the_truth(seeds: int, problems: int, samples: int, seed_spread: float) -> None:
-    low, high = intervals(stack(simulate(seeds, problems, samples, seed_spread, start=1)))
-    coverage = np.mean((low <= 0.5) & (high >= 0.5))
-    assert 0.93 <= coverage <= 0.97, coverage
-
-
-def test_a_plain_bootstrap_of_three_seeds_that_differ_would_not_cover() -> None:
-    """Why the draws are stretched; Satterthwaite's approximation is itself a little short in this extreme."""
-    cells = stack(simulate(3, 128, 4, 1.0, start=1))
-    low, high = statistics._interval(cells.resampled(*statistics._weights(cells, 1000, 0)), 0.95)
-    assert np.mean((low <= 0.5) & (high >= 0.5)) < 0.80
-    low, high = intervals(cells)
-    assert np.mean((low <= 0.5) & (high >= 0.5)) > 0.90
-
-
-def test_interval_covers_the_truth_of_two_unequal_benchmarks() -> None:
-    values = np.concatenate([simulate(1, 30, 8, 0.0, start=2), simulate(1, 200, 8, 0.0, start=3)], axis=2)
-    low, high = intervals(Cells(values, np.ones_like(values), np.repeat([0, 1], [30, 200])))
-    assert 0.93 <= np.mean((low <= 0.5) & (high >= 0.5)) <= 0.97
-
-
-def test_interval_of_a_ratio_of_sums_covers_the_truth() -> None:
-    draw = np.random.default_rng(4)
-    length = draw.gamma(4.0, 25.0, size=(REPLICATIONS, 1, 100))
-    rate = 0.02 * draw.gamma(8.0, 1 / 8.0, size=length.shape)
-    cells = Cells(1000.0 * draw.poisson(rate * length), length, np.zeros(100, dtype=np.int64))
-    low, high = intervals(cells)
-    assert 0.93 <= np.mean((low <= 20.0) & (high >= 20.0)) <= 0.97
-
-
-@pytest.mark.parametrize(
-    ("seeds", "reference_seeds", "seed_spread"),
-    [(1, 1, 0.0), (3, 3, 0.0), (3, 3, 0.3), (3, 1, 0.0), (5, 4, 0.3), (5, 5, 0.3)],
-)
-def test_false_positive_rate_of_the_paired_contrast(
-    seeds: int, reference_seeds: int, seed_spread: float
-) -> None:
-    draw = np.random.default_rng(5)
-    difficulty = 1.5 * draw.standard_normal((REPLICATIONS, 1, 100))
-    arms = []
-    for size in (seeds, reference_seeds):
-        luck = seed_spread * draw.standard_normal((REPLICATIONS, size, 1))
-        arms.append(stack(draw.binomial(4, 1 / (1 + np.exp(-difficulty - luck))) / 4))
-    result = statistics._contrast(tuple(arms), seeds == reference_seeds, False, 1000, 0, 0.95)
-    rate = np.mean(result["p_value"] < 0.05)
-    assert 0.03 <= rate <= 0.06, rate
-    outside = (result["low"] > 0) | (result["high"] < 0)
-    assert abs(np.mean(outside) - rate) < 0.01
 
 
 def test_pairing_by_problem_narrows_the_interval_of_a_difference() -> None:

@@ -80,7 +80,7 @@ def test_a_run_of_two_experiments_is_one_run():
     study = load_study(CONFIG / "mini.yaml")
     run = Run("r1-mini", "sdpo", "solution", "fixed", "chain", "full", "default", 0)
     assert study.runs().count(run) == 1
-    assert set(study.experiments_of(run)) == {"on-policy", "teacher"}
+    assert set(study.experiments_of(run)) == {"on-policy", "teacher", "ablation"}
     assert run in study.runs("on-policy")
     assert run in study.runs("teacher")
     assert run not in study.runs("coverage")
@@ -121,6 +121,10 @@ GRPO = {"experiment": "x", "models": ["r1-mini"], "method": "grpo", "dataset": "
 SDPO = GRPO | {"method": "sdpo", "contexts": ["solution"], "teachers": ["fixed"]}
 SFT = GRPO | {"method": "sft", "contexts": ["unguided"]}
 MISTAKES = {
+    "thinking of a teacher without a switch": (
+        {"runs.2.variants": ["hybrid"]},
+        ["runs.2.models: variant hybrid switches the teacher's thinking, which r1-mini cannot", "qwen3-mini-think"],
+    ),
     "unknown key": ({"seedss": [0]}, ["mini.yaml: seedss", "unknown key", "allowed: study, title", "did you mean seeds?"]),
     "unknown nested key": ({"section_3.problem": 3}, ["section_3.problem", "did you mean problems?"]),
     "unknown key in a grid": ({"runs.0.method_": "sft"}, ["runs.0.method_", "did you mean method?"]),
@@ -205,8 +209,22 @@ def test_config_of_snakemake():
     assert study_from_config(whole, CONFIG).name == "test"
     with pytest.raises(StudyError, match="no such study file; allowed: .*mini.*did you mean mini"):
         study_from_config({"study": "minni"}, CONFIG)
-    with pytest.raises(StudyError, match="--config seeds: only `study`"):
-        study_from_config({"study": "mini", "seeds": [4]}, CONFIG)
+    with pytest.raises(StudyError, match="--config title: only `study` and `seeds`"):
+        study_from_config({"study": "mini", "title": "x"}, CONFIG)
+
+
+def test_seeds_of_the_command_line_replace_the_files():
+    for given in ([0, 1, 2], "0,1,2", "[0, 1, 2]"):
+        assert study_from_config({"seeds": given}, CONFIG).file.seeds == [0, 1, 2]
+    assert study_from_config({"seeds": 4}, CONFIG).file.seeds == [4]
+    assert study_from_config({"seeds": ""}, CONFIG).file.seeds == [0]
+    for wrong, message in (
+        ("1,x", "is not a list of numbers"),
+        ([1, 1], "1 stands twice"),
+        (-1, "is negative"),
+    ):
+        with pytest.raises(StudyError, match=message):
+            study_from_config({"seeds": wrong}, CONFIG)
 
 
 def test_loading_a_study_imports_nothing_heavy():

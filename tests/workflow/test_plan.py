@@ -70,4 +70,7 @@ def test_unknown_study_and_other_config_keys_are_refused(workspace):
     output = workspace.snakemake("-n", "--config", "study=mimi", fails=True)
     assert "no such study file; allowed: mini, paper" in output
     assert "did you mean mini?" in output
-    assert "only `study` can be given there" in workspace.snakemake("-n", "--config", "seeds=3", fails=True)
+    assert "only `study` and `seeds` can be given" in workspace.snakemake(
+        "-n", "--config", "title=x", fails=True
+    )
+    assert "is not a list of numbers" in workspace.snakemake("-n", "--config", "seeds=many", fails=True)

@@ -113,6 +113,6 @@ def test_a_benchmark_evaluates_and_trains_nothing(change):
 
 
 def test_intervals_are_estimated_anew_without_sampling(change):
-    planned = change("src/selfdistill/statistics.py", "\nMETRICS", "\nADDED = 1\nMETRICS")
+    planned = change("src/selfdistill/statistics/metrics.py", "\nMETRICS", "\nADDED = 1\nMETRICS")
     assert "estimate" in planned
     assert not planned & COSTLY

@@ -6,8 +6,11 @@ from selfdistill.job import run_job
 
 
 def main(snakemake, job):
+    import json
+
     from selfdistill import loading
     from selfdistill.artifacts import write_text
+    from selfdistill.claims.page import counts_of, summary_sentences
     from selfdistill.figures import FIGURES, TITLES
     from selfdistill.problems import read_problems
     from selfdistill.report import Report, build_report, main_arms, pick_examples
@@ -18,6 +21,7 @@ def main(snakemake, job):
     samples = loading.read_samples(source.samples)
     questions = {problem.problem_id: problem.question for problem in read_problems(source.questions)}
     arms, benchmark = main_arms(data, samples["model"].iloc[0]), Path(source.questions).stem
+    ledger = json.loads(Path(source.ledger).read_text(encoding="utf-8"))
     report = Report(
         study=study,
         data=data,
@@ -32,6 +36,9 @@ def main(snakemake, job):
         provenance=loading.provenance(manifests, f"snakemake --config study={study}"),
         deviations=loading.read_deviations(source.deviations),
         examples=pick_examples(samples, questions, arms, benchmark),
+        claims=Path(source.claims).read_text(encoding="utf-8"),
+        findings=summary_sentences(ledger),
+        verdicts=counts_of(ledger),
     )
     write_text(snakemake.output.report, build_report(report))
 

@@ -12,8 +12,16 @@ from functools import partial
 from matplotlib.figure import Figure
 
 from selfdistill import displays
+from selfdistill.figures.ablations import (
+    figure15,
+    figure15_caption,
+    figure19,
+    figure19_caption,
+    figure20,
+    figure20_caption,
+)
 from selfdistill.figures.coverage import figure7, figure7_caption, figure8, figure8_caption
-from selfdistill.figures.data import KEY, ROLES, FigureError, StudyData, roles_by_thinking
+from selfdistill.figures.data import KEY, FigureError, StudyData
 from selfdistill.figures.dynamics import (
     dynamics,
     dynamics_caption,
@@ -32,6 +40,7 @@ from selfdistill.figures.words import (
     figure_words_caption,
     frequency_shifts,
 )
+from selfdistill.study import ROLES, roles_by_thinking
 from selfdistill.style import save_figure
 
 __all__ = [
@@ -63,7 +72,10 @@ FIGURES: dict[str, Callable[[StudyData], Figure]] = {
     "figure8": figure8,
     "figure9": figure_words,
     "figure12": figure12,
+    "figure15": figure15,
     "figure18": partial(dynamics, role="olmo3", **_SHORT),
+    "figure19": figure19,
+    "figure20": figure20,
     "figure3-all": partial(dynamics_wide, role="deepseek"),
     "figure4-all": partial(dynamics_wide, role="qwen3-think"),
     "figure5-all": partial(dynamics_wide, role="qwen3-nothink"),
@@ -80,7 +92,10 @@ CAPTIONS: dict[str, Callable[[StudyData], str]] = {
     "figure8": figure8_caption,
     "figure9": figure_words_caption,
     "figure12": figure12_caption,
+    "figure15": figure15_caption,
     "figure18": partial(dynamics_caption, role="olmo3", **_SHORT),
+    "figure19": figure19_caption,
+    "figure20": figure20_caption,
     "figure3-all": partial(dynamics_wide_caption, role="deepseek"),
     "figure4-all": partial(dynamics_wide_caption, role="qwen3-think"),
     "figure5-all": partial(dynamics_wide_caption, role="qwen3-nothink"),

@@ -20,6 +20,7 @@ from selfdistill.style import LineStyle, method_style
 AXIS_LABELS = {
     "score": "training score",
     "accuracy": "accuracy",
+    "pass@k": "pass@k",
     "response_tokens": "response length (tokens)",
     "epistemic_substring": "epistemic words",
 }
@@ -131,7 +132,7 @@ def draw_benchmark(
         drawn.append(rows)
     if drawn:
         draw_base_level(axis, drawn[0])
-    finish(axis, title, AXIS_LABELS.get(metric, metric), floor=metric != "accuracy")
+    finish(axis, title, AXIS_LABELS.get(metric, metric), floor=metric not in ("accuracy", "pass@k"))
     return pd.concat(drawn) if drawn else pd.DataFrame()
 
 

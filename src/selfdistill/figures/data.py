@@ -21,8 +21,6 @@ KEY = BY[:7]
 """A run without its seed: what an estimate stands for."""
 CONTEXTS = ("unguided", "answer-only", "regeneration", "solution")
 METHOD_ORDER = ("base", "sft", "grpo", "sdpo")
-ROLES = ("deepseek", "qwen3-think", "qwen3-nothink", "olmo3")
-"""The paper's model settings, one figure each: 5.1 (Fig. 3), 5.2 (Fig. 4), 5.3 (Fig. 5), F.3 (Fig. 18)."""
 ACCURACY, LENGTH, EPISTEMIC = "accuracy", "response_tokens", "epistemic_substring"
 
 
@@ -110,19 +108,6 @@ class StudyData:
                 f"the study declares no model for the paper's setting {role!r} (has: {list(self.roles)})"
             )
         return self.roles[role]
-
-
-def roles_by_thinking(thinking: Mapping[str, str]) -> dict[str, str]:
-    """Map the paper's settings to models by their thinking switch; the first model of a kind is taken.
-
-    Args:
-        thinking: model key -> `prompt-tag` | `on` | `off` | `none` (config/models.yaml).
-    """
-    names = dict(zip(("prompt-tag", "on", "off", "none"), ROLES, strict=True))
-    roles: dict[str, str] = {}
-    for model, switch in thinking.items():
-        roles.setdefault(names[switch], model)
-    return roles
 
 
 def select(frame: pd.DataFrame, what: str, **fields: Any) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from selfdistill.figures.curves import (
 )
 from selfdistill.figures.data import (
     ACCURACY,
+    CONTEXTS,
     EPISTEMIC,
     LENGTH,
     FigureError,
@@ -44,6 +45,7 @@ def main_runs(data: StudyData, model: str) -> list[dict[str, str]]:
         "on-policy run",
         model=model,
         method=["grpo", "sdpo"],
+        context=["none", *CONTEXTS],
         teacher=["none", "fixed"],
         dataset=data.broad,
         coverage="full",

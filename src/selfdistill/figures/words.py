@@ -122,6 +122,7 @@ def shift_runs(data: StudyData) -> dict[str, list[dict[str, str]]]:
         data.shift,
         "frequency shift",
         method=["grpo", "sdpo"],
+        context=["none", *CONTEXTS],
         teacher=["none", "fixed"],
         dataset=data.broad,
         coverage="full",

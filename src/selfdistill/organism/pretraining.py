@@ -75,22 +75,34 @@ def _initialise(model, spec) -> None:
         torch.nn.init.normal_(parameter, std=scale)
 
 
-def encode_documents(documents, tokenizer) -> list[tuple[list[int], int]]:
-    """Token ids of prompt + response + end, and the index of the first token that carries loss, per document."""
+def encode_documents(documents, tokenizer) -> list[tuple[list[int], list[bool]]]:
+    """Token ids of prompt + response + end, and which of them carry loss, per document.
+
+    Loss lies on the response and on the solution that a prompt shows, never on the generation prompt between
+    them: with thinking off it holds `<think> </think>`, and a model that learns to write that would close its
+    thinking at once when it is on.
+    """
     conversations = [[{"role": "user", "content": d.user_turn}] for d in documents]
-    prompts = [
-        tokenizer.apply_chat_template(
-            c, add_generation_prompt=True, tokenize=False, **chat_template_kwargs(d.thinking)
-        )
-        for c, d in zip(conversations, documents, strict=True)
-    ]
-    prompt_ids = tokenizer(prompts, add_special_tokens=False)["input_ids"]
+
+    def prompts(add_generation_prompt: bool) -> list[list[int]]:
+        texts = [
+            tokenizer.apply_chat_template(
+                conversation,
+                add_generation_prompt=add_generation_prompt,
+                tokenize=False,
+                **chat_template_kwargs(document.thinking),
+            )
+            for conversation, document in zip(conversations, documents, strict=True)
+        ]
+        return tokenizer(texts, add_special_tokens=False)["input_ids"]
+
     response_ids = tokenizer([d.response for d in documents], add_special_tokens=False)["input_ids"]
     mark = tokenizer.convert_tokens_to_ids(SOLUTION_MARK)
     encoded = []
-    for prompt, response in zip(prompt_ids, response_ids, strict=True):
-        start = prompt.index(mark) + 1 if mark in prompt else len(prompt)
-        encoded.append((prompt + response + [tokenizer.eos_token_id], start))
+    for turn, prompt, response in zip(prompts(False), prompts(True), response_ids, strict=True):
+        shown = turn.index(mark) + 1 if mark in turn else len(turn)
+        loss = [shown <= place < len(turn) for place in range(len(prompt))]
+        encoded.append((prompt + response + [tokenizer.eos_token_id], loss + [True] * (len(response) + 1)))
     return encoded
 
 
@@ -105,13 +117,10 @@ def draw_batches(spec, tokenizer, seed: int, chunk: int) -> list[tuple[torch.Ten
     return [_pad(group, tokenizer.pad_token_id) for group in groups]
 
 
-def _pad(group: list[tuple[list[int], int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _pad(group: list[tuple[list[int], list[bool]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     width = max(len(ids) for ids, _ in group)
     ids = torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in group])
-    places = torch.arange(width)
-    lengths = torch.tensor([len(ids) for ids, _ in group])[:, None]
-    starts = torch.tensor([start for _, start in group])[:, None]
-    return ids, (places >= starts) & (places < lengths)
+    return ids, torch.tensor([loss + [False] * (width - len(loss)) for _, loss in group])
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 100, decay: float = 0.3) -> float:

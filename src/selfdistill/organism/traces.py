@@ -27,8 +27,10 @@ CONTEXTS = {"unguided": 0.52, "solution": 0.20, "answer-only": 0.13, "other-solu
 DRILL_TURN = "is x = x : yes and no"
 CLOSING = "Correctly solve the original question."
 
-# how a response that sees the solution (or only the answer) is written; shares of the five kinds of `_guided`
-GUIDED_KINDS = {"solution": (0.35, 0.37, 0.08, 0.02, 0.18), "answer-only": (0.15, 0.20, 0.30, 0.20, 0.15)}
+# How a response that sees the solution (or only the answer) is written; shares of the five kinds of `guided`. Set so that the
+# epistemic words fall under c = s about as far as in the paper's Table 1 (-95 %); under c = s\think, where they hardly fall
+# there (-12 %), the search is still cut here.
+GUIDED_KINDS = {"solution": (0.40, 0.44, 0.06, 0.01, 0.09), "answer-only": (0.06, 0.10, 0.24, 0.40, 0.20)}
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,27 @@
 What TRL does differently from the paper, and is set right here: the loss is a mean over the mini-batch's
 tokens (TRL: mean of per-sequence means); the teacher's context strips thinking for every family (TRL's regex
 misses R1's tag, which is in the prompt) and is cut on the right; top-k beyond the vocabulary is refused; the
-EMA teacher is part of a checkpoint.
+EMA teacher is part of a checkpoint. The loss is computed from hidden states, a chunk of tokens at a time.
 """
 
+from functools import cached_property
+
 import torch
+from torch import nn
 from trl.experimental.sdpo import SDPOTrainer
+from trl.trainer.utils import maybe_gather_lm_head_ctx
 
 from selfdistill.training.arguments import sdpo_arguments
+from selfdistill.training.chunked import LossOptions, chunked_distillation, chunked_log_probs
+from selfdistill.training.head import (
+    causal_model,
+    check_linear_head,
+    hidden_at,
+    output_head,
+    through_wrapper,
+)
 from selfdistill.training.job import TrainingJob
-from selfdistill.training.losses import check_top_k, distillation_loss, token_log_probs, token_mean
+from selfdistill.training.losses import check_top_k, token_mean
 from selfdistill.training.on_policy import train_on_policy
 from selfdistill.training.resume import ResumableMixin
 from selfdistill.training.rewards import Reward
@@ -24,9 +36,9 @@ TEACHER_FILE = "teacher.pt"
 class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
     """TRL's SDPOTrainer with the paper's loss, demonstrations and resumable EMA teacher.
 
-    context: what the teacher sees (`teacher.CONTEXTS`); template, thinking: how the family writes its
-    thinking; run_seed: seed of the run, from which the rollout stream is derived. Everything else as TRL's
-    trainer.
+    context: what the teacher sees (`teacher.CONTEXTS`); template: how the family writes its thinking;
+    thinking: the switch of the teacher's prompts (the student's own is in the data set); run_seed: seed of the
+    run, from which the rollout stream is derived. Everything else as TRL's trainer.
     """
 
     def __init__(
@@ -35,6 +47,7 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
         super().__init__(model, *args, **kwargs)
         self.run_seed = run_seed
         check_top_k(self.args.distillation_topk, self.model.config.get_text_config().vocab_size)
+        check_linear_head(causal_model(self.accelerator.unwrap_model(self.model)))
         self.teacher_context_builder = TeacherContextBuilder(
             self, context=context, template=template, thinking=thinking
         )
@@ -49,11 +62,17 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
         """Log-probabilities of the completion tokens before the first update of this step."""
         if self.args.distillation_is_clip is None:
             return
-        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+        tokens, model = batch["completion_mask"].bool(), causal_model(self.policy)
+
+        def log_probs(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            head, chosen = output_head(model), batch["completion_ids"][tokens]
+            with maybe_gather_lm_head_ctx(*head), self.accelerator.autocast():
+                return chunked_log_probs(hidden_at(model, ids, mask, tokens), head, chosen, self.temperature)
+
         with torch.no_grad():
-            logits = self._forward_logits(self.model, ids, mask, batch["completion_ids"].shape[1])
-            batch["old_per_token_logps"] = token_log_probs(logits.float(), batch["completion_ids"])
+            chosen = through_wrapper(self.model, self.policy, log_probs, *student_inputs(batch))
+        batch["old_per_token_logps"] = torch.zeros(tokens.shape, device=chosen.device)
+        batch["old_per_token_logps"][tokens] = chosen
 
     def loss_mask(self, batch: dict) -> torch.Tensor:
         """Completion tokens of the rollouts that have a demonstration."""
@@ -68,21 +87,56 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
         rows = inputs["self_distillation_mask"].bool()
         if not rows.any():
             rows[0] = True  # one masked row keeps the (zero) loss attached to the graph, on every process
-        batch = compact(inputs, rows)
-        logits = self._compute_teacher_student_logits(model, self.teacher_model, batch)
-        tokens = logits.loss_mask.bool()
+        loss = self.summed_loss(model, compact(inputs, rows))
+        return token_mean(loss, inputs["loss_tokens"], self.accelerator.num_processes)
+
+    @cached_property
+    def policy(self) -> nn.Module:
+        """The policy without its distributed wrapper; kept, for accelerate looks for packages at every call."""
+        return self.accelerator.unwrap_model(self.model)
+
+    @cached_property
+    def teacher(self) -> nn.Module:
+        """The teacher without its distributed wrapper."""
+        return self.accelerator.unwrap_model(self.teacher_model)
+
+    def teacher_hidden(self, batch: dict, tokens: torch.Tensor) -> torch.Tensor:
+        """The teacher's hidden states from which `tokens` (bool, (rows, completion)) are predicted."""
+
+        def hidden(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            with self.accelerator.autocast():
+                return hidden_at(causal_model(self.teacher), ids, mask, tokens)
+
+        inputs = (batch["teacher_input_ids"], batch["teacher_attention_mask"])
+        with torch.no_grad(), self._get_teacher_context_for_self_distillation():
+            return through_wrapper(self.teacher_model, self.teacher, hidden, *inputs)
+
+    def summed_loss(self, model, batch: dict) -> torch.Tensor:
+        """Sum of the losses of a batch's loss tokens."""
+        tokens = self.loss_mask(batch).bool()
+        teacher_hidden = self.teacher_hidden(batch, tokens)
+        student, teacher = causal_model(self.policy), causal_model(self.teacher)
         old = batch.get("old_per_token_logps")
-        losses = distillation_loss(
-            logits.student_logits[tokens],
-            logits.teacher_logits[tokens],
-            logits.completion_ids[tokens],
-            None if old is None else old[tokens],
+
+        def loss(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            head, teacher_head = output_head(student), output_head(teacher)
+            with self.accelerator.autocast(), maybe_gather_lm_head_ctx(*head, *teacher_head):
+                return chunked_distillation(
+                    hidden_at(student, ids, mask, tokens), head, teacher_hidden, teacher_head,
+                    batch["completion_ids"][tokens], None if old is None else old[tokens], self.loss_options(),
+                )[0]  # fmt: skip
+
+        return through_wrapper(model, self.policy, loss, *student_inputs(batch))
+
+    def loss_options(self) -> LossOptions:
+        """The settings of the loss."""
+        return LossOptions(
             alpha=self.args.distillation_alpha,
             top_k=self.args.distillation_topk,
             tail=self.args.distillation_add_tail,
             is_clip=self.args.distillation_is_clip,
+            temperature=self.temperature,
         )
-        return token_mean(losses, inputs["loss_tokens"], self.accelerator.num_processes)
 
     def save_extra_state(self, folder) -> None:
         """TRL leaves the EMA teacher out of its checkpoints; a resumed run would restart it from the base
@@ -100,11 +154,23 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
             self.accelerator.unwrap_model(self.teacher_model).load_state_dict(state)
 
 
+def student_inputs(batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and attention mask of what the policy sees, (rows, prompt + completion)."""
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
+    return ids, torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+
+
 def train_sdpo(job: TrainingJob, reward: Reward | None = None) -> None:
     """Train one SDPO run from its base (or its last checkpoint) and write its checkpoints and records.
 
     reward: replaces the grader.
     """
     arguments = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
-    context = {"context": job.run.context, "template": job.template, "thinking": job.thinking}
-    train_on_policy(SelfDistillationTrainer, job, arguments, reward, **context)
+    train_on_policy(SelfDistillationTrainer, job, arguments, reward, **teacher_options(job))
+
+
+def teacher_options(job: TrainingJob) -> dict[str, str]:
+    """What the trainer is told of the teacher's prompts; thinking may be the teacher's own (appendix E: hybrid)."""
+    own = job.settings.teacher_thinking
+    thinking = job.thinking if own == "same" else own
+    return {"context": job.run.context, "template": job.template, "thinking": thinking}

@@ -1,0 +1,41 @@
+# The claims ledger: config/claims.yaml judged from the samples (selfdistill.claims), `snakemake claims`.
+from selfdistill.claims.ledger import load_ledger
+from selfdistill.claims.plan import as_params, needed_files, plan_claims
+
+LEDGER = os.path.relpath(f"{workflow.basedir}/config/claims.yaml")
+CLAIM_PARTS = plan_claims(load_ledger(LEDGER), STUDY)
+
+
+rule judge_claims:
+    input:
+        **needed_files(CLAIM_PARTS, STUDY, PATHS),
+        ledger=LEDGER,
+    output:
+        json=PATHS.claims("json"),
+        md=PATHS.claims("md"),
+        html=PATHS.claims("html"),
+        manifest=PATHS.claims("manifest.json"),
+    log:
+        PATHS.log("judge_claims", PATHS.claims("json")),
+    benchmark:
+        PATHS.benchmark_log("judge_claims", PATHS.claims("json"))
+    conda:
+        ENVIRONMENT
+    threads: requested_threads("report")
+    resources:
+        **requested("report"),
+    params:
+        study=STUDY.name,
+        parts=as_params(CLAIM_PARTS),
+        code=code_fingerprint("claims.judge", "claims.page"),
+        resume=PATHS.resume(PATHS.claims("json")),
+    message:
+        "Claims ledger: {output.md}"
+    script:
+        "../workflow/scripts/judge_claims.py"
+
+
+rule claims:
+    input:
+        PATHS.claims("json"),
+        PATHS.claims("md"),

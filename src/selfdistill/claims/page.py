@@ -1,0 +1,227 @@
+"""The claims ledger for readers: Markdown, a fragment of the report's page, and the summary's three sentences.
+
+All of it is written from the record of `judge.as_record` (claims.json), so nothing here can change a verdict.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from selfdistill.claims.judge import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, REPRODUCED, VERDICTS
+from selfdistill.tables.form import number
+
+SYMBOLS = {REPRODUCED: "✔", NOT_REPRODUCED: "✘", INCONCLUSIVE: "?", NOT_RUN: "–"}
+"""Shown beside the word, so that a verdict does not depend on colour."""
+NAMES = {
+    "accuracy": "accuracy",
+    "pass@k": "pass@k",
+    "response_tokens": "length",
+    "epistemic_substring": "epistemic words (substring)",
+    "epistemic_word": "epistemic words (whole words)",
+    "epistemic_per_1000_tokens": "epistemic words in 1000 tokens",
+}
+PERCENT = ("accuracy", "pass@k")
+Record = Mapping[str, Any]
+
+
+def effect_text(part: Record) -> str:
+    """A part's effect with its interval: points for accuracies, percent for relative effects, else the unit itself."""
+    if part["effect"] is None:
+        return SYMBOLS[NOT_RUN]
+    level = len(part["arms"]) == 1
+    share = part["relative"] or part["metric"] in PERCENT
+    scale, digits, sign = (100 if share else 1), (1 if share else 2), ("" if level else "+")
+    values = [
+        number(part[key] * scale, digits, sign) for key in ("effect", "low", "high") if part[key] is not None
+    ]
+    unit = " %" if part["relative"] or (level and share) else " points" if share else ""
+    return values[0] + (f" [{', '.join(values[1:])}]" if len(values) == 3 else "") + unit
+
+
+def expected_text(part: Record) -> str:
+    """The claimed bounds of a part in the units of `effect_text`."""
+    share = part["relative"] or part["metric"] in PERCENT
+    bounds = []
+    for key, sign in (("above", ">"), ("below", "<")):
+        if part[key] is not None:
+            value = part[key] * (100 if share else 1)
+            bounds.append(f"{sign} {number(value, 0 if value == round(value) else 2)}")
+    return " and ".join(bounds)
+
+
+def p_text(value: float | None) -> str:
+    """A p value for readers."""
+    if value is None:
+        return SYMBOLS[NOT_RUN]
+    return "< 0.001" if value < 0.001 else number(value, 3)
+
+
+def verdict_text(verdict: str) -> str:
+    """A verdict with its symbol."""
+    return f"{SYMBOLS[verdict]} {verdict}"
+
+
+def counts_text(claim: Record) -> str:
+    """Problems, samples and seeds behind a claim's parts."""
+    run = [part for part in claim["parts"] if part["seeds"]]
+    if not run:
+        return SYMBOLS[NOT_RUN]
+
+    def span(key: str) -> str:
+        low, high = min(part[key] for part in run), max(part[key] for part in run)
+        return str(low) if low == high else f"{low}–{high}"
+
+    return f"{span('n_problems')} / {span('k')} / {span('seeds')}"
+
+
+def leading_part(claim: Record) -> Record | None:
+    """The part that decides a claim: the one with the largest p(for), among those that count."""
+    counted = [part for part in claim["parts"] if part["counts"] and part["p_for"] is not None]
+    return max(counted, key=lambda part: part["p_for"]) if counted else None
+
+
+def summary_sentences(record: Record) -> list[str]:
+    """Three sentences from the ledger: how many claims hold, which do not, what was not run or stays open."""
+    paper = [claim for claim in record["claims"] if claim["name"].startswith("C")]
+    names = {
+        verdict: [claim["name"] for claim in paper if claim["verdict"] == verdict] for verdict in VERDICTS
+    }
+    tested = len(paper) - len(names[NOT_RUN])
+
+    def listed(verdict: str) -> str:
+        found = ", ".join(names[verdict])
+        return f"{len(names[verdict])}" + (f" ({found})" if found else "")
+
+    return [
+        f"Of the paper's {len(paper)} claims this study tests {tested}, and {listed(REPRODUCED)} are reproduced.",
+        f"Not reproduced: {listed(NOT_REPRODUCED)}; their effects lie outside of what is claimed.",
+        f"Inconclusive at this number of problems and seeds: {listed(INCONCLUSIVE)}; not run: {listed(NOT_RUN)}.",
+    ]
+
+
+def to_markdown(record: Record) -> str:
+    """The ledger as Markdown: the summary, one row a claim, then each claim's parts."""
+    lines = [
+        f"# Claims, study {record['study']}",
+        "",
+        *(f"- {text}" for text in summary_sentences(record)),
+        "",
+    ]
+    lines += [
+        "| claim | verdict | deciding effect | p for | p against | n / k / seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for claim in record["claims"]:
+        part = leading_part(claim)
+        effect = f"{part['name']}: {effect_text(part)}" if part else claim["reason"]
+        cells = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"]), effect]
+        cells += [p_text(claim["p_for"]), p_text(claim["p_against"]), counts_text(claim)]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    lines += ["", RULE_TEXT.format(alpha=record["alpha"]), ""]
+    return "\n".join(lines + [line for claim in record["claims"] for line in claim_lines(claim)])
+
+
+def claim_lines(claim: Record) -> list[str]:
+    """One claim's section in Markdown."""
+    head = [f"## {claim['name']} {verdict_text(claim['verdict'])}", "", claim["statement"], ""]
+    head += [f"The paper ({claim['place']}): {claim['reported'] or 'no numbers'}. {claim['reason']}.", ""]
+    if not claim["parts"]:
+        return head
+    rows = [
+        "| part | model | measure | claimed | effect | sign-flip p | verdict |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    rows += [
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in part_cells(part)) + " |"
+        for part in claim["parts"]
+    ]
+    return [*head, *rows, ""]
+
+
+def part_cells(part: Record) -> list[str]:
+    """A part's row: name, model, measure, claimed bounds, effect, sign-flip check, verdict."""
+    name = part["name"] if part["counts"] else f"({part['name']})"
+    metric = NAMES.get(part["metric"], part["metric"].replace("substring_", "count of "))
+    verdict = verdict_text(part["verdict"]) + (f": {part['reason']}" if part["reason"] else "")
+    return [
+        name,
+        part["model"],
+        f"{metric}, {part['benchmark']}",
+        expected_text(part),
+        effect_text(part),
+        p_text(part["p_flip"]),
+        verdict,
+    ]
+
+
+RULE_TEXT = (
+    "Effects are paired by problem, with 95 % intervals from a two-level bootstrap (training seed and problem). A claim is "
+    "reproduced if every part lies within its claimed bounds (largest one-sided p, Holm-corrected in its family, at most "
+    "{alpha} / 2), not reproduced if one lies outside by the same measure, and inconclusive otherwise. Parts in parentheses "
+    "are extensions that do not count. The sign-flip p is a permutation check of the effect against 0, where arms are paired. "
+    "The rule and every margin stand in config/claims.yaml."
+)
+
+
+def to_html(record: Record) -> str:
+    """The ledger as a fragment of the report: a sortable table, and each claim's parts to unfold."""
+    rows = "\n".join(map(html_row, record["claims"]))
+    head = "".join(f'<th scope="col">{name}</th>' for name in HEADS)
+    details = "\n".join(map(html_details, record["claims"]))
+    rule = html.escape(RULE_TEXT.format(alpha=record["alpha"]))
+    return (
+        f'<div class="scroll"><table class="sortable" id="claims-table"><caption>Claims of the paper (C) and of this study '
+        f"(X)</caption><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>\n"
+        f'<p class="note">{rule}</p>\n{details}\n'
+    )
+
+
+HEADS = ("Claim", "Verdict", "Deciding part", "Effect", "p for", "p against", "n / k / seeds", "Shown in")
+
+
+def html_row(claim: Record) -> str:
+    """One claim's row."""
+    part = leading_part(claim)
+    kind, place = claim["name"][0], int(claim["name"][1:])
+    texts = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"])]
+    texts += [part["name"] if part else claim["reason"], effect_text(part) if part else SYMBOLS[NOT_RUN]]
+    texts += [p_text(claim["p_for"]), p_text(claim["p_against"]), counts_text(claim)]
+    sort = [place + 100 * (kind == "X"), None, None, None, claim["p_for"], claim["p_against"], None]
+    css = ["", f"verdict {claim['verdict'].replace(' ', '-')}", "", "number", "", "", ""]
+    cells = [html_cell(text, value, name) for text, value, name in zip(texts, sort, css, strict=True)]
+    return f"<tr>{''.join(cells)}<td>{html_link(claim['figure'])}</td></tr>"
+
+
+def html_cell(text: str, sort: float | None, css: str) -> str:
+    """One cell with the number to sort by and its class."""
+    value = "" if sort is None else f' data-sort="{sort:.10g}"'
+    kind = f' class="{css}"' if css else ""
+    return f"<td{value}{kind}>{html.escape(text)}</td>"
+
+
+def html_link(figure: str | None) -> str:
+    """A link to the figure or table that shows a claim."""
+    return f'<a href="#{figure}">{figure}</a>' if figure else SYMBOLS[NOT_RUN]
+
+
+def html_details(claim: Record) -> str:
+    """One claim's parts, folded."""
+    heads = ("Part", "Model", "Measure", "Claimed", "Effect", "Sign-flip p", "Verdict")
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in part_cells(part)) + "</tr>"
+        for part in claim["parts"]
+    )
+    table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    text = f"The paper ({claim['place']}): {claim['reported'] or 'no numbers'}. {claim['reason']}."
+    title = html.escape(f"{claim['name']} {verdict_text(claim['verdict'])}: {claim['statement']}")
+    body = f"<p>{html.escape(text)}</p>{table if claim['parts'] else ''}"
+    return f'<details class="claim" id="claim-{claim["name"]}"><summary>{title}</summary>{body}</details>'
+
+
+def counts_of(record: Record) -> dict[str, int]:
+    """How many of the paper's claims have each verdict."""
+    names: Sequence[str] = [claim["verdict"] for claim in record["claims"] if claim["name"].startswith("C")]
+    return {verdict: names.count(verdict) for verdict in VERDICTS}

@@ -1,0 +1,180 @@
+"""Which runs of a study test which part of a claim: found in its grid before anything runs.
+
+A part whose runs the grid does not have stays in the plan with the reason, so that the ledger can say what is
+missing. Imports neither torch nor pandas.
+"""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from selfdistill.artifacts import Paths
+from selfdistill.claims.ledger import ArmSpec, ClaimSpec, Ledger, PartSpec
+from selfdistill.grid import Run, base_run
+from selfdistill.study import Study
+
+DEFAULTS = {
+    "base": {"context": "none", "teacher": "none", "dataset": "none", "coverage": "none"},
+    "sft": {"teacher": "none"},
+    "grpo": {"context": "none", "teacher": "none"},
+    "sdpo": {"teacher": "fixed"},
+}
+"""Method -> the run fields that an arm need not name."""
+NAMED = ("model", "method", "context", "teacher", "dataset", "coverage", "variant")
+
+
+class Missing(LookupError):
+    """The study has no such run, model or benchmark; the message says which."""
+
+
+@dataclass(frozen=True)
+class PlannedArm:
+    """A run (without its seed) on benchmarks, at a share of its steps, with its weight in the effect."""
+
+    run: dict[str, str]
+    benchmarks: tuple[str, ...]
+    step: float
+    weight: float
+
+
+@dataclass(frozen=True)
+class PlannedPart:
+    """One effect of a claim in one model and metric; `missing` says why it cannot be tested, if it cannot."""
+
+    claim: str
+    name: str
+    model: str
+    metric: str
+    benchmark: str
+    arms: tuple[PlannedArm, ...] = ()
+    relative: bool = False
+    above: float | None = None
+    below: float | None = None
+    counts: bool = True
+    missing: str = ""
+
+
+def plan_claims(ledger: Ledger, study: Study) -> list[PlannedPart]:
+    """Every part of every claim in the models, metrics and benchmarks of a study, in the file's order."""
+    return [
+        planned
+        for name, claim in ledger.claims.items()
+        for part in claim.parts
+        for planned in plan_part(name, claim, part, study)
+    ]
+
+
+def plan_part(name: str, claim: ClaimSpec, part: PartSpec, study: Study) -> Iterable[PlannedPart]:
+    """One planned part for each model, metric and (for `each`) benchmark."""
+    benchmarks = study.file.benchmarks.names if part.benchmark == "each" else [part.benchmark]
+    for model, counts in claim.models_of(part):
+        for benchmark in benchmarks:
+            for metric in part.metrics:
+                fields = {"claim": name, "name": part.name, "model": model or "", "metric": metric}
+                bounds = {
+                    "relative": part.relative,
+                    "above": part.above,
+                    "below": part.below,
+                    "counts": counts,
+                }
+                try:
+                    arms = planned_arms(part, model, benchmark, study)
+                except Missing as reason:
+                    yield PlannedPart(**fields, **bounds, benchmark=benchmark, missing=str(reason))
+                else:
+                    yield PlannedPart(**fields, **bounds, benchmark=benchmark, arms=arms)
+
+
+def planned_arms(part: PartSpec, model: str | None, benchmark: str, study: Study) -> tuple[PlannedArm, ...]:
+    """The arms of a part in one model on one benchmark; raises Missing."""
+    signed = [(arm, 1.0) for arm in part.positive] + [(arm, -1.0) for arm in part.negative]
+    return tuple(planned_arm(arm, weight, model, benchmark, study) for arm, weight in signed)
+
+
+def planned_arm(arm: ArmSpec, weight: float, model: str | None, benchmark: str, study: Study) -> PlannedArm:
+    """One arm; raises Missing."""
+    own = arm.benchmark or benchmark
+    role = arm.model or model
+    if role not in study.roles():
+        raise Missing(f"the study has no model for the paper's setting {role}")
+    fields = run_fields(arm, study.roles()[role], own, study)
+    return PlannedArm(fields, tuple(benchmarks_of(own, study)), arm.step, weight)
+
+
+def benchmarks_of(name: str, study: Study) -> list[str]:
+    """The study's benchmarks behind a name of the claims file; raises Missing."""
+    entries = {key: study.benchmark_catalogue.benchmarks[key] for key in study.file.benchmarks.names}
+    if name in ("section-3", "training") or name in entries:
+        return [name]
+    if name in ("in-domain", "ood"):
+        found = [key for key, entry in entries.items() if entry.ood == (name == "ood")]
+    else:
+        found = [key for key, entry in entries.items() if entry.role == name]
+    if not found:
+        raise Missing(f"the study has no benchmark that is or stands for {name}")
+    return found
+
+
+def run_fields(arm: ArmSpec, model: str, benchmark: str, study: Study) -> dict[str, str]:
+    """The run fields (no seed) of an arm's run; raises Missing if the grid has none or several."""
+    if benchmark == "section-3":
+        if model not in study.section_3_models():
+            raise Missing(f"section 3 of the study does not have {model}")
+        return named_fields(base_run(model, 0)) | {
+            "context": arm.context or "none",
+            "dataset": study.section_3_dataset(),
+        }
+    if arm.method == "base":
+        return named_fields(base_run(model, 0))
+    wanted = wanted_fields(arm, model, study)
+    runs = {str(named_fields(run)): named_fields(run) for run in study.runs(arm.experiment or "")}
+    found = [
+        run for run in runs.values() if all(fnmatchcase(run[key], value) for key, value in wanted.items())
+    ]
+    if len(found) != 1:
+        text = " ".join(value for key, value in wanted.items() if key != "method")
+        raise Missing(f"the grid has {len(found) or 'no'} such run of {arm.experiment}: {arm.method} {text}")
+    return found[0]
+
+
+def wanted_fields(arm: ArmSpec, model: str, study: Study) -> dict[str, str]:
+    """Run field -> what it must match."""
+    domains = study.file.domains
+    dataset = domains.broad if arm.dataset == "broad" else domains.narrow or "-"
+    given = {"context": arm.context, "teacher": arm.teacher, "variant": arm.variant}
+    plain = {"model": model, "method": arm.method, "dataset": dataset, "coverage": arm.coverage}
+    return DEFAULTS[arm.method] | plain | {key: value for key, value in given.items() if value is not None}
+
+
+def named_fields(run: Run) -> dict[str, str]:
+    """The fields of a run without its seed, all text."""
+    return {name: str(getattr(run, name)) for name in NAMED}
+
+
+def needed_files(parts: Iterable[PlannedPart], study: Study, paths: Paths) -> dict[str, list[str]]:
+    """What the judge reads: samples, section_3 and rollouts (paths, in the grid's order)."""
+    arms = [arm for part in parts for arm in part.arms]
+    training = [arm.run for arm in arms if arm.benchmarks == ("training",)]
+    section_3 = {arm.run["model"] for arm in arms if arm.benchmarks == ("section-3",)}
+    evaluated = [arm.run for arm in arms if arm.benchmarks not in (("training",), ("section-3",))]
+    runs = study.base_runs() + study.runs()
+    return {
+        "samples": [paths.samples(run) for run in runs if named_fields(run) in evaluated],
+        "section_3": [paths.section_3(model) for model in study.section_3_models() if model in section_3],
+        "rollouts": [paths.rollouts(run) for run in runs if named_fields(run) in training],
+    }
+
+
+def as_params(parts: Iterable[PlannedPart]) -> list[dict[str, Any]]:
+    """The plan as plain values, as a rule's params hold it."""
+    return [asdict(part) for part in parts]
+
+
+def from_params(values: Iterable[dict[str, Any]]) -> list[PlannedPart]:
+    """The plan that `as_params` wrote."""
+
+    def arm(value: dict[str, Any]) -> PlannedArm:
+        return PlannedArm(**value | {"benchmarks": tuple(value["benchmarks"])})
+
+    return [PlannedPart(**value | {"arms": tuple(arm(one) for one in value["arms"])}) for value in values]

@@ -1,0 +1,46 @@
+"""How runs are named and drawn in the notebooks: the styles of `selfdistill.style`, and a panel of intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from selfdistill.style import BLACK, LineStyle, method_style
+
+
+def run_style(fields: Mapping[str, Any]) -> LineStyle:
+    """How a run is drawn: `style.method_style`, and black for a run that it has no style for."""
+    try:
+        return method_style(fields)
+    except KeyError:  # a control such as the context `other-solution`, which no figure of the paper shows
+        return LineStyle(f"{str(fields['method']).upper()} ({fields['context']})", BLACK, "-", "h")
+
+
+def run_label(fields: Mapping[str, Any], broad: str = "") -> str:
+    """The name of a run within its model: method, context and teacher, and what is not the default.
+
+    broad: the training set that goes without saying (`domains.broad` of the study file).
+    """
+    label = run_style(fields).label
+    if fields["dataset"] not in ("none", broad, fields["variant"]):
+        label += f", {fields['dataset']}"
+    return label if fields["coverage"] in ("none", "full") else f"{label}, |D|={fields['coverage']}"
+
+
+def draw_forest(axis: Axes, rows: pd.DataFrame, labels: Sequence[str], column: str = "estimate") -> None:
+    """Draw one line for each row, first on top: its number as a marker and its interval, named at the left.
+
+    rows: run fields, `column`, low, high, as in estimates (`estimate`) and contrasts (`difference`).
+    """
+    for place, (_, row) in enumerate(rows.iterrows()):
+        style = run_style(row)
+        axis.plot([row["low"], row["high"]], [place, place], color=style.colour)
+        face = style.colour if style.filled else "white"
+        look = {"marker": style.marker, "color": style.colour, "markerfacecolor": face}
+        axis.plot(row[column], place, linestyle="none", **look)
+    axis.set_yticks(range(len(rows)), labels)
+    axis.set_ylim(len(rows) - 0.4, -0.6)
+    axis.margins(x=0.06)

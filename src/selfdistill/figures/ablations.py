@@ -1,0 +1,142 @@
+"""Figures 15, 19 and 20: hybrid teachers (appendix E), pass@k (F.4), and the settings of the loss (appendix G).
+
+Figure 15 stands for the paper's OPSD runs on Qwen3-1.7B, with this study's SDPO and Qwen3 models. Figure 19's
+gaps are those between GRPO and SDPO.
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from selfdistill.figures.curves import draw_benchmark, draw_training
+from selfdistill.figures.data import (
+    ACCURACY,
+    EPISTEMIC,
+    LENGTH,
+    FigureError,
+    StudyData,
+    runs_of,
+    select,
+)
+from selfdistill.figures.dynamics import TRAINING_COLUMNS, benchmark_text, main_runs, training_text
+from selfdistill.style import PANEL_HEIGHT, new_figure, paper_style, shared_legend
+
+PASS = "pass@k"
+TEACHER_THINKING = "hybrid"
+"""Variant whose teacher thinks where its student does not (config: sdpo.teacher_thinking)."""
+
+
+def hybrid_runs(data: StudyData) -> list[tuple[str, list[dict[str, str]]]]:
+    """Return Figure 15's rows: the hybrid student with its homogeneous run, and the pair that thinks."""
+    wanted = {"method": "sdpo", "context": "solution", "teacher": "fixed", "coverage": "full"}
+    off = select(
+        data.estimates,
+        "hybrid run",
+        model=data.role("qwen3-nothink"),
+        dataset=data.broad,
+        variant=["default", TEACHER_THINKING],
+        **wanted,
+    )
+    if TEACHER_THINKING not in set(off["variant"]):
+        raise FigureError(
+            f"no run of the variant {TEACHER_THINKING!r}: a teacher that thinks where its student does not"
+        )
+    on = select(
+        data.estimates,
+        "homogeneous run",
+        model=data.role("qwen3-think"),
+        dataset=data.broad,
+        variant="default",
+        **wanted,
+    )
+    return [("(a) student without thinking", runs_of(off)), ("(b) thinking on for both", runs_of(on))]
+
+
+def figure15(data: StudyData) -> Figure:
+    """Draw Figure 15: accuracy, length and epistemic words by step, hybrid above and homogeneous below."""
+    name = data.headline_benchmarks()[-1]
+    rows = hybrid_runs(data)
+    with paper_style():
+        figure, axes = new_figure(len(rows), 3, height=PANEL_HEIGHT * 0.9)
+        for line, (title, runs) in zip(axes, rows, strict=True):
+            for axis, metric in zip(line, (ACCURACY, LENGTH, EPISTEMIC), strict=True):
+                draw_benchmark(axis, data, runs, name, metric, title=title if metric == ACCURACY else "")
+        shared_legend(figure, list(axes.flat), columns=3)
+    return figure
+
+
+def figure15_caption(data: StudyData) -> str:
+    """Return Figure 15's caption."""
+    name = data.headline_benchmarks()[-1]
+    runs = [run for _, group in hybrid_runs(data) for run in group]
+    return (
+        f"SDPO (c=s, fixed teacher) on {data.benchmark_label(name)}: (a) {data.label(runs[0]['model'])} taught by itself "
+        f"without thinking (default) and with thinking (hybrid), (b) {data.label(runs[-1]['model'])} taught by itself. "
+        f"{benchmark_text(data, runs, [name])}"
+    )
+
+
+def figure19(data: StudyData) -> Figure:
+    """Draw Figure 19: pass@k by step of GRPO and SDPO, one row a model, one column a headline benchmark."""
+    models, names = [data.role("deepseek"), data.role("qwen3-think")], data.headline_benchmarks()
+    with paper_style():
+        figure, axes = new_figure(len(models), len(names))
+        for line, model in zip(axes, models, strict=True):
+            for axis, name in zip(line, names, strict=True):
+                title = f"{data.label(model)}: {data.benchmark_label(name)}" if len(names) == 1 else ""
+                title = title or (data.label(model) if name == names[0] else data.benchmark_label(name))
+                draw_benchmark(axis, data, main_runs(data, model), name, PASS, title=title)
+        shared_legend(figure, list(axes.flat))
+    return figure
+
+
+def figure19_caption(data: StudyData) -> str:
+    """Return Figure 19's caption."""
+    models, names = [data.role("deepseek"), data.role("qwen3-think")], data.headline_benchmarks()
+    runs = [run for model in models for run in main_runs(data, model)]
+    labels = " and ".join(data.benchmark_label(name) for name in names)
+    return f"Unbiased pass@k of GRPO and SDPO on {labels} (left, right). {benchmark_text(data, runs, names)}"
+
+
+def ablation_runs(data: StudyData) -> list[dict[str, str]]:
+    """Return Figure 20's runs: one model's SDPO (c=s) with its settings and with others of top-k and rate."""
+    rows = select(
+        data.training,
+        "SDPO run",
+        model=data.role("deepseek"),
+        method="sdpo",
+        context="solution",
+        teacher="fixed",
+        dataset=data.broad,
+        coverage="full",
+    )
+    shown = rows["variant"].eq("default") | rows["variant"].str.match(r"(topk|lr)-")
+    if rows[shown]["variant"].nunique() < 2:
+        raise FigureError(f"no SDPO run of a variant topk-… or lr-… of {data.role('deepseek')}")
+    return runs_of(rows[shown])
+
+
+def figure20(data: StudyData) -> Figure:
+    """Draw Figure 20: top-k and learning rate, (a) training score and length, (b) the OOD benchmark."""
+    runs, name = ablation_runs(data), data.headline_benchmarks()[-1]
+    with paper_style():
+        figure, axes = new_figure(2, 2)
+        for axis, column in zip(axes[0], TRAINING_COLUMNS, strict=True):
+            draw_training(
+                axis, data.training, runs, column, title="(a) training" if column == "score" else ""
+            )
+        draw_benchmark(axes[1][0], data, runs, name, ACCURACY, title=f"(b) {data.benchmark_label(name)}")
+        draw_benchmark(axes[1][1], data, runs, name, LENGTH)
+        shared_legend(figure, list(axes.flat), columns=2)
+    return figure
+
+
+def figure20_caption(data: StudyData) -> str:
+    """Return Figure 20's caption."""
+    runs = ablation_runs(data)
+    rows = data.training.merge(pd.DataFrame(runs), how="inner")
+    return (
+        f"{data.label(runs[0]['model'])}: SDPO (c=s) with other settings of the loss; a variant's steps may differ. "
+        f"{training_text(rows)} {benchmark_text(data, runs, data.headline_benchmarks()[-1:])}"
+    )

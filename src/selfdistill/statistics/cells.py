@@ -1,0 +1,241 @@
+"""From samples to cells: sums per group, seed and problem, and the arms of a contrast over their problems.
+
+`CellTable` reduces a samples frame once; everything after it works on small arrays. `Cells` is one group as a
+seed x problem grid, `Design` a set of groups with what they share: problems and training seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from selfdistill.statistics.metrics import (
+    ANSWER,
+    COLUMN_OF,
+    RATIOS,
+    Votes,
+    at_k,
+    is_proportion,
+    needs_answers,
+    numeric_columns,
+    pass_at_k,
+)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells of one group, metric x seed x problem, and the stratum (benchmark) of each problem.
+
+    An estimate is the mean over strata of sum(numerator) / sum(denominator); for a mean over problems the
+    denominator is 1. A cell that was not observed is 0 in both.
+    """
+
+    numerator: np.ndarray
+    denominator: np.ndarray
+    strata: np.ndarray
+
+    @property
+    def n_seeds(self) -> int:
+        """Number of training seeds."""
+        return self.numerator.shape[1]
+
+    @property
+    def share(self) -> np.ndarray:
+        """Weight of each problem in the estimate, (problems,): strata weigh the same; sums to 1."""
+        sizes = np.bincount(self.strata)
+        return 1 / (sizes.size * sizes[self.strata])
+
+    def estimate(self) -> np.ndarray:
+        """Estimate of every metric."""
+        return self.resampled(np.full((1, self.n_seeds), 1.0), np.ones((1, self.strata.size)))[0]
+
+    def resampled(self, seed_weights: np.ndarray, problem_weights: np.ndarray) -> np.ndarray:
+        """Estimates under weights: (draws, seeds) and (draws, problems) give (draws, metrics)."""
+        parts = []
+        for stratum in range(self.strata.max() + 1):
+            own = self.strata == stratum
+            totals = [
+                _weighted_totals(values[:, :, own], seed_weights, problem_weights[:, own])
+                for values in (self.numerator, self.denominator)
+            ]
+            with np.errstate(invalid="ignore", divide="ignore"):
+                parts.append(totals[0] / totals[1])
+        return np.mean(parts, axis=0)
+
+    def linearised(self) -> np.ndarray:
+        """Cells whose mean (over seeds, problems of a stratum, strata) is the estimate to first order."""
+        linear = np.empty_like(self.numerator)
+        for stratum in range(self.strata.max() + 1):
+            own = self.strata == stratum
+            numerator, denominator = self.numerator[:, :, own], self.denominator[:, :, own]
+            mean = denominator.mean(axis=(1, 2), keepdims=True)
+            ratio = numerator.mean(axis=(1, 2), keepdims=True) / mean
+            linear[:, :, own] = ratio + (numerator - ratio * denominator) / mean
+        return linear
+
+
+@dataclass(frozen=True)
+class Design:
+    """Arms of a contrast, the problems that they are evaluated on, and the seeds that they share.
+
+    `strata` gives the benchmark of every problem of the design; `problems` the positions in it of each arm's
+    own problems; `seed_sets` a number for each arm's set of seeds, the same for the same seeds. `k` is the
+    fewest samples of a problem.
+    """
+
+    arms: tuple[Cells, ...]
+    problems: tuple[np.ndarray, ...]
+    strata: np.ndarray
+    seed_sets: tuple[int, ...]
+    k: int
+
+    @property
+    def crossed(self) -> bool:
+        """Whether every arm is on every problem."""
+        return all(own.size == self.strata.size for own in self.problems)
+
+
+class CellTable:
+    """All groups of a samples frame, reduced once to sums per group, seed and problem."""
+
+    def __init__(self, samples: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> None:
+        self.metrics = tuple(metrics)
+        self.is_proportion = np.array([is_proportion(name) for name in metrics])
+        check_columns(samples, [*by, *sample_columns(metrics)])
+        frame, cell = _reduce(samples, list(by), numeric_columns(metrics))
+        self._votes = Votes(cell, samples) if needs_answers(metrics) else None
+        self._column = {name: frame[name].to_numpy() for name in frame.columns}
+        grouped = frame.groupby(list(by), sort=True, dropna=False)
+        group = grouped.ngroup().to_numpy()
+        first = frame[list(by)].iloc[np.unique(group, return_index=True)[1]]
+        self.keys: list[tuple] = list(first.itertuples(index=False, name=None))
+        self._rows = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+
+    def single(self, position: int) -> Design:
+        """One group on its own."""
+        return self._design([self._rows[position]])
+
+    def pair(self, position: int, reference: int) -> Design:
+        """Two groups over their common problems. Raises ValueError if there are none."""
+        problems = [self._column["problem"][self._rows[own]] for own in (position, reference)]
+        common = np.intersect1d(*problems)
+        if not common.size:
+            raise ValueError(f"{self.keys[position]} and {self.keys[reference]} share no problem")
+        return self._design(
+            [
+                self._rows[group][np.isin(codes, common)]
+                for group, codes in zip((position, reference), problems, strict=True)
+            ]
+        )
+
+    def together(self) -> Design:
+        """All groups, those that share a benchmark over the problems that they have in common there.
+
+        Raises ValueError for a benchmark without a common problem.
+        """
+        group = np.repeat(np.arange(len(self._rows)), [rows.size for rows in self._rows])
+        rows = np.concatenate(self._rows)
+        on_problem = _distinct(self._column["problem"][rows], group)
+        stratum = self._column["stratum"][rows]
+        in_common = on_problem[self._column["problem"][rows]] == _distinct(stratum, group)[stratum]
+        if lacking := sorted(
+            {*self._column["benchmark"][rows]} - {*self._column["benchmark"][rows[in_common]]}
+        ):
+            raise ValueError(f"the arms share no problem of {', '.join(map(str, lacking))}")
+        return self._design([rows[in_common & (group == own)] for own in range(len(self._rows))])
+
+    def _design(self, groups: list[np.ndarray]) -> Design:
+        """The arms made of these rows; pass@k and maj@k take the fewest samples that any problem has."""
+        k = int(min(self._column["n"][rows].min() for rows in groups))
+        own = [np.unique(self._column["problem"][rows]) for rows in groups]
+        union, first = np.unique(self._column["problem"][np.concatenate(groups)], return_index=True)
+        stratum = self._column["stratum"][np.concatenate(groups)][first]
+        seeds = [tuple(np.unique(self._column["seed"][rows])) for rows in groups]
+        return Design(
+            arms=tuple(self._cells(rows, k) for rows in groups),
+            problems=tuple(np.searchsorted(union, codes) for codes in own),
+            strata=np.unique(stratum, return_inverse=True)[1],
+            seed_sets=tuple(list(dict.fromkeys(seeds)).index(those) for those in seeds),
+            k=k,
+        )
+
+    def _cells(self, rows: np.ndarray, k: int) -> Cells:
+        """Spread the rows of one group over a seed x problem grid."""
+        seeds, seed = np.unique(self._column["seed"][rows], return_inverse=True)
+        problem_codes = self._column["problem"][rows]
+        problems, first, problem = np.unique(problem_codes, return_index=True, return_inverse=True)
+        numerator = np.zeros((len(self.metrics), seeds.size, problems.size))
+        denominator = np.zeros_like(numerator)
+        for position, metric in enumerate(self.metrics):
+            values, weights = self._values(metric, rows, k)
+            numerator[position, seed, problem], denominator[position, seed, problem] = values, weights
+        strata = np.unique(self._column["stratum"][rows][first], return_inverse=True)[1]
+        return Cells(numerator, denominator, strata)
+
+    def _values(self, metric: str, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray | float]:
+        """Numerator and denominator of one metric in the cells of `rows`."""
+        if metric in RATIOS:
+            above, below, factor = RATIOS[metric]
+            return factor * self._column[above][rows], self._column[below][rows]
+        samples = self._column["n"][rows]
+        match at_k(metric, k):
+            case ("maj", drawn):
+                return self._votes.majority_at(drawn)[rows], 1.0
+            case ("pass", drawn):
+                return pass_at_k(self._column["correct"][rows], samples, drawn), 1.0
+        return self._column[COLUMN_OF.get(metric, metric)][rows] / samples, 1.0
+
+
+def sample_columns(metrics: Sequence[str]) -> list[str]:
+    """Columns that the samples must have for the metrics, the grouping aside."""
+    answers = [ANSWER] if needs_answers(metrics) else []
+    return ["seed", "benchmark", "problem_id", "sample_index", *numeric_columns(metrics), *answers]
+
+
+def check_columns(samples: pd.DataFrame, needed: Sequence[str]) -> None:
+    """Raise ValueError for a missing column or if there are no rows."""
+    if missing := sorted(set(needed) - set(samples.columns)):
+        raise ValueError(f"the samples lack {missing}; they have {sorted(samples.columns)}")
+    if samples.empty:
+        raise ValueError("there are no samples to estimate from")
+
+
+def _reduce(samples: pd.DataFrame, by: list[str], columns: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
+    """Sums of `columns` per group, seed and problem, with n (samples) and codes of problem and stratum.
+
+    Also returns the row of each sample in that frame. Raises ValueError if a cell holds one sample index
+    twice: the grouping then mixes runs that differ in a field left out.
+    """
+    keys = list(dict.fromkeys([*by, "seed", "benchmark", "problem_id"]))
+    cell = np.zeros(len(samples), dtype=np.int64)
+    for name in keys:
+        code = pd.factorize(samples[name], sort=True, use_na_sentinel=False)[0]
+        cell = pd.factorize(cell * (code.max() + 1) + code, sort=True)[0]
+    index = pd.factorize(samples["sample_index"])[0]
+    if len(pd.unique(cell * (index.max() + 1) + index)) < len(samples):
+        raise ValueError(f"one sample index occurs twice in a cell: grouping by {by} mixes different runs")
+    first = samples[keys].iloc[np.unique(cell, return_index=True)[1]].reset_index(drop=True)
+    sums = {name: np.bincount(cell, weights=samples[name].to_numpy(float)) for name in columns}
+    frame = first.assign(
+        n=np.bincount(cell),
+        stratum=pd.factorize(first["benchmark"], sort=True)[0],
+        problem=first.groupby(["benchmark", "problem_id"], sort=True).ngroup(),
+        **sums,
+    )
+    return frame, cell
+
+
+def _distinct(codes: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Number of groups in which each code occurs, by code."""
+    width = group.max() + 1
+    return np.bincount(np.unique(codes * width + group) // width)
+
+
+def _weighted_totals(values: np.ndarray, seed_weights: np.ndarray, problem_weights: np.ndarray) -> np.ndarray:
+    """Weighted sum over seeds and problems: (metrics, seeds, problems) gives (draws, metrics)."""
+    metrics, seeds, problems = values.shape
+    per_seed = problem_weights @ values.reshape(metrics * seeds, problems).T
+    return np.einsum("bms,bs->bm", per_seed.reshape(-1, metrics, seeds), seed_weights)

@@ -1,0 +1,356 @@
+"""The claims ledger: its file, the runs that it finds in a grid, and the verdicts that its rule gives."""
+
+import json
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from selfdistill.artifacts import Paths
+from selfdistill.claims.judge import (
+    INCONCLUSIVE,
+    NOT_REPRODUCED,
+    NOT_RUN,
+    REPRODUCED,
+    ClaimResult,
+    Frames,
+    PartResult,
+    as_record,
+    joined,
+    judge_claims,
+    judge_part,
+    p_values,
+    rollouts_as_samples,
+    step_at,
+    verdict_of,
+)
+from selfdistill.claims.ledger import Ledger, load_ledger
+from selfdistill.claims.page import (
+    counts_of,
+    effect_text,
+    expected_text,
+    summary_sentences,
+    to_html,
+    to_markdown,
+)
+from selfdistill.claims.plan import (
+    NAMED,
+    PlannedArm,
+    PlannedPart,
+    as_params,
+    from_params,
+    needed_files,
+    plan_claims,
+)
+from selfdistill.study import StudyError, load_study
+
+CONFIG = Path(__file__).parents[2] / "config"
+BASE = dict(zip(NAMED, ("m", "base", "none", "none", "none", "none", "default"), strict=True))
+SDPO = dict(zip(NAMED, ("m", "sdpo", "solution", "fixed", "chain", "full", "default"), strict=True))
+
+
+@pytest.fixture(scope="module")
+def ledger() -> Ledger:
+    return load_ledger(CONFIG / "claims.yaml")
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return load_study(CONFIG / "mini.yaml")
+
+
+def samples(
+    run: dict[str, str], chance: float, seeds: int = 1, steps=(0,), problems: int = 200
+) -> pd.DataFrame:
+    """Samples of a run that is right with `chance`, and twice as long where it is wrong."""
+    generator = np.random.default_rng([int(1000 * chance), seeds])
+    grid = pd.MultiIndex.from_product(
+        [range(seeds), steps, [f"p{n}" for n in range(problems)], range(4)],
+        names=["seed", "step", "problem_id", "sample_index"],
+    ).to_frame(index=False)
+    correct = generator.random(len(grid)) < chance
+    return grid.assign(**run, benchmark="ood", correct=correct, response_tokens=np.where(correct, 10, 20))
+
+
+def part(metric: str = "accuracy", **bounds) -> PlannedPart:
+    """SDPO minus base on the benchmark `ood`."""
+    arms = (PlannedArm(SDPO, ("ood",), 1.0, 1.0), PlannedArm(BASE, ("ood",), 1.0, -1.0))
+    return PlannedPart("C1", "a part", "deepseek", metric, "ood", arms, **bounds)
+
+
+def judged(chance: float, base: float = 0.5, **bounds) -> PartResult:
+    frame = pd.concat([samples(SDPO, chance, steps=(10, 20)), samples(BASE, base)])
+    return judge_part(part(**bounds), Frames(frame, pd.DataFrame(), pd.DataFrame()), 0.05)
+
+
+# ---- the file
+
+
+def test_the_ledger_holds_the_papers_nineteen_claims(ledger):
+    papers = [name for name in ledger.claims if name.startswith("C")]
+    assert papers == [f"C{number}" for number in range(1, 20)]
+    assert all(claim.place and claim.statement for claim in ledger.claims.values())
+    assert {claim.family for claim in ledger.claims.values()} == set(ledger.families)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"family": "nowhere"}, "claims.C3.family: 'nowhere' is not declared"),
+        ({"not_run": "and yet it has parts"}, "needs `parts`, or the reason"),
+        ({"verdict": "reproduced"}, "unknown key"),
+        ({"models": [], "also": []}, "names no models, and not every arm names its own"),
+        ({"models": ["gpt"]}, "deepseek"),
+    ],
+)
+def test_a_wrong_claim_is_refused_with_its_key(tmp_path, change, message):
+    content = yaml.safe_load((CONFIG / "claims.yaml").read_text(encoding="utf-8"))
+    content["claims"]["C3"] |= change
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(StudyError, match=r"claims\.yaml: claims\.C3") as error:
+        load_ledger(path)
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"below": None}, "needs `above`, `below` or both"),
+        ({"above": 0.0, "below": -0.1}, "must be smaller"),
+        ({"relative": True, "minus": []}, "one plus and one minus arm"),
+        ({"minus": {"method": "grpo"}}, "a trained arm names its experiment"),
+    ],
+)
+def test_a_wrong_part_is_refused(tmp_path, change, message):
+    content = yaml.safe_load((CONFIG / "claims.yaml").read_text(encoding="utf-8"))
+    content["claims"]["C3"]["parts"][0] |= change
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(StudyError) as error:
+        load_ledger(path)
+    assert message in str(error.value)
+    assert "claims.C3.parts.0" in str(error.value)
+
+
+# ---- the plan
+
+
+def test_the_mini_study_can_test_all_claims_but_the_judges(ledger, mini):
+    parts = plan_claims(ledger, mini)
+    assert not [(one.claim, one.name, one.missing) for one in parts if one.missing]
+    assert {one.claim for one in parts} == set(ledger.claims) - {"C19"}
+
+
+def test_a_part_without_its_runs_says_which_is_missing(ledger):
+    parts = plan_claims(ledger, load_study(CONFIG / "test.yaml"))
+    reasons = {name: {one.missing for one in parts if one.claim == name} for name in ("C5", "C9", "C18")}
+    assert "the study has no model for the paper's setting olmo3" in reasons["C5"]
+    assert "the study has no benchmark that is or stands for aime24" in reasons["C18"]
+    assert any("no such run of on-policy: sdpo" in reason for reason in reasons["C9"])
+
+
+def test_the_judge_reads_each_seed_of_the_runs_that_the_plan_names(ledger, mini):
+    parts = [one for one in plan_claims(ledger, mini) if one.claim in ("C12", "C14")]
+    files = needed_files(parts, mini, Paths("mini"))
+    assert len(files["rollouts"]) == 6
+    assert all("/coverage/" in path for path in files["rollouts"])
+    assert not files["section_3"]
+    assert any("/base/" in path for path in files["samples"])
+    assert len(files["samples"]) == len(set(files["samples"])) == 5
+
+
+def test_a_plan_survives_the_params_of_a_rule(ledger, mini):
+    parts = plan_claims(ledger, mini)
+    assert from_params(json.loads(json.dumps(as_params(parts)))) == parts
+
+
+# ---- the rule
+
+
+@pytest.mark.parametrize(
+    ("p_for", "p_against", "verdict"),
+    [
+        (0.025, 0.9, REPRODUCED),
+        (0.026, 0.9, INCONCLUSIVE),
+        (0.9, 0.025, NOT_REPRODUCED),
+        (0.5, 0.5, INCONCLUSIVE),
+    ],
+)
+def test_verdicts_follow_from_two_p_values(p_for, p_against, verdict):
+    assert verdict_of(p_for, p_against, 0.05) == verdict
+
+
+def test_a_clear_effect_is_reproduced_and_its_opposite_is_not():
+    assert judged(0.3, below=0.0).verdict == REPRODUCED
+    assert judged(0.3, above=0.0).verdict == NOT_REPRODUCED
+    assert judged(0.5, base=0.5, below=0.0).verdict == INCONCLUSIVE
+
+
+def test_a_margin_moves_the_verdict_and_not_the_effect():
+    small, large = judged(0.4, below=-0.02), judged(0.4, below=-0.3)
+    assert small.effect == large.effect == pytest.approx(-0.1, abs=0.05)
+    assert (small.verdict, large.verdict) == (REPRODUCED, NOT_REPRODUCED)
+
+
+def test_an_equivalence_needs_both_bounds():
+    assert judged(0.5, above=-0.08, below=0.08).verdict == REPRODUCED
+    assert judged(0.5, above=-0.005, below=0.005).verdict == INCONCLUSIVE
+    assert judged(0.8, above=-0.05, below=0.05).verdict == NOT_REPRODUCED
+
+
+def test_the_interval_and_the_verdict_agree():
+    for chance in (0.42, 0.45, 0.47, 0.5):
+        found = judged(chance, below=0.0)
+        assert (found.high < 0) == (found.verdict == REPRODUCED)
+
+
+def test_relative_effects_and_the_sign_flip_check():
+    found = judged(0.9, metric="response_tokens", relative=True, below=-0.2)
+    assert found.verdict == REPRODUCED
+    assert found.effect == pytest.approx(11 / 15 - 1, abs=0.03)
+    assert math.isnan(found.p_flip)
+    assert judged(0.3, below=0.0).p_flip < 0.01
+
+
+def test_the_last_step_is_judged_and_a_share_names_an_earlier_one():
+    assert step_at([0], 1.0) == 0
+    assert step_at([0, 10, 20, 30, 40], 1.0) == 40
+    assert step_at([10, 20, 30, 40], 0.25) == 10
+    assert step_at([20, 40], 0.25) == 20
+
+
+def test_an_arm_without_samples_is_not_run_and_says_so():
+    found = judge_part(part(below=0.0), Frames(samples(BASE, 0.5), pd.DataFrame(), pd.DataFrame()), 0.05)
+    assert found.verdict == NOT_RUN
+    assert "no samples of m/sdpo/solution" in found.reason
+
+
+def test_a_claim_holds_only_if_all_its_parts_do(ledger):
+    def result(p_for: float, p_against: float, counts: bool = True) -> PartResult:
+        one = PlannedPart("C3", "x", "deepseek", "accuracy", "ood", below=0.0, counts=counts)
+        return PartResult(one, verdict_of(p_for, p_against, 0.05), p_for=p_for, p_against=p_against)
+
+    def verdict(*parts: PartResult) -> str:
+        return next(one.verdict for one in judge_claims(ledger, parts) if one.name == "C3")
+
+    assert joined([result(0.001, 1.0), result(0.3, 0.02)]) == (0.3, 0.04)
+    assert verdict(result(0.001, 1.0), result(0.002, 1.0)) == REPRODUCED
+    assert verdict(result(0.001, 1.0), result(0.3, 0.7)) == INCONCLUSIVE
+    assert verdict(result(0.001, 1.0), result(1.0, 0.001)) == NOT_REPRODUCED
+    assert verdict(result(0.001, 1.0), result(1.0, 0.001, counts=False)) == REPRODUCED
+
+
+def test_a_claim_with_a_part_that_was_not_run_is_at_best_inconclusive(ledger):
+    one = PlannedPart("C3", "x", "deepseek", "accuracy", "ood", below=0.0)
+    held, lacking = (
+        PartResult(one, REPRODUCED, p_for=0.001, p_against=1.0),
+        PartResult(one, reason="no such run"),
+    )
+    found = next(claim for claim in judge_claims(ledger, [held, lacking]) if claim.name == "C3")
+    assert (found.verdict, found.reason) == (INCONCLUSIVE, "1 of 1 parts hold, 1 not run")
+
+
+def test_holm_corrects_within_a_family_only(ledger):
+    def one(name: str, p_for: float) -> PartResult:
+        return PartResult(
+            PlannedPart(name, "x", "m", "accuracy", "ood", below=0.0), REPRODUCED, p_for=p_for, p_against=1.0
+        )
+
+    results = {
+        claim.name: claim
+        for claim in judge_claims(ledger, [one("C3", 0.02), one("C4", 0.02), one("C1", 0.02)])
+    }
+    assert results["C3"].p_for == pytest.approx(0.04)
+    assert results["C3"].verdict == INCONCLUSIVE
+    assert results["C1"].p_for == pytest.approx(0.02)
+    assert results["C1"].verdict == REPRODUCED
+
+
+def test_two_sided_bounds_double_the_evidence_against():
+    class Found:
+        def p_above(self, bound):
+            return 0.9
+
+        def p_below(self, bound):
+            return 0.01
+
+    assert p_values(Found(), None, 0.0) == (0.01, 0.9)
+    assert p_values(Found(), -0.1, 0.1) == (0.9, 0.02)
+
+
+def test_rollouts_become_samples_of_the_last_steps():
+    rows = [
+        (step, f"p{n}", float(n == step % 2), 5 + n)
+        for step in range(1, 11)
+        for n in range(2)
+        for _ in range(3)
+    ]
+    rollouts = pd.DataFrame(rows, columns=["step", "problem_id", "score", "response_tokens"])
+    frame = rollouts_as_samples(rollouts, SDPO | {"seed": 1})
+    assert len(frame) == 5 * 6
+    assert frame["correct"].sum() == 15
+    assert (frame["benchmark"] == "training").all()
+    assert not frame.duplicated(["problem_id", "sample_index"]).any()
+
+
+# ---- the page
+
+
+@pytest.fixture(scope="module")
+def record(ledger) -> dict:
+    frame = pd.concat([samples(SDPO, 0.3), samples(BASE, 0.5)])
+    frames = Frames(frame, pd.DataFrame(), pd.DataFrame())
+    parts = [judge_part(part(below=0.0), frames, 0.05)]
+    return as_record(ledger, "test", judge_claims(ledger, parts))
+
+
+def test_the_record_is_plain_json_without_nan(record):
+    text = json.dumps(record, allow_nan=False)
+    assert json.loads(text)["claims"][0]["verdict"] == REPRODUCED
+    assert counts_of(record) == {REPRODUCED: 1, NOT_REPRODUCED: 0, INCONCLUSIVE: 0, NOT_RUN: 18}
+
+
+def test_the_summary_is_three_sentences_from_the_ledger(record):
+    sentences = summary_sentences(record)
+    assert len(sentences) == 3
+    assert "19 claims this study tests 1, and 1 (C1) are reproduced" in sentences[0]
+    assert "18 (C2, C3" in sentences[2]
+
+
+def test_pages_show_every_claim_in_order_with_its_reason(record, ledger):
+    page, text = to_html(record), to_markdown(record)
+    for shown in (page, text):
+        places = [shown.index(f"{name}. ") for name in ledger.claims]
+        assert all(first < second for first, second in pairwise(places))
+        assert "it needs an LLM as judge" in shown
+        assert "✔ reproduced" in shown
+    assert 'href="#figure9"' in page
+    assert "s\\think" in page
+
+
+def test_effects_are_shown_in_their_units():
+    shown = {
+        "arms": [1, 2],
+        "relative": False,
+        "metric": "accuracy",
+        "effect": -0.123,
+        "low": -0.2,
+        "high": -0.05,
+    }
+    assert effect_text(shown) == "−12.3 [−20.0, −5.0] points"
+    assert effect_text(shown | {"relative": True, "metric": "response_tokens"}) == "−12.3 [−20.0, −5.0] %"
+    assert (
+        effect_text(shown | {"arms": [1], "effect": 0.9, "low": 0.85, "high": 0.95}) == "90.0 [85.0, 95.0] %"
+    )
+    assert effect_text(shown | {"metric": "response_tokens", "effect": 3.25}).startswith("+3.25")
+    assert expected_text(shown | {"above": None, "below": -0.05}) == "< −5"
+    assert expected_text(shown | {"above": -0.05, "below": 0.05}) == "> −5 and < 5"
+
+
+def test_a_result_without_parts_is_not_run():
+    assert ClaimResult("C19", NOT_RUN, "because").tested == []

@@ -1,0 +1,172 @@
+"""Linear contrasts, the tests beside them, the majority vote: against brute force and hand-made samples."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from selfdistill.statistics import (
+    BASE,
+    Arm,
+    compare,
+    contrasts,
+    estimates,
+    holm,
+    majority_vote,
+    planned_effects,
+    sign_flip,
+)
+
+
+def arm(
+    chance: float, *, seeds: int = 2, problems: int = 40, benchmark: str = "one", start: int = 0
+) -> pd.DataFrame:
+    """Samples of a run whose problems differ in difficulty, the same for every arm of a benchmark."""
+    draw = np.random.default_rng([start, seeds, int(1000 * chance)])
+    hard = np.random.default_rng(len(benchmark)).normal(0, 0.2, problems)
+    grid = pd.MultiIndex.from_product(
+        [range(seeds), [f"p{n}" for n in range(problems)], range(4)],
+        names=["seed", "problem_id", "sample_index"],
+    ).to_frame(index=False)
+    right = draw.random(len(grid)) < np.clip(chance + np.tile(np.repeat(hard, 4), seeds), 0, 1)
+    return grid.assign(benchmark=benchmark, correct=right, response_tokens=np.where(right, 10, 20))
+
+
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize(("seeds", "reference_seeds"), [(1, 1), (3, 3), (3, 2)])
+def test_two_arms_are_the_contrast_that_the_tables_show(
+    relative: bool, seeds: int, reference_seeds: int
+) -> None:
+    plain = {"model": "m", "method": "sdpo", "context": "solution", "teacher": "fixed", "dataset": "chain"}
+    run = plain | {"coverage": "full", "variant": "default", "step": 40}
+    trained, base = arm(0.4, seeds=seeds), arm(0.6, seeds=reference_seeds)
+    samples = pd.concat([trained.assign(**run), base.assign(**run | BASE)])
+    (row,) = contrasts(samples, BASE, metrics=["accuracy"], relative=relative).to_dict("records")
+    found = compare([Arm(trained, 1), Arm(base, -1)], "accuracy", relative=relative, n_boot=1000)
+    assert found.effect == pytest.approx(row["difference"])
+    assert (found.low, found.high) == pytest.approx((row["low"], row["high"]))
+    assert found.estimates == pytest.approx((row["estimate"], row["reference"]))
+    assert (found.n_problems, found.k, found.n_seeds) == (40, 4, min(seeds, reference_seeds))
+
+
+def test_one_arm_is_its_estimate() -> None:
+    rows = arm(0.5)
+    (row,) = estimates(rows, by=["benchmark"], metrics=["accuracy"]).to_dict("records")
+    found = compare([Arm(rows, 1)], "accuracy", n_boot=1000)
+    assert (found.effect, found.low, found.high) == pytest.approx((row["estimate"], row["low"], row["high"]))
+
+
+def test_a_difference_in_differences_over_two_benchmarks() -> None:
+    rows = [arm(0.7), arm(0.4), arm(0.6, benchmark="other"), arm(0.5, benchmark="other")]
+    found = compare([Arm(own, weight) for own, weight in zip(rows, (1, -1, -1, 1), strict=True)], "accuracy")
+    means = [own["correct"].mean() for own in rows]
+    assert found.effect == pytest.approx((means[0] - means[1]) - (means[2] - means[3]))
+    assert found.low < found.effect < found.high
+    assert found.p_above(0.0) < 0.025 < found.p_below(0.0)
+
+
+def test_an_arm_over_two_benchmarks_weighs_them_the_same() -> None:
+    both = pd.concat([arm(0.9, problems=10), arm(0.3, problems=90, benchmark="other")])
+    found = compare([Arm(both, 1)], "accuracy")
+    assert found.effect == pytest.approx(both.groupby("benchmark")["correct"].mean().mean())
+
+
+def test_arms_are_compared_over_their_common_problems_only() -> None:
+    left, right = arm(0.5, problems=40), arm(0.5, problems=30)
+    found = compare([Arm(left, 1), Arm(right, -1)], "accuracy")
+    shared = left[left["problem_id"].isin(set(right["problem_id"]))]
+    assert found.n_problems == 30
+    assert found.effect == pytest.approx(shared["correct"].mean() - right["correct"].mean())
+
+
+def test_p_values_agree_with_the_interval_and_move_with_the_bound() -> None:
+    found = compare([Arm(arm(0.45), 1), Arm(arm(0.6), -1)], "accuracy")
+    assert (found.p_below(0.0) < 0.025) == (found.high < 0)
+    assert found.p_below(found.high) == pytest.approx(0.025, abs=5e-3)  # draws of an accuracy have ties
+    assert found.p_above(found.low) == pytest.approx(0.025, abs=5e-3)  # draws of an accuracy have ties
+    assert found.p_below(-1.0) == 1.0
+    assert found.p_below(1.0) == pytest.approx(1 / 10_001)
+
+
+def test_degenerate_contrasts() -> None:
+    same = arm(0.5)
+    nothing = compare([Arm(same, 1), Arm(same, -1)], "accuracy")
+    assert (nothing.effect, nothing.low, nothing.high) == (0, 0, 0)
+    assert nothing.p_above(0.0) == nothing.p_below(0.0) == 1.0
+    zero = same.assign(correct=False)
+    relative = compare([Arm(same, 1), Arm(zero, -1)], "accuracy", relative=True)
+    assert math.isnan(relative.effect)
+    assert math.isnan(compare([Arm(arm(0.5, problems=1), 1)], "accuracy").low)
+
+
+def test_contrasts_that_have_no_answer_are_refused() -> None:
+    with pytest.raises(ValueError, match="needs an arm"):
+        compare([], "accuracy")
+    with pytest.raises(ValueError, match="weights 1 and -1"):
+        compare([Arm(arm(0.5), 1)], "accuracy", relative=True)
+    with pytest.raises(ValueError, match="share no problem of one"):
+        compare(
+            [Arm(arm(0.5), 1), Arm(arm(0.5).replace({f"p{n}": f"q{n}" for n in range(40)}), -1)], "accuracy"
+        )
+    with pytest.raises(ValueError, match="lack"):
+        compare([Arm(arm(0.5), 1)], "epistemic_word")
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+def test_the_majority_vote_against_all_subsets(k: int) -> None:
+    """A tie is broken fairly, and empty answers win only alone."""
+    answers = ["4", "4", "7", "", "9"]
+    right = {"4": True, "7": False, "": False, "9": False}
+
+    def vote(chosen: tuple[str, ...]) -> float:
+        known = [answer for answer in chosen if answer] or list(chosen)
+        counts = {answer: known.count(answer) for answer in known}
+        tied = [answer for answer, count in counts.items() if count == max(counts.values())]
+        return float(np.mean([right[answer] for answer in tied]))
+
+    chosen = [tuple(answers[place] for place in places) for places in itertools.combinations(range(5), k)]
+    flat = [answer for ballot in chosen for answer in ballot]
+    ballots = np.repeat(np.arange(len(chosen)), k)
+    votes = majority_vote(ballots, np.array(flat, dtype=object), np.array([right[answer] for answer in flat]))
+    assert votes == pytest.approx([vote(ballot) for ballot in chosen])
+
+
+def test_maj_at_k_of_samples() -> None:
+    rows = arm(0.5, seeds=1, problems=3)
+    rows["extracted_answer"] = ["1", "1", "2", "3", "5", "5", "", "", "", "", "", ""]
+    rows["correct"] = [True, True, False, False, False, False, False, False, False, False, False, False]
+    (row,) = estimates(rows, by=["benchmark"], metrics=["maj@k"]).to_dict("records")
+    assert row["estimate"] == pytest.approx(1 / 3)
+
+
+def test_holm_by_hand() -> None:
+    adjusted = holm([0.01, 0.04, math.nan, 0.03])
+    assert adjusted[[0, 1, 3]] == pytest.approx([0.03, 0.06, 0.06])
+    assert math.isnan(adjusted[2])
+    assert np.isnan(holm([math.nan])).all()
+
+
+def test_the_sign_flip_check_is_small_under_an_effect_and_level_under_none() -> None:
+    assert sign_flip([Arm(arm(0.3), 1), Arm(arm(0.7), -1)], "accuracy", n_resamples=999) < 0.01
+    values = [
+        sign_flip(
+            [Arm(arm(0.5, start=2 * n), 1), Arm(arm(0.5, start=2 * n + 1), -1)], "accuracy", n_resamples=199
+        )
+        for n in range(120)
+    ]
+    assert np.mean(np.array(values) <= 0.05) <= 0.10
+    assert 0.4 < np.mean(values) < 0.65
+    unpaired = [Arm(arm(0.5), 1), Arm(arm(0.5, benchmark="other"), -1)]
+    assert math.isnan(sign_flip(unpaired, "accuracy"))
+
+
+def test_planned_effects_shrink_with_problems_samples_and_seeds() -> None:
+    frame = planned_effects({"aime24": (30, 16), "math500": (500, 16)}, [1, 3, 5])
+    table = frame.pivot(index="benchmark", columns="n_seeds", values="minimum_detectable_effect")
+    assert (table.loc["math500"] < table.loc["aime24"]).all()
+    assert table.loc["aime24", 5] < table.loc["aime24", 3]
+    assert ((table > 0) & (table < 0.5)).all().all()

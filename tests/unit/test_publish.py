@@ -1,0 +1,71 @@
+"""The published results: complete, and still fitting the ledger's file and the code that reads them."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from selfdistill.artifacts import Paths
+from selfdistill.claims.judge import VERDICTS, PartResult, part_record
+from selfdistill.claims.ledger import load_ledger
+from selfdistill.claims.page import to_html, to_markdown
+from selfdistill.claims.plan import PlannedPart
+from selfdistill.errors import StudyError
+from selfdistill.publish import FIGURES, TABLES, publish
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "docs/results/mini"
+
+
+def test_the_published_ledger_fits_the_claims_and_the_code():
+    record = json.loads((PUBLISHED / "claims.json").read_text(encoding="utf-8"))
+    ledger = load_ledger(ROOT / "config/claims.yaml")
+    assert {claim["name"]: claim["statement"] for claim in record["claims"]} == {
+        name: claim.statement for name, claim in ledger.claims.items()
+    }
+    assert {claim["verdict"] for claim in record["claims"]} <= set(VERDICTS)
+    fields = set(part_record(PartResult(PlannedPart("C1", "x", "m", "accuracy", "ood"))))
+    for claim in record["claims"]:
+        assert all(set(part) == fields for part in claim["parts"])
+    assert to_markdown(record) == (PUBLISHED / "claims.md").read_text(encoding="utf-8")
+    assert to_html(record)
+
+
+def test_the_published_results_say_what_made_them():
+    facts = json.loads((PUBLISHED / "provenance.json").read_text(encoding="utf-8"))
+    assert facts["seeds"] == [0, 1, 2]
+    assert all(commit and "+changes" not in commit for commit in facts["git_commits"])
+    assert facts["jobs"] > 200
+    names = {path.stem for path in PUBLISHED.iterdir()}
+    assert {*FIGURES, *TABLES} <= names
+
+
+def test_an_unfinished_study_is_not_published(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StudyError, match="claims.json.*not there; finish the study first"):
+        publish("mini")
+    assert not (tmp_path / "docs").exists()
+
+
+def test_a_finished_study_is_copied_with_its_provenance(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = Paths("mini")
+    sources = [paths.claims("json"), paths.claims("md")]
+    sources += [paths.figure(name, "png") for name in FIGURES] + [paths.table(name, "md") for name in TABLES]
+    manifest = {
+        "config": {"job": {"run": {"seed": 1}}},
+        "git_commit": "abc",
+        "python": "3.11",
+        "packages": {"torch": "2"},
+        "device": "cpu",
+        "wall_seconds": 1.5,
+        "peak_memory_mb": 10,
+        "tokens": None,
+    }
+    for name in [*sources, "results/mini/runs/a.manifest.json"]:
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(json.dumps(manifest), encoding="utf-8")
+    written = publish("mini")
+    facts = json.loads((tmp_path / "docs/results/mini/provenance.json").read_text(encoding="utf-8"))
+    assert len(written) == len(sources) + 1
+    assert (facts["seeds"], facts["jobs"], facts["packages"]) == ([1], 1, ["torch 2"])
