@@ -104,20 +104,25 @@ def test_false_positive_rate_of_the_paired_contrast(
     assert np.mean(p_above(draws) < 0.025) <= 0.035
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
-def test_a_difference_in_differences_of_four_arms_covers_the_truth(seeds: int) -> None:
-    """[a - b] on one benchmark minus [c - d] on another, the truth being 0; problems paired within each."""
+@pytest.mark.parametrize(("seeds", "same_runs"), [(1, True), (3, True), (3, False)])
+def test_a_difference_in_differences_of_four_arms_covers_the_truth(seeds: int, same_runs: bool) -> None:
+    """[a - b] on one benchmark minus [c - d] on another, the truth being 0; problems paired within each.
+
+    With `same_runs` c and d are the training runs a and b, seed by seed, so that their luck cancels.
+    """
     draw = np.random.default_rng(10)
+    spread = 0.2 if seeds > 1 else 0.0
+    lucks = spread * draw.standard_normal((4, REPLICATIONS, seeds, 1))
     arms, places = [], []
     strata = np.repeat([0, 1], [80, 60])
     for benchmark in (0, 1):
         size = int((strata == benchmark).sum())
         difficulty = 1.5 * draw.standard_normal((REPLICATIONS, 1, size))
-        for _ in range(2):
-            luck = (0.2 if seeds > 1 else 0) * draw.standard_normal((REPLICATIONS, seeds, 1))
+        for run in (0, 1):
+            luck = lucks[run if same_runs else 2 * benchmark + run]
             arms.append(stack(draw.binomial(4, 1 / (1 + np.exp(-difficulty - luck))) / 4))
             places.append(np.flatnonzero(strata == benchmark))
-    four = Design(tuple(arms), tuple(places), strata, (0, 1, 2, 3), 4)
+    four = Design(tuple(arms), tuple(places), strata, (0,) * 4 if same_runs else (0, 1, 2, 3), 4)
     low, high = percentiles(linear_contrast(four, (1.0, -1.0, -1.0, 1.0), False, 1000, 0, 0.95).draws, 0.95)
     assert 0.93 <= np.mean((low <= 0) & (high >= 0)) <= 0.97
 

@@ -137,6 +137,30 @@ def test_contrast_against_base_and_grpo() -> None:
     assert -1 <= row["low"] < row["difference"] < row["high"] < 0
 
 
+def test_arms_of_unequal_k_are_compared_at_the_smaller() -> None:
+    """Else pass@k would set pass@8 of one arm against pass@4 of the other."""
+    correct = np.tile([True, False, False, False], (1, 6, 2))
+    samples = pd.concat([make_samples(correct), make_samples(correct[:, :, :4], **BASE)])
+    (row,) = contrasts(samples, BASE, metrics=["pass@k"]).to_dict("records")
+    assert row["k"] == 4
+    assert row["reference"] == 1
+    assert row["estimate"] == pytest.approx(1 - 15 / 70)  # C(6, 4) / C(8, 4) of the draws miss both
+
+
+def test_maj_at_j_is_the_mean_over_votes_that_share_no_sample() -> None:
+    samples = make_samples(np.array([[[1, 1, 0, 0, 0, 1, 1]]]))
+    samples["extracted_answer"] = ["4", "4", "7", "9", None, "4", "4"]
+    metrics = ["maj@1", "maj@2", "maj@3", "maj@k"]
+    shuffled = samples.sample(frac=1, random_state=0)
+    found = estimates(shuffled, metrics=metrics).set_index("metric")["estimate"]
+    # votes of two: 4 4, 7 9, - 4; of three: 4 4 7, 9 - 4 (a tie); what is left over does not vote
+    assert found[metrics].tolist() == pytest.approx([4 / 7, 2 / 3, 3 / 4, 1])
+    with pytest.raises(ValueError, match="maj@8 needs 8 samples"):
+        estimates(samples, metrics=["maj@8"])
+    with pytest.raises(ValueError, match="lack.*extracted_answer"):
+        estimates(samples.drop(columns="extracted_answer"), metrics=["maj@k"])
+
+
 def test_results_do_not_depend_on_row_order_or_on_other_groups() -> None:
     draw = np.random.default_rng(8)
     samples = pd.concat(
@@ -156,6 +180,17 @@ def test_degenerate_groups() -> None:
     assert single["estimate"] == 0.5
     assert math.isnan(single["low"])
     assert math.isnan(single["high"])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("right", [0, 1])
+def test_a_relative_contrast_with_a_reference_that_may_be_zero_has_no_interval(right: int) -> None:
+    """One right problem of ten is drawn out of a third of the bootstrap samples, where the ratio is unknown."""
+    base = make_samples(np.arange(10).reshape(1, 10, 1) < right, **BASE)
+    samples = pd.concat([base, make_samples(np.arange(10).reshape(1, 10, 1) < 5)])
+    (row,) = contrasts(samples, BASE, metrics=["accuracy"], relative=True).to_dict("records")
+    assert row["difference"] == pytest.approx(4.0 if right else math.nan, nan_ok=True)
+    assert np.isnan([row["low"], row["high"], row["p_value"]]).all()
 
 
 def test_what_would_give_a_wrong_number_is_refused() -> None:

@@ -25,8 +25,7 @@ intervals (paper.md section 6).
 A group whose responses are all alike has an interval of no width; a group of one problem has none (NaN).
 
 Modules, down the flow: `metrics` (what a metric is made of), `cells` (samples to sums per seed and problem),
-`bootstrap` (draws, width, p values), then `groups`, `comparison`, `testing`,
-`power` and `vocabulary`.
+`bootstrap` (draws, width, p values), then `groups`, `comparison`, `testing`, `power` and `vocabulary`.
 """
 
 from selfdistill.statistics.bootstrap import student_quantile
