@@ -1,60 +1,103 @@
 """`kill -9` of Snakemake and of its job in the middle of a training: the next call goes on, and ends bit-identical.
 
-The uninterrupted study is another copy with the same seed, so this also shows that two runs of one seed are identical.
+Every way of training is killed: base, SFT, GRPO, SDPO with a fixed and with a moving teacher. The uninterrupted
+study is the same copy with the run taken out again, so this also shows that two runs of one seed are identical.
 """
 
+import shutil
 import time
+from pathlib import Path
 
 import pandas
 import psutil
 import pytest
 
-from .conftest import copy_workflow
+from .conftest import Workspace, copy_workflow
 
 RESULTS = "results/test"
-EMA_RUN = "runs/r1-test/sdpo/solution/ema-0.05/chain/full/default/seed-0"
-GRPO_RUN = "runs/qwen3-test/grpo/none/none/chain/full/default/seed-0"
+RUNS = {
+    "sft": "runs/r1-test/sft/solution/none/chain/full/default/seed-0",
+    "grpo": "runs/qwen3-test/grpo/none/none/chain/full/default/seed-0",
+    "sdpo, fixed teacher": "runs/r1-test/sdpo/solution/fixed/chain/full/default/seed-0",
+    "sdpo, moving teacher": "runs/r1-test/sdpo/solution/ema-0.05/chain/full/default/seed-0",
+}
+BASE = "bases/r1-test/model"
 
 
-def killed(study, target: str) -> str:
-    """Start a target, `kill -9` Snakemake and its job at the first complete checkpoint; returns that checkpoint's name."""
-    process = study.start(target, "--config", "study=test")
-    resume = study.root / RESULTS / "resume"
-    deadline = time.monotonic() + 600
-    while not (found := [path for path in resume.glob("**/checkpoint-*/COMPLETE") if "runs" in path.parts]):
-        assert process.poll() is None and time.monotonic() < deadline, (
-            study.root / "snakemake.log"
-        ).read_text()
+def call(study: Workspace, *targets: str) -> None:
+    """Make targets of the test study."""
+    study.snakemake(*(f"{RESULTS}/{target}" for target in targets), "--config", "study=test")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Workspace:
+    """A study with the four runs, uninterrupted, long enough to be killed in between."""
+    study = copy_workflow(tmp_path_factory.mktemp("kill") / "whole")
+    study.edit("config/test.yaml", "    steps: 2\n", "    steps: 5\n")
+    study.edit("config/test.yaml", "epochs: 1", "epochs: 4")
+    study.edit("config/models.yaml", "    steps: 150\n", "    steps: 450\n")
+    call(study, *(f"{run}/training.parquet" for run in RUNS.values()))
+    return study
+
+
+def without(whole: Workspace, folder: Path, *parts: str) -> Workspace:
+    """A copy of a study from which some results are taken out."""
+    shutil.copytree(whole.root, folder, symlinks=True)
+    for part in parts:
+        shutil.rmtree(folder / RESULTS / part)
+        shutil.rmtree(folder / "logs", ignore_errors=True)
+    return Workspace(folder)
+
+
+def killed(study: Workspace, target: str, checkpoint: str) -> None:
+    """Start a target and `kill -9` Snakemake and its job as soon as a first checkpoint is complete."""
+    process = study.start(f"{RESULTS}/{target}", "--config", "study=test")
+    resume, deadline = study.root / RESULTS / "resume", time.monotonic() + 600
+    while not list(resume.glob(checkpoint)):
+        alive = process.poll() is None and time.monotonic() < deadline
+        assert alive, (study.root / "snakemake.log").read_text()
         time.sleep(0.005)
     family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
     for member in family:
         member.kill()
     psutil.wait_procs(family)
     process.wait()
-    return found[0].parent.name
+    assert not (study.root / RESULTS / target).exists()
 
 
-@pytest.mark.parametrize("run", [EMA_RUN, GRPO_RUN])
-def test_a_killed_run_ends_bit_identical_to_an_uninterrupted_one(tmp_path, run):
-    target = f"{RESULTS}/{run}/training.parquet"
-    studies = [copy_workflow(tmp_path / name) for name in ("whole", "killed")]
-    for study in studies:
-        study.edit("config/test.yaml", "    steps: 2\n", "    steps: 5\n")
-    whole, broken = studies
-    whole.snakemake(target, "--config", "study=test")
-    assert killed(broken, target) == "checkpoint-2", (
-        "two updates a step: killed after the first of five steps"
-    )
-    assert not (broken.root / target).exists()
-    broken.snakemake(target, "--config", "study=test")
-    # Snakemake starts a new log for a job that runs again
-    log = next((broken.root / "logs/test").glob(f"train_*/{run}/training.log")).read_text(encoding="utf-8")
-    assert "step 1 of 5" not in log and "step 2 of 5" in log, "the second call must go on from the checkpoint"
-    for step in range(1, 6):
+def log_of(study: Workspace, part: str) -> str:
+    """The log of the only job that ran in a study since it was copied."""
+    (path,) = (study.root / "logs/test").glob(f"*/{part}*.log")
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+def test_a_killed_run_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_path, run):
+    study = without(whole, tmp_path / "killed", run)
+    killed(study, f"{run}/training.parquet", "runs/**/checkpoint-*/COMPLETE")
+    call(study, f"{run}/training.parquet")
+    log = log_of(study, f"{run}/training")
+    assert "step 1 of" not in log, "the second call must go on from the checkpoint"
+    assert "step" in log
+    names = sorted(path.name for path in (whole.root / RESULTS / run / "checkpoints").iterdir())
+    assert names == sorted(path.name for path in (study.root / RESULTS / run / "checkpoints").iterdir())
+    for name in names:
         weights = [
-            (study.root / RESULTS / run / f"checkpoints/step-{step}/model.safetensors").read_bytes()
-            for study in studies
+            (place.root / RESULTS / run / "checkpoints" / name / "model.safetensors").read_bytes()
+            for place in (whole, study)
         ]
-        assert weights[0] == weights[1]
-    rollouts = [pandas.read_parquet(study.root / RESULTS / run / "rollouts.parquet") for study in studies]
-    pandas.testing.assert_frame_equal(*rollouts)
+        assert weights[0] == weights[1], name
+    if "/sft/" not in run:
+        rollouts = [
+            pandas.read_parquet(place.root / RESULTS / run / "rollouts.parquet") for place in (whole, study)
+        ]
+        pandas.testing.assert_frame_equal(*rollouts)
+
+
+def test_a_killed_base_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_path):
+    study = without(whole, tmp_path / "killed", BASE)
+    killed(study, BASE, "bases/r1-test/model/checkpoint.pt")
+    call(study, BASE)
+    assert "steps 0 to 450" not in log_of(study, "bases/r1-test/model")
+    weights = [(place.root / RESULTS / BASE / "model.safetensors").read_bytes() for place in (whole, study)]
+    assert weights[0] == weights[1]
