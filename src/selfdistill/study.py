@@ -40,6 +40,8 @@ __all__ = ["RUN_FIELDS", "Run", "Study", "StudyError", "load_study", "study_from
 
 STAGES = ("problems", "base", "richness", "off_policy", "sft", "rl", "evaluate", "report")
 FIGURES = tuple(f"figure{number}" for number in (1, 3, 4, 5, 6, 7, 8, 9, 12, 18))
+NO_STUDIES = ("models", "benchmarks", "claims", "paper_settings", "reported")
+"""Files of config/ that are no study."""
 TABLES = ("table1", "table2", "table3", "main-results")
 
 
@@ -64,7 +66,14 @@ class StudyFile(Section):
     )
     benchmarks: BenchmarkSettings = Field(description="evaluation")
     datasets: dict[Name, DatasetSpec] = Field(min_length=1, description="training problem sets")
+    data_root: str | None = Field(
+        default=None,
+        description="folder with the `local` files of all hub sources; the variable SELFDISTILL_DATA goes before it",
+    )
     domains: Domains = Field(description="broad and narrow domain")
+    evaluate: list[str] = Field(
+        default=[], description="models that are evaluated as they are, beside the bases of `runs`"
+    )
     section_3: Section3Settings | None = Field(default=None, description="section 3; null for none")
     off_policy: OffPolicySettings | None = Field(
         default=None, description="data sets of section 4; null for none"
@@ -120,6 +129,7 @@ class Study:
         for run, experiment in self._declared():
             found[run] = tuple(dict.fromkeys((*found.get(run, ()), experiment)))
         bases = {(run.model, run.seed): None for run in found}
+        bases |= {(model, seed): None for model in self.file.evaluate for seed in self.file.seeds}
         grid = {base_run(model, seed): () for model, seed in bases} | found
         return {run: Run(**run.fields(), experiments=experiments) for run, experiments in grid.items()}
 
@@ -170,7 +180,9 @@ class Study:
         """Every model that the study uses, in order of appearance."""
         section_3 = self.file.section_3.models if self.file.section_3 else []
         return tuple(
-            dict.fromkeys([*(model for entry in self.file.runs for model in entry.models), *section_3])
+            dict.fromkeys(
+                [*(m for entry in self.file.runs for m in entry.models), *self.file.evaluate, *section_3]
+            )
         )
 
     def bases(self, source: str | None = None) -> tuple[str, ...]:
@@ -234,10 +246,11 @@ class Study:
         """All that the samples of section 3 depend on beside their input files."""
         section_3 = self.file.section_3
         fields = base_run(model, self.file.seeds[0]).fields() | {"dataset": section_3.dataset}
+        top_k = {} if section_3.top_k is None else {"top_k": section_3.top_k}
         return {
             "fields": {"study": self.name, **fields},
-            "settings": section_3.model_dump(exclude={"models", "dataset", "max_new_tokens"}),
-            "sampling": self.sampling_for(model, section_3.max_new_tokens),
+            "settings": section_3.model_dump(exclude={"models", "dataset", "max_new_tokens", "top_k"}),
+            "sampling": self.sampling_for(model, section_3.max_new_tokens) | top_k,
             "backend": self.file.backend,
             **self.family(model),
         }
@@ -281,7 +294,13 @@ class Study:
 
     def dataset_spec(self, name: str) -> dict[str, Any]:
         """How a training set is made: the slice that its problems depend on."""
-        return self.file.datasets[name].model_dump(exclude={"coverages"})
+        return self.file.datasets[name].model_dump(exclude={"coverages", "subsets"})
+
+    def subset_spec(self, name: str, coverage: int) -> dict[str, Any] | None:
+        """The source of a coverage subset that has a file of its own, else None: it is drawn from the set."""
+        file = getattr(self.file.datasets[name], "subsets", {}).get(coverage)
+        prepared = {"rewrite": "none", "suffix": "", "prefix": ""}
+        return self.dataset_spec(name) | prepared | file.model_dump() if file else None
 
     def benchmark_spec(self, name: str) -> dict[str, Any]:
         """How a benchmark's problems are made (no labels): the slice that its problems depend on."""
@@ -340,9 +359,7 @@ def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> 
     asked = str(config.get("study", "mini"))
     path = Path(asked) if asked.endswith((".yaml", ".yml")) else Path(folder) / f"{asked}.yaml"
     if not path.is_file():
-        names = sorted(
-            other.stem for other in Path(folder).glob("*.yaml") if other.stem not in ("models", "benchmarks")
-        )
+        names = sorted(other.stem for other in Path(folder).glob("*.yaml") if other.stem not in NO_STUDIES)
         raise StudyError(
             f"{path}: no such study file; allowed: {', '.join(names)}, or a path{suggestion(asked, names)}"
         )
