@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from selfdistill.grid import Run
-from selfdistill.settings import HubBase, RolloutSettings, SftSettings
+from selfdistill.settings import HubBase, OrganismBase, RolloutSettings, SftSettings
 from selfdistill.study import Study
 
 TRAINING_PASSES = {"sft": 4.0, "grpo": 5.0, "sdpo": 6.0}
@@ -83,9 +83,10 @@ class Cost:
 def parameters(study: Study, base: str) -> float:
     """Number of parameters of a base: from the size in its repository's name, or from its widths."""
     spec = study.base(base)
-    if isinstance(spec, HubBase):
-        sizes = re.findall(r"(\d+(?:\.\d+)?)[Bb]\b", spec.repo_id.replace("-", " "))
-        return float(sizes[0]) * 1e9 if sizes else 7e9
+    if not isinstance(spec, OrganismBase):
+        name = spec.repo_id if isinstance(spec, HubBase) else spec.file
+        sizes = re.findall(r"(\d+(?:\.\d+)?)([BM])\b", name)
+        return float(sizes[0][0]) * {"B": 1e9, "M": 1e6}[sizes[0][1]] if sizes else 7e9
     return 12.0 * spec.layers * spec.hidden_size**2
 
 
@@ -135,7 +136,7 @@ class CostModel:
 
     def base(self, base: str) -> Cost:
         """Weights of a base, in bfloat16."""
-        rule = "fetch_base" if isinstance(self.study.base(base), HubBase) else "train_base"
+        rule = "train_base" if isinstance(self.study.base(base), OrganismBase) else "fetch_base"
         return Cost(rule, base, disk=2 * parameters(self.study, base))
 
     def section_3(self, model: str) -> Cost:

@@ -132,7 +132,9 @@ def check_data(study: Study) -> Iterator[Finding]:
 
 def check_hosts(sources: dict[str, dict]) -> Iterator[Finding]:
     """Whether the hub, and every host of an address among the sources, answers."""
-    addresses = [source["data_files"] for source in sources.values() if "://" in (source["data_files"] or "")]
+    addresses = [
+        source["data_files"] for source in sources.values() if (source["data_files"] or "").startswith("http")
+    ]
     hosts = dict.fromkeys(
         ["https://huggingface.co", *(re.match(r"\w+://[^/]+", a).group() for a in addresses)]
     )

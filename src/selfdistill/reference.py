@@ -37,6 +37,7 @@ report holds and which experiments each shows.
 | `paper.yaml` | the paper's runs at the paper's scale (Slurm) |
 | `single_gpu.yaml` | Qwen3-1.7B with shorter responses on one 80 GB GPU |
 | `released.yaml` | evaluation only, of the checkpoints that the authors released |
+| `smollm.yaml` | real weights and questions out of Python packages, a few steps on the CPU |
 | `models.yaml`, `benchmarks.yaml` | what the studies may refer to |
 | `reported.yaml` | the numbers that the paper reports, with how well each is known |
 | `paper_settings.yaml` | the settings of the paper; a test holds `paper.yaml` and TRL's arguments against them |

@@ -68,7 +68,16 @@ class HubBase(Section):
     template: Template = Field(description="family of the chat template")
 
 
-BaseSpec = Annotated[OrganismBase | HubBase, Field(discriminator="source")]
+class PackageBase(Section):
+    """Weights inside an installed Python package."""
+
+    source: Literal["package"] = Field(description="`package`: a file of an installed Python package")
+    file: str = Field(pattern="^package://", description="GGUF file, `package://NAME/PATH`")
+    end_of_turn: str = Field(min_length=1, description="token that ends a response")
+    template: Template = Field(description="family of the chat template")
+
+
+BaseSpec = Annotated[OrganismBase | HubBase | PackageBase, Field(discriminator="source")]
 
 
 class SamplingOverride(Section):

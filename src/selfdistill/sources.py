@@ -7,6 +7,7 @@ are the same here: the authors' evaluation files mix both. Whatever is wrong wit
 with its name: missing, another SHA-256, unreadable, cut, too few rows, a missing column, an empty answer.
 """
 
+import gzip
 import hashlib
 import json
 import logging
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from selfdistill.packaged import SCHEME, package_file
 from selfdistill.problems import Problem, ProblemError
 
 logger = logging.getLogger(__name__)
@@ -128,6 +130,8 @@ def source_rows(source: Mapping[str, Any]) -> tuple[str, Any]:
 def source_file(source: Mapping[str, Any]) -> Path | None:
     """The file of a source: below the data root where that is set, else fetched; None for a whole repository."""
     root, files = os.environ.get(DATA_ROOT), source.get("data_files")
+    if files and files.startswith(SCHEME):
+        return package_file(files)
     if root:
         if not source.get("local"):
             raise SourceError(f"{source['repo_id']}: no `local` file is declared, but {DATA_ROOT} is set")
@@ -177,14 +181,18 @@ def read_rows(path: Path, suffix: str) -> list[dict[str, Any]]:
             return pyarrow.parquet.read_table(path).to_pylist()
         except (pyarrow.ArrowException, OSError) as error:
             raise SourceError(f"{path}: cannot be read as parquet: {str(error).splitlines()[0]}") from error
-    if suffix in (".json", ".jsonl"):
+    if suffix in (".json", ".jsonl", ".gz"):
         return read_json_rows(path)
-    raise SourceError(f"{path}: unknown kind of file {suffix!r}; known: .parquet, .json, .jsonl")
+    raise SourceError(f"{path}: unknown kind of file {suffix!r}; known: .parquet, .json, .jsonl, .jsonl.gz")
 
 
 def read_json_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a file that is one JSON list, or one JSON object a line (the authors' `.json` are the latter)."""
-    text = path.read_text(encoding="utf-8")
+    data = path.read_bytes()
+    try:
+        text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8")
+    except (EOFError, OSError, ValueError) as error:
+        raise SourceError(f"{path}: cannot be read ({error}): truncated or damaged") from error
     if text.lstrip().startswith("["):
         return list(parsed([(text, "list")], path))[0]
     lines = [(line, f"line {number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]

@@ -159,7 +159,7 @@ DAMAGE = {
     "text that is no JSON": r"rows.parquet: row 0 has no `prompt.0.content`",
     "not the DAPO prompts": r"rows.parquet: row 0 has not the instructions of DAPO-Math-17k .*'one'",
     "cut JSON lines": r"rows.jsonl: line 2 is no JSON .*truncated or damaged",
-    "unknown kind": r"rows.csv: unknown kind of file '.csv'; known: .parquet, .json, .jsonl",
+    "unknown kind": r"rows.csv: unknown kind of file '.csv'; known: .parquet, .json, .jsonl, .jsonl.gz",
     "no local name": r"parquet: no `local` file is declared, but SELFDISTILL_DATA is set",
 }
 

@@ -14,7 +14,7 @@ from selfdistill.reference import readme
 from selfdistill.study import load_study, study_from_config
 
 CONFIG = Path(__file__).parents[2] / "config"
-STUDIES = ("mini", "test", "paper", "single_gpu", "released")
+STUDIES = ("mini", "test", "paper", "single_gpu", "released", "smollm")
 
 
 @pytest.fixture

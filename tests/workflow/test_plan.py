@@ -11,7 +11,7 @@ def processor_seconds():
     return usage.ru_utime + usage.ru_stime
 
 
-@pytest.mark.parametrize("study", ["mini", "test", "paper", "single_gpu"])
+@pytest.mark.parametrize("study", ["mini", "test", "paper", "single_gpu", "smollm"])
 def test_dry_run_of_every_study_is_quick(workspace, study):
     started = processor_seconds()
     planned = workspace.planned("--config", f"study={study}")
