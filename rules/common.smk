@@ -5,11 +5,14 @@ from selfdistill.artifacts import Paths
 from selfdistill.displays import FIGURES, TABLES
 from selfdistill.fingerprint import code_fingerprint
 from selfdistill.job import hold_workflow_lock
+from selfdistill.sources import DATA_ROOT
 from selfdistill.status import expected_jobs
 from selfdistill.study import study_from_config
 
 STUDY = study_from_config(config, os.path.relpath(f"{workflow.basedir}/config"))
 PATHS = Paths(STUDY.name)
+if STUDY.file.data_root:  # read when a job runs: where the files lie is no part of what a result depends on
+    os.environ.setdefault(DATA_ROOT, STUDY.file.data_root)
 BENCHMARKS = STUDY.file.benchmarks.names
 REPORTED = os.path.relpath(f"{workflow.basedir}/config/reported.yaml")
 TEMPLATES = [

@@ -19,7 +19,7 @@ rule build_training_problems:
         spec=lambda wildcards: STUDY.dataset_spec(wildcards.dataset),
         dataset="{dataset}",
         seed=STUDY.file.data_seed,
-        code=code_fingerprint("problems", "organism.chains"),
+        code=code_fingerprint("problems", "sources", "organism.chains"),
         resume=PATHS.resume(PATHS.training_problems(coverage="full")),
     message:
         "Training problems {wildcards.dataset}"
@@ -47,8 +47,9 @@ rule build_coverage_subset:
         **requested("problems"),
     params:
         coverage=lambda wildcards: int(wildcards.coverage),
+        source=lambda wildcards: STUDY.subset_spec(wildcards.dataset, int(wildcards.coverage)),
         seed=STUDY.file.data_seed,
-        code=code_fingerprint("problems"),
+        code=code_fingerprint("problems", "sources"),
         resume=PATHS.resume(PATHS.training_problems()),
     message:
         "{wildcards.coverage} problems of {wildcards.dataset}"
@@ -74,7 +75,7 @@ rule build_benchmark:
         spec=lambda wildcards: STUDY.benchmark_spec(wildcards.benchmark),
         benchmark="{benchmark}",
         seed=STUDY.file.data_seed,
-        code=code_fingerprint("problems", "organism.chains"),
+        code=code_fingerprint("problems", "sources", "organism.chains"),
         resume=PATHS.resume(PATHS.benchmark()),
     message:
         "Benchmark {wildcards.benchmark}"

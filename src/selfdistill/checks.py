@@ -29,6 +29,7 @@ def check_study(study: "Study", models_path: Path, benchmarks_path: Path) -> Non
         study.benchmark_catalogue.benchmarks,
         benchmarks_path.name,
     )
+    known(study.path, "evaluate", study.file.evaluate, study.catalogue.models, models_path.name)
     known(study.path, "benchmarks.headline", study.file.benchmarks.headline, study.file.benchmarks.names)
     check_datasets(study)
     check_section_3(study)
@@ -78,6 +79,8 @@ def check_datasets(study: "Study") -> None:
                     f"coverage {coverage} is larger than the data set",
                     [f"1 to {spec.problems}", "full"],
                 )
+        for coverage in getattr(spec, "subsets", {}):
+            known(study.path, f"datasets.{name}.subsets", [str(coverage)], map(str, spec.coverages))
     for domain, name in (("broad", file.domains.broad), ("narrow", file.domains.narrow)):
         known(study.path, f"domains.{domain}", [name] if name else [], file.datasets)
     if file.variants.get("default") != {}:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from selfdistill.epistemic import count_columns
 from selfdistill.generation.protocol import Completion, Generator, Sampling
-from selfdistill.grading import Grader
+from selfdistill.grading import Grade, Grader, grade_letters
 from selfdistill.problems import Problem
 from selfdistill.prompts import thinking_text
 from selfdistill.seeds import derive_seed
@@ -44,7 +44,7 @@ def response_frame(
         for i, c in enumerate(group)
     ]
     texts = [c.text for *_, c in flat]
-    grades = grader.grade(texts, [p.answers for p, *_ in flat])
+    grades = grade_by_kind(grader, texts, [p for p, *_ in flat])
     frame = pd.DataFrame(
         {
             "problem_id": [p.problem_id for p, *_ in flat],
@@ -60,6 +60,17 @@ def response_frame(
         }
     )
     return pd.concat([frame, count_columns(texts)], axis=1)
+
+
+def grade_by_kind(grader: Grader, texts: Sequence[str], problems: Sequence[Problem]) -> list[Grade]:
+    """Grade each text as its problem asks: the boxed answer, or the letter of a multiple-choice question."""
+    answers = [problem.answers for problem in problems]
+    kinds = {problem.grading for problem in problems}
+    if kinds == {"mcq"}:
+        return grade_letters(texts, answers)
+    if kinds != {"boxed"}:
+        raise ValueError(f"one kind of grading at a time, not {', '.join(sorted(kinds))}")
+    return grader.grade(texts, answers)
 
 
 def _thinking_tokens(tokenizer, completions: Sequence[Completion], template: str) -> list[int]:

@@ -25,6 +25,8 @@ INFRASTRUCTURE = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
         "errors",
+        "section",
+        "data_settings",
         "settings",
         "grid",
         "checks",

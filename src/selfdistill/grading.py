@@ -87,6 +87,33 @@ def _balanced(text: str, start: int) -> str | None:
     return None
 
 
+_ANSWER_OPEN, _ANSWER_CLOSE = "<answer>", "</answer>"
+
+
+def extract_letter(text: str) -> str | None:
+    """Text between the last <answer> and the </answer> after it, stripped; None without either.
+
+    Source: SDPO's mcq.py (paper.md 4.4), the reward of the chemistry domain.
+    """
+    _, opened, rest = text.rpartition(_ANSWER_OPEN)
+    answer, closed, _ = rest.partition(_ANSWER_CLOSE)
+    return answer.strip() if opened and closed else None
+
+
+def grade_letters(responses: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Grade]:
+    """Grade multiple choice: right if the extracted text equals the option's letter, nothing else.
+
+    Raises ValueError if the lengths differ.
+    """
+    grades = []
+    for response, letters in zip(responses, answers, strict=True):
+        extracted = extract_letter(response)
+        correct = extracted in letters
+        outcome = "no_answer" if not extracted else "correct" if correct else "wrong"
+        grades.append(Grade(extracted, correct and bool(extracted), outcome))
+    return grades
+
+
 def normalise_answer(answer: str) -> str:
     """Strip white space and one pair of math delimiters; nothing that could change the meaning."""
     answer = answer.strip()

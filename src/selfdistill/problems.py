@@ -5,11 +5,11 @@ Paper: training sets and benchmarks of sections 3 to 6, task coverage |D| of sec
 of rules/problems.smk, read by every rule that generates, trains or evaluates.
 """
 
+import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from selfdistill.artifacts import problems_schema, read_table, write_table
 from selfdistill.seeds import derive_seed
@@ -30,6 +30,11 @@ class Problem:
     question: str
     answers: tuple[str, ...]
     metadata: str = "{}"
+
+    @property
+    def grading(self) -> str:
+        """How a response is graded: `boxed` (the last box), or `mcq` (the letter between the answer tags)."""
+        return json.loads(self.metadata).get("grading", "boxed")
 
 
 class ProblemError(ValueError):
@@ -92,36 +97,3 @@ def coverage_subset(problems: Sequence[Problem], count: int, seed: int) -> list[
     order = list(problems)
     random.Random(derive_seed(seed, "coverage", problems[0].dataset)).shuffle(order)
     return order[:count]
-
-
-def read_hub_problems(dataset: str, source: dict[str, Any], count: int | None = None) -> list[Problem]:
-    """Problems of a Hugging Face data set (or of any loader of `datasets`, such as `json` with data_files).
-
-    source: repo_id, name, split, revision, data_files, question and answer (column names, dots descend into
-    structs), prefix and suffix (put around the question). Repeated questions are kept once (DAPO-Math-17k
-    holds each many times); the first `count` are returned.
-    """
-    import datasets
-
-    rows = datasets.load_dataset(
-        source["repo_id"],
-        source.get("name"),
-        split=source["split"],
-        revision=source.get("revision"),
-        data_files=source.get("data_files"),
-    )
-    found: dict[str, Problem] = {}
-    for index, row in enumerate(rows):
-        question = f"{source.get('prefix', '')}{descend(row, source['question'])}{source.get('suffix', '')}"
-        answer = str(descend(row, source["answer"]))
-        found.setdefault(question, Problem(f"{dataset}-{index}", dataset, dataset, question, (answer,)))
-        if count is not None and len(found) == count:
-            break
-    return list(found.values())
-
-
-def descend(row: Any, path: str) -> Any:
-    """The value at a dotted path: names descend into mappings, numbers into lists (`prompt.0.content`)."""
-    for part in path.split("."):
-        row = row[int(part)] if part.isdigit() else row[part]
-    return row

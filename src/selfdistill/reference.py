@@ -35,8 +35,16 @@ report holds and which experiments each shows.
 | `mini.yaml` | the whole paper as a model organism, two CPU cores |
 | `test.yaml` | the end-to-end test: all rules on models that learn nothing |
 | `paper.yaml` | the paper's runs at the paper's scale (Slurm) |
+| `single_gpu.yaml` | Qwen3-1.7B with shorter responses on one 80 GB GPU |
+| `released.yaml` | evaluation only, of the checkpoints that the authors released |
+| `smollm.yaml` | real weights and questions out of Python packages, a few steps on the CPU |
 | `models.yaml`, `benchmarks.yaml` | what the studies may refer to |
 | `reported.yaml` | the numbers that the paper reports, with how well each is known |
+| `paper_settings.yaml` | the settings of the paper; a test holds `paper.yaml` and TRL's arguments against them |
+
+Data files are fetched from the hub or from the authors' repository. Where a machine has no network, put the
+files into one folder under their `local` names and name it with `data_root` in the study file, or with the
+variable `SELFDISTILL_DATA`. Each file is checked against `expect` before anything is made of it.
 
 In YAML write `1.0e-4` (not `1e-4`, which is text) and quote `"on"` and `"off"` (bare, they are true and
 false).

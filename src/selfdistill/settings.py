@@ -8,22 +8,14 @@ is taken for the paper's.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from selfdistill.data_settings import HubSource, SubsetFile
+from selfdistill.section import Name, Positive, Rate, Section, Share
 
 Context = Literal["unguided", "answer-only", "regeneration", "solution"]
 """What a response was written under in section 3, by growing information."""
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
-"""A key that becomes a wildcard and a folder."""
 Template = Literal["r1", "qwen3", "olmo3"]
-Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-Rate = Annotated[float, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A part of a study file: unknown keys and wrong types are refused."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 # ---- models.yaml
@@ -76,7 +68,16 @@ class HubBase(Section):
     template: Template = Field(description="family of the chat template")
 
 
-BaseSpec = Annotated[OrganismBase | HubBase, Field(discriminator="source")]
+class PackageBase(Section):
+    """Weights inside an installed Python package."""
+
+    source: Literal["package"] = Field(description="`package`: a file of an installed Python package")
+    file: str = Field(pattern="^package://", description="GGUF file, `package://NAME/PATH`")
+    end_of_turn: str = Field(min_length=1, description="token that ends a response")
+    template: Template = Field(description="family of the chat template")
+
+
+BaseSpec = Annotated[OrganismBase | HubBase | PackageBase, Field(discriminator="source")]
 
 
 class SamplingOverride(Section):
@@ -113,23 +114,6 @@ class Models(Section):
 # ---- benchmarks.yaml and data sets
 
 
-class HubSource(Section):
-    """Problems of a Hugging Face data set."""
-
-    source: Literal["hub"] = Field(description="`hub`: read with the datasets library")
-    repo_id: str = Field(min_length=1, description="data set repository, or a loader such as `json`")
-    name: str | None = Field(default=None, description="configuration of the data set")
-    split: str = Field(description="split")
-    revision: str | None = Field(default=None, description="commit or tag")
-    data_files: str | None = Field(
-        default=None, description="file of the repository, or a local file with a loader"
-    )
-    question: str = Field(description="column of the question, dots descend (`prompt.0.content`)")
-    answer: str = Field(description="column of the answer, dots descend")
-    prefix: str = Field(default="", description="put before the question")
-    suffix: str = Field(default="", description="put after the question")
-
-
 class OrganismDataset(Section):
     """A training problem set of the mini task."""
 
@@ -149,6 +133,9 @@ class HubDataset(HubSource):
     )
     coverages: list[Positive | Literal["full"]] = Field(
         min_length=1, description="sizes of the nested subsets, and `full`"
+    )
+    subsets: dict[Positive, SubsetFile] = Field(
+        default={}, description="coverage: file of that subset; the others are drawn with `data_seed`"
     )
 
 
@@ -246,6 +233,9 @@ class Section3Settings(RichnessSettings):
     dataset: str = Field(description="training set that the problems are drawn from")
     max_new_tokens: Positive | None = Field(
         default=None, description="longest response where it differs from the benchmarks'"
+    )
+    top_k: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="top-k cut where it differs from the benchmarks'"
     )
 
 

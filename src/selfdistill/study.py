@@ -41,7 +41,7 @@ __all__ = ["RUN_FIELDS", "Run", "Study", "StudyError", "load_study", "study_from
 
 STAGES = ("problems", "base", "richness", "off_policy", "sft", "rl", "evaluate", "report")
 FIGURES, TABLES = tuple(displays.FIGURES), tuple(displays.TABLES)
-NO_STUDIES = ("models", "benchmarks", "claims", "reported")
+NO_STUDIES = ("models", "benchmarks", "claims", "paper_settings", "reported")
 """Files of config/ that are not studies."""
 ROLES = ("deepseek", "qwen3-think", "qwen3-nothink", "olmo3")
 """The paper's model settings, one figure each: 5.1 (Fig. 3), 5.2 (Fig. 4), 5.3 (Fig. 5), F.3 (Fig. 18)."""
@@ -80,7 +80,14 @@ class StudyFile(Section):
     )
     benchmarks: BenchmarkSettings = Field(description="evaluation")
     datasets: dict[Name, DatasetSpec] = Field(min_length=1, description="training problem sets")
+    data_root: str | None = Field(
+        default=None,
+        description="folder with the `local` files of all hub sources; the variable SELFDISTILL_DATA goes before it",
+    )
     domains: Domains = Field(description="broad and narrow domain")
+    evaluate: list[str] = Field(
+        default=[], description="models that are evaluated as they are, beside the bases of `runs`"
+    )
     section_3: Section3Settings | None = Field(default=None, description="section 3; null for none")
     off_policy: OffPolicySettings | None = Field(
         default=None, description="data sets of section 4; null for none"
@@ -136,6 +143,7 @@ class Study:
         for run, experiment in self._declared():
             found[run] = tuple(dict.fromkeys((*found.get(run, ()), experiment)))
         bases = {(run.model, run.seed): None for run in found}
+        bases |= {(model, seed): None for model in self.file.evaluate for seed in self.file.seeds}
         grid = {base_run(model, seed): () for model, seed in bases} | found
         return {run: Run(**run.fields(), experiments=experiments) for run, experiments in grid.items()}
 
@@ -188,7 +196,9 @@ class Study:
         """Every model that the study uses, in order of appearance."""
         section_3 = self.file.section_3.models if self.file.section_3 else []
         return tuple(
-            dict.fromkeys([*(model for entry in self.file.runs for model in entry.models), *section_3])
+            dict.fromkeys(
+                [*(m for entry in self.file.runs for m in entry.models), *self.file.evaluate, *section_3]
+            )
         )
 
     def roles(self) -> dict[str, str]:
@@ -256,10 +266,11 @@ class Study:
         """All that the samples of section 3 depend on beside their input files."""
         section_3 = self.file.section_3
         fields = base_run(model, self.file.seeds[0]).fields() | {"dataset": section_3.dataset}
+        top_k = {} if section_3.top_k is None else {"top_k": section_3.top_k}
         return {
             "fields": {"study": self.name, **fields},
-            "settings": section_3.model_dump(exclude={"models", "dataset", "max_new_tokens"}),
-            "sampling": self.sampling_for(model, section_3.max_new_tokens),
+            "settings": section_3.model_dump(exclude={"models", "dataset", "max_new_tokens", "top_k"}),
+            "sampling": self.sampling_for(model, section_3.max_new_tokens) | top_k,
             "backend": self.file.backend,
             **self.family(model),
         }
@@ -303,7 +314,13 @@ class Study:
 
     def dataset_spec(self, name: str) -> dict[str, Any]:
         """How a training set is made: the slice that its problems depend on."""
-        return self.file.datasets[name].model_dump(exclude={"coverages"})
+        return self.file.datasets[name].model_dump(exclude={"coverages", "subsets"})
+
+    def subset_spec(self, name: str, coverage: int) -> dict[str, Any] | None:
+        """The source of a coverage subset that has a file of its own, else None: it is drawn from the set."""
+        file = getattr(self.file.datasets[name], "subsets", {}).get(coverage)
+        prepared = {"rewrite": "none", "suffix": "", "prefix": ""}
+        return self.dataset_spec(name) | prepared | file.model_dump() if file else None
 
     def benchmark_spec(self, name: str) -> dict[str, Any]:
         """How a benchmark's problems are made (no labels): the slice that its problems depend on."""

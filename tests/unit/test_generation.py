@@ -11,7 +11,7 @@ from selfdistill.generation.transformers_backend import TransformersGenerator, s
 from selfdistill.organism.pretraining import build_model
 from selfdistill.organism.tokenizer import build_tokenizer
 
-ARCHITECTURES = {"qwen2": "r1", "qwen3": "qwen3", "olmo3": "olmo3"}
+ARCHITECTURES = {"qwen2": "r1", "qwen3": "qwen3", "olmo3": "olmo3", "llama": "olmo3"}
 
 
 def tiny(architecture: str):

@@ -1,6 +1,4 @@
-"""Problem sets: the record, nested coverage subsets, and data sets of the hub's kind."""
-
-import json
+"""Problem sets: the record and nested coverage subsets."""
 
 import pytest
 
@@ -9,7 +7,6 @@ from selfdistill.problems import (
     ProblemError,
     check_distinct,
     coverage_subset,
-    read_hub_problems,
     read_problems,
     write_problems,
 )
@@ -55,28 +52,6 @@ def test_repeated_problems_and_empty_sets_are_refused(tmp_path):
         check_distinct([PROBLEMS[0], Problem("id-0", "chain", "d2", "new", ("1",))])
     with pytest.raises(ProblemError, match="at least one"):
         check_distinct([])
-
-
-def test_hub_problems_keep_each_question_once_with_prefix_and_suffix(tmp_path, monkeypatch):
-    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
-    rows = [
-        {"prompt": [{"role": "user", "content": text}], "reward_model": {"ground_truth": answer}}
-        for text, answer in (("one", "1"), ("two", "2"), ("one", "1"), ("three", "3"))
-    ]
-    path = tmp_path / "rows.jsonl"
-    path.write_text("\n".join(map(json.dumps, rows)))
-    source = {
-        "repo_id": "json", "data_files": str(path), "split": "train", "suffix": " In a box.",
-        "question": "prompt.0.content", "answer": "reward_model.ground_truth",
-    }  # fmt: skip
-    found = read_hub_problems("dapo", source)
-    assert [(p.question, p.answers) for p in found] == [
-        ("one In a box.", ("1",)),
-        ("two In a box.", ("2",)),
-        ("three In a box.", ("3",)),
-    ]
-    assert {p.dataset for p in found} == {"dapo"}
-    assert len(read_hub_problems("dapo", source, 2)) == 2
 
 
 def test_seeds_are_named_streams():

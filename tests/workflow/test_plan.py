@@ -11,13 +11,19 @@ def processor_seconds():
     return usage.ru_utime + usage.ru_stime
 
 
-@pytest.mark.parametrize("study", ["mini", "test", "paper"])
+@pytest.mark.parametrize("study", ["mini", "test", "paper", "single_gpu", "smollm"])
 def test_dry_run_of_every_study_is_quick(workspace, study):
     started = processor_seconds()
     planned = workspace.planned("--config", f"study={study}")
     assert processor_seconds() - started < 10
     assert planned["make_report"] == 1
     assert planned["evaluate_run"] == sum(planned[f"train_{method}"] for method in ("sft", "grpo", "sdpo"))
+
+
+def test_released_checkpoints_are_only_evaluated(workspace):
+    planned = workspace.planned("--config", "study=released")
+    assert planned["evaluate_base"] == 11
+    assert not [rule for rule in planned if rule.startswith("train")]
 
 
 def test_mini_is_the_default_study(workspace):

@@ -4,8 +4,9 @@ from selfdistill.job import run_job
 
 
 def main(snakemake, job):
-    from selfdistill.problems import read_hub_problems, write_problems
+    from selfdistill.problems import write_problems
     from selfdistill.seeds import derive_seed
+    from selfdistill.sources import read_hub_problems
 
     spec, dataset = snakemake.params.spec, snakemake.params.dataset
     if spec["source"] == "organism":

@@ -61,11 +61,19 @@ def _preallocated_cache(layers: int, capacity: int) -> DynamicCache:
     return cache
 
 
-def _masks(model, allowed: torch.Tensor, query_positions: torch.Tensor, key_positions: torch.Tensor) -> dict:
-    """One boolean mask per attention type of the model; sliding layers also forget keys beyond their window."""
+def _masks(
+    model, allowed: torch.Tensor, query_positions: torch.Tensor, key_positions: torch.Tensor
+) -> dict | torch.Tensor:
+    """One boolean mask per attention type of the model; sliding layers also forget keys beyond their window.
+
+    A model that knows one type only (Llama's) takes its mask bare.
+    """
     config = model.config.get_text_config()
+    types = getattr(config, "layer_types", None)
+    if not types:
+        return allowed
     masks = {"full_attention": allowed}
-    if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
+    if "sliding_attention" in types:
         near = query_positions[:, None, :, None] - key_positions[:, None, None, :] < config.sliding_window
         masks["sliding_attention"] = allowed & near
     return masks

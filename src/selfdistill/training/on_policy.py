@@ -8,12 +8,13 @@ from typing import Any
 from transformers import PrinterCallback
 
 from selfdistill.grading import Grader
+from selfdistill.problems import read_problems
 from selfdistill.training.data import rollout_dataset
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.progress import ProgressCallback
 from selfdistill.training.records import RecordedReward, RolloutRecorder, assemble_records
 from selfdistill.training.resume import CheckpointStore, load_policy, train_with_resume
-from selfdistill.training.rewards import TAIL_CHARS, BoxedAnswerReward, Reward
+from selfdistill.training.rewards import TAIL_CHARS, Reward, reward_for
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def train_on_policy(
         updates=settings.steps * updates,
     )
     with Grader(tail_chars=TAIL_CHARS) as grader:
-        reward = reward or BoxedAnswerReward(grader)
+        reward = reward or reward_for(read_problems(job.data), grader)
         trainer = build_trainer(trainer_class, job, arguments, reward, **options)
         train_with_resume(trainer, store)
     if trainer.is_world_process_zero():

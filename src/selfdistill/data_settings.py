@@ -1,0 +1,67 @@
+"""Where problems come from: the sections of a data file on the hub, at an address, or below `data_root`.
+
+Used by `settings` for training sets and benchmarks, read by `sources` (paper.md 4.1, 4.5 and 9).
+"""
+
+from typing import Literal
+
+from pydantic import Field
+
+from selfdistill.section import Positive, Section
+
+
+class Expectation(Section):
+    """What a data file must hold; anything else is refused by the rule that reads it."""
+
+    rows: Positive | None = Field(default=None, description="rows of the file")
+    distinct: list[Positive] = Field(
+        default=[], max_length=2, description="distinct questions: one number, or lowest and highest"
+    )
+    sha256: str | None = Field(
+        default=None,
+        pattern=r"^[0-9a-f]{64}$",
+        description="SHA-256 of the file; null accepts another copy of the same rows",
+    )
+
+
+class HubSource(Section):
+    """Problems of a file or data set of the hub, of an address, or of the folder `data_root`."""
+
+    source: Literal["hub"] = Field(description="`hub`: fetched, or read below `data_root`")
+    repo_id: str = Field(
+        min_length=1, description="data set repository; `parquet` or `json` where data_files is an address"
+    )
+    name: str | None = Field(default=None, description="configuration of the data set")
+    split: str = Field(description="split")
+    revision: str | None = Field(default=None, description="commit or tag")
+    data_files: str | None = Field(
+        default=None, description="file of the repository, or an address or path of a file"
+    )
+    local: str | None = Field(
+        default=None, description="the same file below `data_root`, which is read instead where that is set"
+    )
+    question: str = Field(description="column of the question, dots descend (`prompt.0.content`)")
+    answer: str = Field(description="column of the answer, dots descend")
+    id: str | None = Field(
+        default=None, description="column of the problem's id, dots descend; null numbers the rows"
+    )
+    instructions: str | None = Field(
+        default=None, description="column of a text that is put before the question, dots descend"
+    )
+    rewrite: Literal["none", "dapo"] = Field(
+        default="none", description="`dapo`: cut the `Answer:` instructions of DAPO-Math-17k (authors' rule)"
+    )
+    prefix: str = Field(default="", description="put before the question")
+    suffix: str = Field(default="", description="put after the question")
+    grading: Literal["boxed", "mcq"] = Field(
+        default="boxed", description="answer in the last box, or the letter between the last <answer> tags"
+    )
+    expect: Expectation = Field(default=Expectation(), description="what the file must hold")
+
+
+class SubsetFile(Section):
+    """A coverage subset that its authors published as a file of its own, in the columns of its whole set."""
+
+    data_files: str | None = Field(default=None, description="address or path of the file")
+    local: str | None = Field(default=None, description="the same file below `data_root`")
+    expect: Expectation = Field(default=Expectation(), description="what the file must hold")

@@ -1,0 +1,136 @@
+"""The plan before spending: FLOPs by hand, monotone ranges, what is done, and its command line."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from selfdistill import plan
+from selfdistill.artifacts import Paths
+from selfdistill.costs import (
+    Assumptions,
+    CostModel,
+    Range,
+    attention_width,
+    gpu_hours,
+    parameters,
+    response_tokens,
+    token_flops,
+)
+from selfdistill.study import load_study
+
+CONFIG = Path(__file__).parents[2] / "config"
+PAPER = load_study(CONFIG / "paper.yaml")
+MINI = load_study(CONFIG / "mini.yaml")
+JOBS = {"train_sdpo": 2, "make_report": 1}
+
+
+def test_gpu_hours_by_hand():
+    """10^9 tokens of a model of 10^9 parameters with negligible context: 2e18 FLOPs; at 1 TFLOP/s 2e6 s."""
+    one = Range(1.0, 1.0, 1.0)
+    hours = gpu_hours(1e9, one.times(1e9), one.times(0), 1, 1.0, one)
+    assert hours.mid == pytest.approx(2e6 / 3600)
+    assert gpu_hours(1e9, one.times(1e9), one.times(0), 5, 1.0, Range(1, 0.5, 0.1)) == pytest.approx(
+        (hours.mid * 5, hours.mid * 10, hours.mid * 50)
+    )
+
+
+def test_attention_grows_with_the_context():
+    assert token_flops(7e9, 0) == 14e9
+    assert token_flops(7e9, 20000) - token_flops(7e9, 10000) == pytest.approx(4 * attention_width(7e9) * 5000)
+    assert 100_000 < attention_width(7e9) < 150_000, "L x d of 7B models: 28 x 3584 to 36 x 4096"
+
+
+@pytest.mark.parametrize(
+    ("base", "count"),
+    [
+        ("deepseek-r1-distill-qwen-7b", 7e9),
+        ("qwen3-8b", 8e9),
+        ("qwen3-1.7b", 1.7e9),
+        ("olmo-3-7b-instruct", 7e9),
+    ],
+)
+def test_parameters_come_from_the_repositorys_name(base, count):
+    assert parameters(PAPER, base) == count
+
+
+def test_responses_are_cut_at_the_longest_allowed():
+    assert response_tokens(PAPER, "deepseek-7b", 8192, Assumptions()) == (4000, 8192, 8192)
+    assert response_tokens(PAPER, "qwen3-8b-nothink", 8192, Assumptions()) == (1000, 4000, 8192)
+
+
+def test_every_estimate_is_an_ordered_range():
+    for cost in plan.costs_of(PAPER, Assumptions()).values():
+        assert cost.gpu_hours.low <= cost.gpu_hours.mid <= cost.gpu_hours.high
+        assert cost.disk > 0
+
+
+def test_rollout_tokens_and_checkpoints_of_a_run():
+    (run,) = [r for r in PAPER.runs("teacher", methods=("sdpo",)) if r.teacher == "ema-0.05"]
+    model = CostModel(PAPER, Assumptions())
+    assert model.checkpoints(run) == 10
+    assert model.training(run).tokens.mid == 100 * 256 * 8 * 11000
+    assert model.training(run).disk == pytest.approx(10 * 4 * 7e9 + 4 * 100 * 256 * 8 * 11000)
+    assert model.evaluation(run).tokens.mid == 10 * 600 * 16 * 11000
+    assert model.evaluation(PAPER.base_runs("deepseek-7b")[0]).tokens.mid == 600 * 16 * 11000
+
+
+def test_twice_the_peak_is_half_the_hours():
+    def total(peak):
+        return sum(c.gpu_hours.mid for c in plan.costs_of(PAPER, Assumptions(peak_tflops=peak)).values())
+
+    assert total(2000.0) == pytest.approx(total(1000.0) / 2)
+
+
+def test_longest_chain_is_one_run_with_what_it_needs():
+    costs = plan.costs_of(PAPER, Assumptions())
+    chain, hours = plan.longest_chain(PAPER, costs)
+    assert [cost.rule for cost in chain] == ["fetch_base", "train_sdpo", "evaluate_run"]
+    assert hours.mid == pytest.approx(sum(cost.hours.mid for cost in chain))
+    for run in PAPER.runs():
+        assert costs[Paths("paper").run_manifest(run)].hours.mid <= hours.mid
+
+
+def test_page_tells_jobs_hours_disk_and_every_assumption():
+    page = plan.render(PAPER, Assumptions(), JOBS)
+    for part in (
+        "jobs to run: 3",
+        "train_sdpo                  2",
+        "GPU-hours by rule",
+        "longest chain:",
+        "disk (GB):",
+    ):
+        assert part in page
+    for name in ("--peak-tflops", "--training-utilisation", "--thinking-tokens", "--kept-share"):
+        assert name in page
+    assert "no job of this study asks for a GPU" in plan.render(MINI, Assumptions(), JOBS)
+
+
+def test_what_is_done_is_not_counted_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    before = plan.render(PAPER, Assumptions(), JOBS)
+    manifest = Path(Paths("paper").run_manifest(PAPER.runs(methods=("sdpo",))[0]))
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(json.dumps({"wall_seconds": 10}))
+    after = plan.render(PAPER, Assumptions(), JOBS)
+    assert "done already: 0 of" in before and "done already: 1 of" in after
+    assert "17 jobs, 1 done" in after
+
+
+def test_detectable_effects_are_left_out_without_their_module(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "selfdistill.statistics.power", None)
+    assert plan.effects_section(PAPER) == []
+
+
+def test_options_override_the_assumptions():
+    options, assumed = plan.parse(
+        ["--peak-tflops", "2250", "--plain-tokens", "5000", "--kept-share", "0.3,0.2,0.1"]
+    )
+    assert options.study == "paper"
+    assert assumed.peak_tflops == 2250
+    assert assumed.plain_tokens == (5000, 5000, 5000)
+    assert assumed.kept_share == (0.3, 0.2, 0.1)
+    with pytest.raises(SystemExit):
+        plan.parse(["--plain-tokens", "1,2"])
+    with pytest.raises(SystemExit):
+        plan.parse(["--kept-share", "-1"])
