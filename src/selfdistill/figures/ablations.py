@@ -6,6 +6,8 @@ gaps are those between GRPO and SDPO.
 
 from __future__ import annotations
 
+import itertools
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -20,7 +22,18 @@ from selfdistill.figures.data import (
     select,
 )
 from selfdistill.figures.dynamics import TRAINING_COLUMNS, benchmark_text, main_runs, training_text
-from selfdistill.style import PANEL_HEIGHT, new_figure, paper_style, shared_legend
+from selfdistill.style import (
+    GREEN,
+    PANEL_HEIGHT,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    LineStyle,
+    method_style,
+    new_figure,
+    paper_style,
+    shared_legend,
+)
 
 PASS = "pass@k"
 TEACHER_THINKING = "hybrid"
@@ -84,9 +97,9 @@ def figure19(data: StudyData) -> Figure:
         figure, axes = new_figure(len(models), len(names))
         for line, model in zip(axes, models, strict=True):
             for axis, name in zip(line, names, strict=True):
-                title = f"{data.label(model)}: {data.benchmark_label(name)}" if len(names) == 1 else ""
-                title = title or (data.label(model) if name == names[0] else data.benchmark_label(name))
+                title = data.label(model) if name == names[0] else ""
                 draw_benchmark(axis, data, main_runs(data, model), name, PASS, title=title)
+                axis.set_ylabel(f"{PASS}, {data.benchmark_label(name)}")
         shared_legend(figure, list(axes.flat))
     return figure
 
@@ -117,17 +130,39 @@ def ablation_runs(data: StudyData) -> list[dict[str, str]]:
     return runs_of(rows[shown])
 
 
+def ablation_styles(runs: list[dict[str, str]]) -> list[LineStyle]:
+    """Return a colour, marker and dash of its own for each run: they share method and context."""
+    looks = (
+        (VERMILLION, "-", "^"),
+        (SKY, (0, (4, 1.6)), "s"),
+        (PURPLE, (0, (1, 1.2)), "v"),
+        (GREEN, (0, (6, 1, 1, 1)), "D"),
+    )
+    return [
+        LineStyle(method_style(run).label, *look)
+        for run, look in zip(runs, itertools.cycle(looks), strict=False)
+    ]
+
+
 def figure20(data: StudyData) -> Figure:
     """Draw Figure 20: top-k and learning rate, (a) training score and length, (b) the OOD benchmark."""
     runs, name = ablation_runs(data), data.headline_benchmarks()[-1]
+    styles = ablation_styles(runs)
     with paper_style():
         figure, axes = new_figure(2, 2)
         for axis, column in zip(axes[0], TRAINING_COLUMNS, strict=True):
             draw_training(
-                axis, data.training, runs, column, title="(a) training" if column == "score" else ""
+                axis,
+                data.training,
+                runs,
+                column,
+                title="(a) training" if column == "score" else "",
+                styles=styles,
             )
-        draw_benchmark(axes[1][0], data, runs, name, ACCURACY, title=f"(b) {data.benchmark_label(name)}")
-        draw_benchmark(axes[1][1], data, runs, name, LENGTH)
+        draw_benchmark(
+            axes[1][0], data, runs, name, ACCURACY, title=f"(b) {data.benchmark_label(name)}", styles=styles
+        )
+        draw_benchmark(axes[1][1], data, runs, name, LENGTH, styles=styles)
         shared_legend(figure, list(axes.flat), columns=2)
     return figure
 
