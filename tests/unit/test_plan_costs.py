@@ -114,7 +114,7 @@ def test_what_is_done_is_not_counted_again(tmp_path, monkeypatch):
     manifest.write_text(json.dumps({"wall_seconds": 10}))
     after = plan.render(PAPER, Assumptions(), JOBS)
     assert "done already: 0 of" in before and "done already: 1 of" in after
-    assert "17 jobs, 1 done" in after
+    assert f"{len(PAPER.runs(methods=('sdpo',)))} jobs, 1 done" in after
 
 
 def test_detectable_effects_are_left_out_without_their_module(monkeypatch):
