@@ -102,6 +102,9 @@ def responses(fields: dict[str, str], benchmark: str, step: int, seed: int, scal
     frame["problem_id"] = [f"{benchmark}-{index // SAMPLES}" for index in range(count)]
     frame["sample_index"] = np.arange(count) % SAMPLES
     frame["response"], frame["correct"] = texts, correct
+    frame["extracted_answer"] = np.where(
+        correct, "4", np.char.add("not ", (np.arange(count) % 3).astype(str))
+    )
     frame["response_tokens"] = [len(text.split()) + 4 for text in texts]
     frame["thinking_tokens"], frame["truncated"] = frame["response_tokens"] - 4, False
     return pd.concat([frame, count_columns(texts)], axis=1)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 METRICS = (
-    *("accuracy", "pass@k", "response_tokens", "thinking_tokens", "truncated"),
+    *("accuracy", "pass@k", "maj@k", "response_tokens", "thinking_tokens", "truncated"),
     *("epistemic_substring", "epistemic_word", "epistemic_per_1000_tokens"),
 )
 """Default metrics."""
