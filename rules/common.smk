@@ -22,6 +22,9 @@ TEMPLATES = [
 DEVIATIONS = os.path.relpath(f"{workflow.basedir}/docs/deviations.md")
 ENVIRONMENT = "../envs/gpu.yaml" if STUDY.file.backend == "vllm" else "../envs/cpu.yaml"
 
+# code that generates for this study, named beside a rule's own module in its fingerprint
+BACKEND = f"generation.{STUDY.file.backend}_backend"
+
 # the fields of a run that its method fixes; the others are the wildcards of the method's rule
 BASE = {
     "method": "base",

@@ -20,7 +20,7 @@ rule evaluate_base:
         **requested("evaluate"),
     params:
         evaluation=evaluation_params(BASE),
-        code=code_fingerprint("evaluation"),
+        code=code_fingerprint("evaluation", BACKEND),
         resume=PATHS.resume(PATHS.samples(**BASE)),
     message:
         "Evaluating {wildcards.model} before training, seed {wildcards.seed}"
@@ -47,7 +47,7 @@ rule evaluate_run:
         **requested("evaluate"),
     params:
         evaluation=evaluation_params({}),
-        code=code_fingerprint("evaluation"),
+        code=code_fingerprint("evaluation", BACKEND),
         resume=PATHS.resume(PATHS.samples()),
     message:
         "Evaluating {wildcards.method} {wildcards.model} ({wildcards.context}, {wildcards.teacher}, {wildcards.coverage} of {wildcards.dataset}, {wildcards.variant}), seed {wildcards.seed}"

@@ -119,6 +119,12 @@ def evaluate_run(
 
 def load_generator(folder: Path, thinking: str, backend: str) -> Generator:
     """A generator of the study's backend for a model folder."""
+    if (
+        backend == "vllm"
+    ):  # in the fingerprints of studies with this backend only (see selfdistill.fingerprint)
+        from selfdistill.generation.vllm_backend import VllmGenerator
+
+        return VllmGenerator.load(folder, thinking)
     if backend == "transformers":
         from selfdistill.generation.transformers_backend import TransformersGenerator
 

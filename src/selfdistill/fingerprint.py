@@ -8,7 +8,9 @@ the sources without importing them.
 
 Not counted: the INFRASTRUCTURE modules, which say what is asked and where it lies. What they hand to a job is
 in the job's params and paths already; the record schemas count by artifacts.SCHEMA_VERSION. Imports under `if
-TYPE_CHECKING:` do not count either, because they do not run. The scripts of workflow/scripts are thin glue
+TYPE_CHECKING:` do not count either, because they do not run, nor does a block under `if backend == "vllm":`,
+which a study on another backend never enters: the rules of every study name the module of their own backend
+beside their own (`code_fingerprint("evaluation", "generation.vllm_backend")`). The scripts of workflow/scripts are thin glue
 and do not count.
 """
 
@@ -21,6 +23,9 @@ from pathlib import Path
 from selfdistill.artifacts import SCHEMA_VERSION
 
 PACKAGE = "selfdistill"
+NOT_RUN = frozenset(
+    {"TYPE_CHECKING", "typing.TYPE_CHECKING", "backend == 'vllm'"}
+)  # conditions, as ast.unparse writes
 INFRASTRUCTURE = frozenset(
     f"{PACKAGE}.{name}"
     for name in (
@@ -100,7 +105,7 @@ def module_hash(path: Path) -> str:
 
 
 class Reduce(ast.NodeTransformer):
-    """Takes out what does not run: docstrings, and the bodies of `if TYPE_CHECKING:`."""
+    """Takes out what does not run: docstrings, and the bodies of conditions in NOT_RUN."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         """Visit the children, then drop the docstring of a module, class or function."""
@@ -112,9 +117,9 @@ class Reduce(ast.NodeTransformer):
         return node
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:  # noqa: N802 (the name is given by ast.NodeVisitor)
-        """Replace `if TYPE_CHECKING:` by its else branch."""
+        """Replace a condition of NOT_RUN by its else branch."""
         self.generic_visit(node)
-        return node.orelse if ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING") else node
+        return node.orelse if ast.unparse(node.test) in NOT_RUN else node
 
 
 def is_docstring(body: list[ast.stmt]) -> bool:

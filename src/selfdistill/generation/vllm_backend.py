@@ -1,0 +1,244 @@
+"""Sampling with vLLM's offline engine: the backend of the studies that run on GPUs (`backend: vllm` in a study file).
+
+The prompts are the token ids of the transformers backend, and so are the end of sequence, the banned words and the decoding; what
+differs is the random stream. Every response is a request of its own, with a seed derived from the prompt, how often that prompt stood
+before it in the call, and the sample's index. The same prompts and seed therefore draw from the same streams, in whatever order and
+batch they come. Logits still depend on the batch in their last bits (kernels, bfloat16): equal calls give equal samples, while a
+prompt asked in other company can, rarely, part from them at a near-tie.
+
+vLLM itself is imported when an engine starts, never before. An engine takes its share of the device memory for good, so a process
+holds one at a time: starting the next checkpoint's engine closes the one before.
+"""
+
+import gc
+import importlib.util
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from selfdistill.generation.protocol import Completion, Sampling
+from selfdistill.generation.transformers_backend import TransformersGenerator
+from selfdistill.models import load_tokenizer
+from selfdistill.prompts import prompt_ids as tokenize_prompts
+from selfdistill.seeds import derive_seed
+
+logger = logging.getLogger(__name__)
+
+LENGTH_STEP = (
+    4096  # tokens; engine lengths are rounded up to it, so that a slightly longer prompt needs no new engine
+)
+
+
+def require_vllm() -> None:
+    """Raise ModuleNotFoundError with what to install, where vLLM is absent."""
+    if importlib.util.find_spec("vllm") is None:
+        raise ModuleNotFoundError(
+            "generation backend vllm: the package vllm is not installed. A GPU machine gets it from envs/requirements-gpu.txt; "
+            "`make test-vllm` tests this backend on a CPU in an environment of its own.",
+            name="vllm",
+        )
+
+
+def request_seeds(prompts: Sequence[Sequence[int]], samples: int, seed: int) -> list[list[int]]:
+    """One seed per prompt and sample, a function of `seed`, the prompt's token ids and its occurrence among equal prompts.
+
+    >>> a, b = request_seeds([[1, 2], [3]], 2, seed=0)
+    >>> request_seeds([[3], [1, 2]], 2, seed=0) == [b, a]
+    True
+    >>> first, second = request_seeds([[3], [3]], 2, seed=0)
+    >>> len({*first, *second})
+    4
+    """
+    seen: Counter[str] = Counter()
+    seeds = []
+    for prompt in prompts:
+        text = " ".join(map(str, prompt))
+        seeds.append([derive_seed(seed, "vllm", text, seen[text], index) for index in range(samples)])
+        seen[text] += 1
+    return seeds
+
+
+def engine_length(longest_prompt: int, max_new_tokens: int, limit: int) -> int:
+    """Tokens (prompt and response) that the engine must hold: rounded up to LENGTH_STEP, at most the model's `limit`.
+
+    Raises ValueError for a prompt that leaves no token for a response.
+    """
+    if longest_prompt >= limit:
+        raise ValueError(
+            f"a prompt of {longest_prompt} tokens leaves no room in a model of {limit} positions"
+        )
+    needed = longest_prompt + max_new_tokens
+    return min(-(-needed // LENGTH_STEP) * LENGTH_STEP, limit)
+
+
+def parallel_size(devices: int, heads: int) -> int:
+    """Tensor-parallel size: the most of the visible `devices` that the attention `heads` divide into; 1 without a GPU.
+
+    >>> [parallel_size(devices, heads) for devices, heads in ((0, 16), (1, 28), (4, 28), (8, 28))]
+    [1, 1, 4, 7]
+    """
+    return max(size for size in range(1, max(devices, 1) + 1) if heads % size == 0)
+
+
+def sampling_arguments(
+    sampling: Sampling,
+    *,
+    seed: int,
+    prompt_tokens: int,
+    max_model_len: int,
+    eos_token_id: int,
+    allowed_token_ids: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """Keyword arguments of vllm.SamplingParams for one response.
+
+    max_tokens never asks for more than the engine has room for behind the prompt. allowed_token_ids: the vocabulary without the banned
+    words; None allows all of it.
+    """
+    arguments = {
+        "n": 1,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,  # 0 is off for vLLM too
+        "max_tokens": min(sampling.max_new_tokens, max_model_len - prompt_tokens),
+        "seed": seed,
+        "stop_token_ids": [eos_token_id],
+        "detokenize": False,
+    }
+    if allowed_token_ids is not None:
+        arguments["allowed_token_ids"] = list(allowed_token_ids)
+    return arguments
+
+
+class VllmGenerator:
+    """A model folder answering user turns (see `protocol.Generator`); its engine starts with the first call of `generate`.
+
+    gpu_memory_utilization: share of each device's memory for weights and cache. dtype: by default the folder's own on a GPU, where
+    vLLM lowers float32 to the device's 16-bit type, and float32 on a CPU.
+    """
+
+    open: "VllmGenerator | None" = None  # the generator that holds this process's engine
+
+    def __init__(
+        self, folder: Path, thinking: str, gpu_memory_utilization: float = 0.85, dtype: str | None = None
+    ) -> None:
+        from transformers import AutoConfig
+
+        self.folder, self.thinking, self.gpu_memory_utilization = folder, thinking, gpu_memory_utilization
+        self.tokenizer = load_tokenizer(folder)
+        self.config = AutoConfig.from_pretrained(folder).get_text_config()
+        self.devices = torch.cuda.device_count()  # honours CUDA_VISIBLE_DEVICES
+        self.dtype = dtype or ("auto" if self.devices else "float32")
+        self.engine, self.max_model_len = None, 0
+
+    @classmethod
+    def load(cls, folder, thinking: str, gpu_memory_utilization: float = 0.85) -> "VllmGenerator":
+        """A generator for a Hugging Face folder; raises ModuleNotFoundError where vLLM is not installed."""
+        require_vllm()
+        return cls(Path(folder), thinking, gpu_memory_utilization)
+
+    banned_ids = TransformersGenerator.banned_ids  # one rule for both backends; it reads the tokenizer only
+
+    def generate(
+        self, user_turns: list[str], samples: int, sampling: Sampling, seed: int
+    ) -> list[list[Completion]]:
+        """`samples` completions a user turn.
+
+        A response is truncated where max_new_tokens or the model's last position ended it. Raises ValueError for a prompt as long
+        as the model's positions, and for a banned word that is no single token.
+        """
+        prompts = tokenize_prompts(self.tokenizer, user_turns, self.thinking)
+        if not prompts or samples < 1:
+            return [[] for _ in prompts]
+        allowed = self._allowed_ids(sampling.banned_words)
+        self._start(max(map(len, prompts)), sampling.max_new_tokens)
+        seeds = request_seeds(prompts, samples, seed)
+        outputs = self._run(
+            [ids for ids in prompts for _ in range(samples)],
+            [
+                sampling_arguments(
+                    sampling,
+                    seed=request_seed,
+                    prompt_tokens=len(ids),
+                    max_model_len=self.max_model_len,
+                    eos_token_id=self.tokenizer.eos_token_id,
+                    allowed_token_ids=allowed,
+                )
+                for ids, group in zip(prompts, seeds, strict=True)
+                for request_seed in group
+            ],
+        )
+        texts = self.tokenizer.batch_decode([ids for ids, _ in outputs], skip_special_tokens=True)
+        completions = [Completion(ids, text, cut) for (ids, cut), text in zip(outputs, texts, strict=True)]
+        return [completions[i : i + samples] for i in range(0, len(completions), samples)]
+
+    def _allowed_ids(self, banned_words: Sequence[str]) -> list[int] | None:
+        """All token ids but the banned ones, or None where nothing is banned."""
+        if not banned_words:
+            return None
+        banned = set(self.banned_ids(banned_words))
+        return [token for token in range(self.config.vocab_size) if token not in banned]
+
+    def _run(
+        self, rows: Sequence[list[int]], arguments: Sequence[dict[str, Any]]
+    ) -> list[tuple[tuple[int, ...], bool]]:
+        """Token ids and whether the length ended them, per request, in the order of the requests."""
+        from vllm import SamplingParams
+
+        outputs = self.engine.generate(
+            [{"prompt_token_ids": ids} for ids in rows],
+            [SamplingParams(**each) for each in arguments],
+            use_tqdm=False,
+        )
+        firsts = [output.outputs[0] for output in outputs]
+        return [(tuple(first.token_ids), first.finish_reason == "length") for first in firsts]
+
+    def _start(self, longest_prompt: int, max_new_tokens: int) -> None:
+        """Have an engine that holds such a prompt and response; closes the one that was too short or another model's."""
+        limit = self.config.max_position_embeddings
+        length = engine_length(longest_prompt, max_new_tokens, limit)
+        if longest_prompt + max_new_tokens > limit:
+            logger.warning(
+                "%d prompt tokens and %d new ones exceed the model's %d positions: such responses end early, as truncated",
+                longest_prompt,
+                max_new_tokens,
+                limit,
+            )
+        if self.engine is not None and length <= self.max_model_len:
+            return
+        if VllmGenerator.open is not None:
+            VllmGenerator.open.close()
+        self.engine, self.max_model_len, VllmGenerator.open = self._engine(length), length, self
+
+    def _engine(self, max_model_len: int):
+        """A new vllm.LLM; in this process, because vLLM's scheduling is deterministic only there."""
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        require_vllm()
+        from vllm import LLM
+
+        return LLM(
+            model=str(self.folder),
+            skip_tokenizer_init=True,  # token ids in, token ids out
+            generation_config="vllm",  # no sampling defaults of the model's own
+            dtype=self.dtype,
+            max_model_len=max_model_len,
+            tensor_parallel_size=parallel_size(self.devices, self.config.num_attention_heads),
+            gpu_memory_utilization=self.gpu_memory_utilization,
+            enforce_eager=not self.devices,  # compiling pays on a GPU only
+            seed=0,
+        )
+
+    def close(self) -> None:
+        """Shut the engine down and give its memory back; the next call of `generate` starts another."""
+        if self.engine is None:
+            return
+        from vllm.distributed.parallel_state import cleanup_dist_env_and_memory
+
+        self.engine.llm_engine.engine_core.shutdown()
+        self.engine, self.max_model_len, VllmGenerator.open = None, 0, None
+        gc.collect()
+        cleanup_dist_env_and_memory()

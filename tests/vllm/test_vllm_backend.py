@@ -1,0 +1,128 @@
+"""The vLLM backend on a tiny model, on the CPU; `make test-vllm` runs it, the default collection leaves it out.
+
+One engine serves all tests; it starts with the first of them.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+for name, value in {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "0",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+}.items():
+    os.environ.setdefault(name, value)
+
+pytest.importorskip("vllm", reason="vllm is not installed: `make test-vllm` makes an environment with it")
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+
+import torch  # noqa: E402
+from tiny import save_base  # noqa: E402
+
+from selfdistill.evaluation import load_generator  # noqa: E402
+from selfdistill.generation.protocol import Sampling  # noqa: E402
+from selfdistill.generation.vllm_backend import VllmGenerator  # noqa: E402
+from selfdistill.models import load_model  # noqa: E402
+from selfdistill.prompts import prompt_ids  # noqa: E402
+
+TURNS = ["find x : x +2 = 4", "find x : x *5 +9 = 4", "find x : x ^2 = 9"]
+SAMPLED = Sampling(max_new_tokens=24)
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    """A sharpened random model: an untrained one is nearly uniform, and greedy ties would decide."""
+    folder = save_base(tmp_path_factory.mktemp("model") / "base")
+    model = load_model(folder)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2.5)
+    model.save_pretrained(folder)
+    loaded = load_generator(folder, "on", "vllm")
+    yield loaded
+    loaded.close()
+
+
+def ids(groups):
+    """Token ids of all completions."""
+    return [[completion.token_ids for completion in group] for group in groups]
+
+
+def test_the_seed_decides(generator):
+    first, again, other = (ids(generator.generate(TURNS, 4, SAMPLED, seed)) for seed in (3, 3, 4))
+    assert first == again != other
+    assert [len(set(group)) for group in first] == [4, 4, 4]
+
+
+def test_order_and_company_do_not_matter(generator):
+    together = ids(generator.generate(TURNS, 4, SAMPLED, 0))
+    assert ids(generator.generate(TURNS[::-1], 4, SAMPLED, 0)) == together[::-1]
+    assert [ids(generator.generate([turn], 4, SAMPLED, 0))[0] for turn in TURNS] == together
+    assert ids(generator.generate(TURNS, 2, SAMPLED, 0)) == [group[:2] for group in together]
+
+
+def test_a_prompt_asked_twice_in_a_call_is_answered_twice(generator):
+    first, second = ids(generator.generate(TURNS[:1] * 2, 4, SAMPLED, 0))
+    assert not set(first) & set(second)
+
+
+def test_greedy_equals_transformers_generate(generator):
+    model = load_model(generator.folder).eval()
+    groups = generator.generate(TURNS, 1, Sampling(temperature=0.0, max_new_tokens=24), 0)
+    prompts = prompt_ids(generator.tokenizer, TURNS, "on")
+    for prompt, (completion,) in zip(prompts, groups, strict=True):
+        given = torch.tensor([prompt])
+        reference = model.generate(
+            input_ids=given, attention_mask=torch.ones_like(given), do_sample=False, max_new_tokens=24
+        )
+        assert list(completion.token_ids) == reference[0, len(prompt) :].tolist()
+
+
+def test_the_end_of_sequence_is_kept_and_truncation_flagged(generator):
+    eos = generator.tokenizer.eos_token_id
+    groups = generator.generate(TURNS, 64, Sampling(max_new_tokens=40), 0)
+    completions = [completion for group in groups for completion in group]
+    for completion in completions:
+        assert eos not in completion.token_ids[:-1]
+        assert completion.truncated == (completion.token_ids[-1] != eos)
+        assert len(completion.token_ids) == 40 if completion.truncated else len(completion.token_ids) <= 40
+        assert completion.text == generator.tokenizer.decode(completion.token_ids, skip_special_tokens=True)
+    assert {completion.truncated for completion in completions} == {True, False}
+
+
+def test_max_new_tokens_and_the_model_s_last_position_are_respected(generator):
+    assert all(
+        len(c.token_ids) <= 4 for g in generator.generate(TURNS, 8, Sampling(max_new_tokens=4), 0) for c in g
+    )
+    limit = generator.config.max_position_embeddings
+    long = generator.generate(TURNS[:1], 4, Sampling(max_new_tokens=10 * limit), 0)[0]
+    prompt = len(prompt_ids(generator.tokenizer, TURNS[:1], "on")[0])
+    assert all(len(completion.token_ids) <= limit - prompt for completion in long)
+
+
+def test_banned_words_never_occur_and_unknown_ones_are_refused(generator):
+    free = generator.generate(TURNS, 64, Sampling(max_new_tokens=40), 0)
+    words = [word for group in free for completion in group for word in completion.text.split()]
+    common = max(sorted(set(words) - {"<think>", "</think>"}), key=words.count)
+    banned = Sampling(max_new_tokens=40, banned_words=(common,))
+    texts = [c.text for group in generator.generate(TURNS, 64, banned, 0) for c in group]
+    assert not any(common in text.split() for text in texts)
+    with pytest.raises(ValueError, match="perchance"):
+        generator.generate(TURNS[:1], 1, Sampling(banned_words=("perchance",)), 0)
+
+
+def test_top_k_one_is_greedy_at_any_temperature(generator):
+    greedy = ids(generator.generate(TURNS, 1, Sampling(temperature=0.0, max_new_tokens=24), 0))
+    assert ids(generator.generate(TURNS, 1, Sampling(top_k=1, max_new_tokens=24), 0)) == greedy
+
+
+def test_a_second_model_takes_the_engine_over(generator, tmp_path):
+    before = ids(generator.generate(TURNS, 2, SAMPLED, 0))
+    second = load_generator(save_base(tmp_path / "second", "r1"), "none", "vllm")
+    assert ids(second.generate(TURNS, 2, SAMPLED, 0)) != before
+    assert VllmGenerator.open is second and generator.engine is None
+    assert ids(generator.generate(TURNS, 2, SAMPLED, 0)) == before
+    assert second.engine is None
