@@ -90,3 +90,16 @@ def test_infrastructure_counts_by_the_params_that_it_makes(package):
     package("study.py", "STAGES =", "ADDED = 1\nSTAGES =")
     package("artifacts.py", "OUTCOMES =", "ADDED = 1\nOUTCOMES =")
     assert changed(before, fingerprints(package.root)) == set()
+
+
+def test_the_vllm_backend_counts_for_studies_that_generate_with_it(package):
+    def both():
+        studies = (("evaluation",), ("evaluation", "generation.vllm_backend"))
+        return [code_fingerprint(*modules, root=package.root) for modules in studies]
+
+    before = both()
+    package("generation/vllm_backend.py", "LENGTH_STEP =", "ADDED = 1\nLENGTH_STEP =")
+    after = both()
+    assert (before[0] == after[0], before[1] == after[1]) == (True, False)
+    own = code_fingerprint("evaluation", "generation.transformers_backend", root=package.root)
+    assert own == before[0]
