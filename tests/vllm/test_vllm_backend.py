@@ -4,8 +4,9 @@ One engine serves all tests; it starts with the first of them.
 """
 
 import os
-import sys
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,31 +18,45 @@ for name, value in {
     os.environ.setdefault(name, value)
 
 pytest.importorskip("vllm", reason="vllm is not installed: `make test-vllm` makes an environment with it")
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 import torch  # noqa: E402
-from tiny import save_base  # noqa: E402
 
 from selfdistill.evaluation import load_generator  # noqa: E402
 from selfdistill.generation.protocol import Sampling  # noqa: E402
 from selfdistill.generation.vllm_backend import VllmGenerator  # noqa: E402
 from selfdistill.models import load_model  # noqa: E402
+from selfdistill.organism.pretraining import build_model  # noqa: E402
+from selfdistill.organism.tokenizer import build_tokenizer  # noqa: E402
 from selfdistill.prompts import prompt_ids  # noqa: E402
 
 TURNS = ["find x : x +2 = 4", "find x : x *5 +9 = 4", "find x : x ^2 = 9"]
+SHARPER = 1.5
 SAMPLED = Sampling(max_new_tokens=24)
+
+
+def save_model(folder: Path, architecture: str, template: str) -> Path:
+    """A random two-layer model with its tokenizer, in the tests' tiny vocabulary.
+
+    Heads of 32 (vLLM's attention on a CPU knows none of 16), and sharpened: an untrained model is nearly
+    uniform, and ties would decide what is greedy.
+    """
+    tokenizer = build_tokenizer(template)
+    spec = SimpleNamespace(architecture=architecture, hidden_size=64, layers=2, heads=2, intermediate_size=96)
+    model = build_model(spec, tokenizer, 0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(SHARPER)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory):
-    """A sharpened random model: an untrained one is nearly uniform, and greedy ties would decide."""
-    folder = save_base(tmp_path_factory.mktemp("model") / "base")
-    model = load_model(folder)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(2.5)
-    model.save_pretrained(folder)
-    loaded = load_generator(folder, "on", "vllm")
+    """A generator of the tiny Qwen3."""
+    loaded = load_generator(
+        save_model(tmp_path_factory.mktemp("model") / "base", "qwen3", "qwen3"), "on", "vllm"
+    )
     yield loaded
     loaded.close()
 
@@ -97,10 +112,11 @@ def test_max_new_tokens_and_the_model_s_last_position_are_respected(generator):
     assert all(
         len(c.token_ids) <= 4 for g in generator.generate(TURNS, 8, Sampling(max_new_tokens=4), 0) for c in g
     )
-    limit = generator.config.max_position_embeddings
-    long = generator.generate(TURNS[:1], 4, Sampling(max_new_tokens=10 * limit), 0)[0]
     prompt = len(prompt_ids(generator.tokenizer, TURNS[:1], "on")[0])
-    assert all(len(completion.token_ids) <= limit - prompt for completion in long)
+    room = generator.config.max_position_embeddings - prompt
+    endless = Sampling(max_new_tokens=10 * room, banned_words=(generator.tokenizer.eos_token,))
+    for completion in generator.generate(TURNS[:1], 4, endless, 0)[0]:
+        assert completion.truncated and len(completion.token_ids) == room
 
 
 def test_banned_words_never_occur_and_unknown_ones_are_refused(generator):
@@ -121,8 +137,10 @@ def test_top_k_one_is_greedy_at_any_temperature(generator):
 
 def test_a_second_model_takes_the_engine_over(generator, tmp_path):
     before = ids(generator.generate(TURNS, 2, SAMPLED, 0))
-    second = load_generator(save_base(tmp_path / "second", "r1"), "none", "vllm")
+    engine = weakref.ref(generator.engine)
+    second = load_generator(save_model(tmp_path / "second", "qwen2", "r1"), "none", "vllm")
     assert ids(second.generate(TURNS, 2, SAMPLED, 0)) != before
     assert VllmGenerator.open is second and generator.engine is None
+    assert engine() is None  # nothing keeps its memory
     assert ids(generator.generate(TURNS, 2, SAMPLED, 0)) == before
     assert second.engine is None
