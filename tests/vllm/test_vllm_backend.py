@@ -96,6 +96,20 @@ def test_greedy_equals_transformers_generate(generator):
         assert list(completion.token_ids) == reference[0, len(prompt) :].tolist()
 
 
+def test_sampled_frequencies_follow_the_model(generator):
+    count = 4000
+    drawn = [c.token_ids[0] for c in generator.generate(TURNS[:1], count, Sampling(max_new_tokens=1), 0)[0]]
+    prompt = torch.tensor(prompt_ids(generator.tokenizer, TURNS[:1], "on"))
+    with torch.no_grad():
+        expected = count * load_model(generator.folder)(prompt).logits[0, -1].softmax(-1)
+    observed = torch.bincount(torch.tensor(drawn), minlength=len(expected))
+    common = expected >= 5  # rarer tokens are counted together, as the chi-square statistic asks
+    pooled = [torch.cat([each[common], each[~common].sum()[None]]) for each in (observed, expected)]
+    statistic = float(((pooled[0] - pooled[1]) ** 2 / pooled[1].clamp(min=1e-9)).sum())
+    freedom = int(common.sum())
+    assert freedom > 2 and statistic < freedom + 5 * (2 * freedom) ** 0.5
+
+
 def test_the_end_of_sequence_is_kept_and_truncation_flagged(generator):
     eos = generator.tokenizer.eos_token_id
     groups = generator.generate(TURNS, 64, Sampling(max_new_tokens=40), 0)
