@@ -39,7 +39,7 @@ test: $(STAMP)  ## all tests, with a real end-to-end run of config/test.yaml
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 test-vllm: $(VLLM_STAMP)  ## the vLLM backend on the CPU, in .venv-vllm (3 GB); no part of `make test`
-	$(VLLM_ENVIRONMENT) .venv-vllm/bin/python -m pytest tests/vllm
+	$(VLLM_ENVIRONMENT) .venv-vllm/bin/python -m pytest tests/engine
 
 $(VLLM_STAMP): $(VLLM_DEPENDENCIES) pyproject.toml
 	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm

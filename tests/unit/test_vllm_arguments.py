@@ -1,4 +1,4 @@
-"""What the vLLM backend asks of vLLM, tested without it; tests/vllm holds what the engine answers."""
+"""What the vLLM backend asks of vLLM, tested without it; tests/engine holds what the engine answers."""
 
 import importlib.util
 
