@@ -79,8 +79,8 @@ def test_a_killed_run_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_path
     log = log_of(study, f"{run}/training")
     assert "step 1 of" not in log, "the second call must go on from the checkpoint"
     assert "step" in log
-    names = sorted(path.name for path in (whole.root / RESULTS / run / "checkpoints").iterdir())
-    assert names == sorted(path.name for path in (study.root / RESULTS / run / "checkpoints").iterdir())
+    names = sorted(path.name for path in (whole.root / RESULTS / run / "checkpoints").glob("step-*"))
+    assert names == sorted(path.name for path in (study.root / RESULTS / run / "checkpoints").glob("step-*"))
     for name in names:
         weights = [
             (place.root / RESULTS / run / "checkpoints" / name / "model.safetensors").read_bytes()
