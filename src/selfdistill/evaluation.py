@@ -119,9 +119,8 @@ def evaluate_run(
 
 def load_generator(folder: Path, thinking: str, backend: str) -> Generator:
     """A generator of the study's backend for a model folder."""
-    if (
-        backend == "vllm"
-    ):  # in the fingerprints of studies with this backend only (see selfdistill.fingerprint)
+    # the vllm branch is in the fingerprints of studies with that backend only (see selfdistill.fingerprint)
+    if backend == "vllm":
         from selfdistill.generation.vllm_backend import VllmGenerator
 
         return VllmGenerator.load(folder, thinking)

@@ -22,7 +22,7 @@ from selfdistill.artifacts import (
 from selfdistill.claims.judge import Frames, rollouts_as_samples
 from selfdistill.claims.plan import PlannedPart
 from selfdistill.epistemic import SUBSTRING_COLUMNS
-from selfdistill.figures import StudyData, roles_by_thinking
+from selfdistill.figures import StudyData
 from selfdistill.grid import RUN_FIELDS
 from selfdistill.tables import load_reported, problems_summary
 
@@ -48,9 +48,9 @@ def load_data(inputs: Mapping[str, Any], display: Mapping[str, Any]) -> StudyDat
         frames["reported"] = load_reported(Path(inputs["reported"]))
     names = {
         name: display[name]
-        for name in ("title", "labels", "benchmarks", "headline", "broad", "narrow", "organism")
+        for name in ("title", "labels", "roles", "benchmarks", "headline", "broad", "narrow", "organism")
     }
-    return StudyData(**frames, **names, roles=roles_by_thinking(display["thinking"]))
+    return StudyData(**frames, **names)
 
 
 def as_list(paths: str | Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ them by a test. The authors' values are in paper.md 4 and stand in config/paper.
 is taken for the paper's.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -102,6 +103,22 @@ class ModelSpec(Section):
     sampling: SamplingOverride = Field(
         default=SamplingOverride(), description="sampling where it differs from the study's"
     )
+
+
+ROLES = ("deepseek", "qwen3-think", "qwen3-nothink", "olmo3")
+"""The paper's model settings, one figure each: 5.1 (Fig. 3), 5.2 (Fig. 4), 5.3 (Fig. 5), F.3 (Fig. 18)."""
+
+
+def roles_by_thinking(thinking: Mapping[str, str]) -> dict[str, str]:
+    """Map the paper's settings to models by their thinking switch; the first model of a kind is taken.
+
+    thinking: model key -> `prompt-tag` | `on` | `off` | `none` (config/models.yaml).
+    """
+    names = dict(zip(("prompt-tag", "on", "off", "none"), ROLES, strict=True))
+    roles: dict[str, str] = {}
+    for model, switch in thinking.items():
+        roles.setdefault(names[switch], model)
+    return roles
 
 
 class Models(Section):

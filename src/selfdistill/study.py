@@ -35,6 +35,7 @@ from selfdistill.settings import (
     SamplingSettings,
     Section,
     Section3Settings,
+    roles_by_thinking,
 )
 
 __all__ = ["RUN_FIELDS", "Run", "Study", "StudyError", "load_study", "study_from_config"]
@@ -43,20 +44,6 @@ STAGES = ("problems", "base", "richness", "off_policy", "sft", "rl", "evaluate",
 FIGURES, TABLES = tuple(displays.FIGURES), tuple(displays.TABLES)
 NO_STUDIES = ("models", "benchmarks", "claims", "paper_settings", "reported")
 """Files of config/ that are not studies."""
-ROLES = ("deepseek", "qwen3-think", "qwen3-nothink", "olmo3")
-"""The paper's model settings, one figure each: 5.1 (Fig. 3), 5.2 (Fig. 4), 5.3 (Fig. 5), F.3 (Fig. 18)."""
-
-
-def roles_by_thinking(thinking: Mapping[str, str]) -> dict[str, str]:
-    """Map the paper's settings to models by their thinking switch; the first model of a kind is taken.
-
-    thinking: model key -> `prompt-tag` | `on` | `off` | `none` (config/models.yaml).
-    """
-    names = dict(zip(("prompt-tag", "on", "off", "none"), ROLES, strict=True))
-    roles: dict[str, str] = {}
-    for model, switch in thinking.items():
-        roles.setdefault(names[switch], model)
-    return roles
 
 
 class Domains(Section):
@@ -304,7 +291,7 @@ class Study:
         return {
             "title": self.file.title,
             "labels": {model: self.model(model).label or model for model in self.models()},
-            "thinking": {model: self.model(model).thinking for model in self.models()},
+            "roles": self.roles(),
             "benchmarks": self.benchmark_labels(),
             "headline": list(self.file.benchmarks.headline),
             "broad": self.file.domains.broad,

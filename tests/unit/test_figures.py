@@ -11,9 +11,10 @@ import pytest
 from synthetic_study import BENCHMARKS, MODELS, run, samples_frame, study
 
 from selfdistill.epistemic import EPISTEMIC_WORDS
-from selfdistill.figures import CAPTIONS, FIGURES, NEEDS, TITLES, FigureError, StudyData, roles_by_thinking
+from selfdistill.figures import CAPTIONS, FIGURES, NEEDS, TITLES, FigureError, StudyData
 from selfdistill.figures.curves import training_curve
 from selfdistill.figures.data import base_run, rows_of_run, runs_of
+from selfdistill.settings import roles_by_thinking
 from selfdistill.style import coverage_styles, method_style, save_figure
 
 

@@ -7,8 +7,7 @@ from pydantic import Field, model_validator
 
 from selfdistill.displays import FIGURES, TABLES
 from selfdistill.errors import read_yaml, reject, validated
-from selfdistill.settings import Section
-from selfdistill.study import ROLES
+from selfdistill.settings import ROLES, Section
 
 Role = Literal[ROLES]
 Benchmark = Literal["aime24", "amc23", "narrow", "in-domain", "ood", "each", "section-3", "training"]

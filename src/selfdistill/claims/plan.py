@@ -11,17 +11,17 @@ from typing import Any
 
 from selfdistill.artifacts import Paths
 from selfdistill.claims.ledger import ArmSpec, ClaimSpec, Ledger, PartSpec
-from selfdistill.grid import Run, base_run
+from selfdistill.grid import RUN_FIELDS, Run, base_run
 from selfdistill.study import Study
 
 DEFAULTS = {
-    "base": {"context": "none", "teacher": "none", "dataset": "none", "coverage": "none"},
     "sft": {"teacher": "none"},
     "grpo": {"context": "none", "teacher": "none"},
     "sdpo": {"teacher": "fixed"},
 }
-"""Method -> the run fields that an arm need not name."""
-NAMED = ("model", "method", "context", "teacher", "dataset", "coverage", "variant")
+"""Method -> the run fields that an arm need not name (a base has no others)."""
+NAMED = RUN_FIELDS[:-1]
+"""The fields of a run without its seed."""
 
 
 class Missing(LookupError):

@@ -40,7 +40,6 @@ from selfdistill.figures.words import (
     figure_words_caption,
     frequency_shifts,
 )
-from selfdistill.study import ROLES, roles_by_thinking
 from selfdistill.style import save_figure
 
 __all__ = [
@@ -48,11 +47,9 @@ __all__ = [
     "FIGURES",
     "KEY",
     "NEEDS",
-    "ROLES",
     "TITLES",
     "FigureError",
     "StudyData",
-    "roles_by_thinking",
     "OOD_MEAN",
     "frequency_shifts",
     "save_figure",

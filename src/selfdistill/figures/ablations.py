@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import itertools
 
-import pandas as pd
 from matplotlib.figure import Figure
 
-from selfdistill.figures.curves import draw_benchmark, draw_training
+from selfdistill.figures.curves import draw_benchmark
 from selfdistill.figures.data import (
     ACCURACY,
     EPISTEMIC,
@@ -21,7 +20,12 @@ from selfdistill.figures.data import (
     runs_of,
     select,
 )
-from selfdistill.figures.dynamics import TRAINING_COLUMNS, benchmark_text, main_runs, training_text
+from selfdistill.figures.dynamics import (
+    benchmark_text,
+    main_runs,
+    training_and_benchmark,
+    training_and_benchmark_text,
+)
 from selfdistill.style import (
     GREEN,
     PANEL_HEIGHT,
@@ -146,32 +150,14 @@ def ablation_styles(runs: list[dict[str, str]]) -> list[LineStyle]:
 
 def figure20(data: StudyData) -> Figure:
     """Draw Figure 20: top-k and learning rate, (a) training score and length, (b) the OOD benchmark."""
-    runs, name = ablation_runs(data), data.headline_benchmarks()[-1]
-    styles = ablation_styles(runs)
-    with paper_style():
-        figure, axes = new_figure(2, 2)
-        for axis, column in zip(axes[0], TRAINING_COLUMNS, strict=True):
-            draw_training(
-                axis,
-                data.training,
-                runs,
-                column,
-                title="(a) training" if column == "score" else "",
-                styles=styles,
-            )
-        draw_benchmark(
-            axes[1][0], data, runs, name, ACCURACY, title=f"(b) {data.benchmark_label(name)}", styles=styles
-        )
-        draw_benchmark(axes[1][1], data, runs, name, LENGTH, styles=styles)
-        shared_legend(figure, list(axes.flat), columns=2)
-    return figure
+    runs = ablation_runs(data)
+    return training_and_benchmark(data, runs, columns=2, styles=ablation_styles(runs))
 
 
 def figure20_caption(data: StudyData) -> str:
     """Return Figure 20's caption."""
     runs = ablation_runs(data)
-    rows = data.training.merge(pd.DataFrame(runs), how="inner")
     return (
         f"{data.label(runs[0]['model'])}: SDPO (c=s) with other settings of the loss; a variant's steps may differ. "
-        f"{training_text(rows)} {benchmark_text(data, runs, data.headline_benchmarks()[-1:])}"
+        f"{training_and_benchmark_text(data, runs)}"
     )

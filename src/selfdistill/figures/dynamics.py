@@ -31,7 +31,7 @@ from selfdistill.figures.data import (
     select,
     trajectory,
 )
-from selfdistill.style import PANEL_HEIGHT, new_figure, paper_style, shared_legend
+from selfdistill.style import PANEL_HEIGHT, LineStyle, new_figure, paper_style, shared_legend
 
 Run = Mapping[str, str]
 TRAINING_COLUMNS = ("score", LENGTH)
@@ -122,7 +122,7 @@ def dynamics(data: StudyData, role: str, *, words: bool = True, benchmarks: int 
     """Draw one family: (a) training score and length, (b, c) benchmarks by step, (d) epistemic words.
 
     Args:
-        role: one of data.ROLES.
+        role: one of settings.ROLES.
         words: draw panel (d), the change of each epistemic word on the last benchmark shown.
         benchmarks: how many of the headline benchmarks to show, from the last (2: in-domain and OOD, 1: OOD).
     """
@@ -213,26 +213,41 @@ def teacher_runs(data: StudyData) -> list[dict[str, str]]:
     return runs_of(rows[(rows["model"] == model) & rows["context"].isin(contexts)])
 
 
-def figure6(data: StudyData) -> Figure:
-    """Draw Figure 6: fixed against moving teacher, (a) training score and length, (b) the OOD benchmark."""
-    runs, name = teacher_runs(data), data.headline_benchmarks()[-1]
+def training_and_benchmark(
+    data: StudyData, runs: list[dict[str, str]], *, columns: int, styles: list[LineStyle] | None = None
+) -> Figure:
+    """Draw (a) training score and length and (b) accuracy and length on the OOD benchmark of some runs.
+
+    columns: of the legend. styles: one a run, where the runs' own do not tell them apart.
+    """
+    name = data.headline_benchmarks()[-1]
     with paper_style():
         figure, axes = new_figure(2, 2)
         for axis, column in zip(axes[0], TRAINING_COLUMNS, strict=True):
-            draw_training(
-                axis, data.training, runs, column, title="(a) training" if column == "score" else ""
-            )
-        draw_benchmark(axes[1][0], data, runs, name, ACCURACY, title=f"(b) {data.benchmark_label(name)}")
-        draw_benchmark(axes[1][1], data, runs, name, LENGTH)
-        shared_legend(figure, list(axes.flat), columns=3)
+            title = "(a) training" if column == "score" else ""
+            draw_training(axis, data.training, runs, column, title=title, styles=styles)
+        title = f"(b) {data.benchmark_label(name)}"
+        draw_benchmark(axes[1][0], data, runs, name, ACCURACY, title=title, styles=styles)
+        draw_benchmark(axes[1][1], data, runs, name, LENGTH, styles=styles)
+        shared_legend(figure, list(axes.flat), columns=columns)
     return figure
+
+
+def training_and_benchmark_text(data: StudyData, runs: list[dict[str, str]]) -> str:
+    """Return the counts behind a `training_and_benchmark` figure."""
+    rows = data.training.merge(pd.DataFrame(runs), how="inner")
+    return f"{training_text(rows)} {benchmark_text(data, runs, data.headline_benchmarks()[-1:])}"
+
+
+def figure6(data: StudyData) -> Figure:
+    """Draw Figure 6: fixed against moving teacher, (a) training score and length, (b) the OOD benchmark."""
+    return training_and_benchmark(data, teacher_runs(data), columns=3)
 
 
 def figure6_caption(data: StudyData) -> str:
     """Return Figure 6's caption."""
     runs = teacher_runs(data)
-    rows = data.training.merge(pd.DataFrame(runs), how="inner")
     return (
         f"{data.label(runs[0]['model'])}: SDPO with a fixed teacher and with one that follows the student. "
-        f"{training_text(rows)} {benchmark_text(data, runs, data.headline_benchmarks()[-1:])}"
+        f"{training_and_benchmark_text(data, runs)}"
     )
