@@ -1,0 +1,270 @@
+"""Time of an on-policy training step, this project's trainers against plain TRL's, on the mini study's own models.
+
+    make mini                                   # once: the benchmark takes its base model and problems
+    python benchmarks/training_step.py --methods grpo sdpo --steps 10 --rounds 3
+
+Both sides train the same base on the same problems with the same TRL arguments: prompts, rollouts, lengths, seeds,
+learning rates, optimizer, transformers for generation, no bf16 and no gradient checkpointing. `trl` is GRPOTrainer or
+SDPOTrainer as TRL ships it, with whole mini-batches (its natural layout); `trl, micro-batches` is the same with this
+project's micro-batches. Every measurement is a process of its own with one thread; sides take turns, --rounds times. A
+step is counted in CPU seconds of its process, which another process's load hardly changes, and in wall seconds; the first
+two steps do not count, and the figures are medians over steps and rounds. The tokens of the rollouts are reported, for a
+side that wrote shorter ones would be faster for that alone.
+
+`--profile` instead prints where the time of this project's step goes.
+
+Writes benchmarks/results/training_step.json and benchmarks/training_step.md.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+RESULTS = FOLDER / "results" / "training_step.json"
+TABLE = FOLDER / "training_step.md"
+SIDES = ("this project", "trl", "trl, micro-batches")
+WARM_UP = 2
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", choices=["grpo", "sdpo"], nargs="+", default=["grpo", "sdpo"])
+    parser.add_argument("--model", default="r1-mini", help="a model of the mini study")
+    parser.add_argument("--results", type=Path, default=Path("results/mini"), help="the finished mini study")
+    parser.add_argument("--steps", type=int, default=10, help="steps a process, warm-up included")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--note", default="", help="a word for the table, such as `before`")
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def training_job(options: argparse.Namespace, method: str, folder: Path):
+    """The mini study's run of a method on the broad domain, cut to --steps."""
+    from selfdistill.settings import METHOD_SETTINGS
+    from selfdistill.study import load_study
+    from selfdistill.training.job import TrainingJob
+
+    study = load_study("config/mini.yaml")
+    context, teacher = ("solution", "fixed") if method == "sdpo" else ("none", "none")
+    run = study.run(
+        model=options.model, method=method, context=context, teacher=teacher, dataset="chain", coverage="full",
+        variant="default", seed=0,
+    )  # fmt: skip
+    params = study.training_params(run)
+    settings = METHOD_SETTINGS[method].model_validate(params["settings"])
+    return TrainingJob(
+        run=run,
+        base=options.results / "bases" / study.model(options.model).base / "model",
+        data=options.results / "problems" / "train" / "chain" / "full.parquet",
+        output=folder / "output",
+        resume=folder / "resume",
+        settings=settings.model_copy(update={"steps": options.steps, "checkpoint_every": options.steps + 1}),
+        template=params["template"],
+        thinking=params["thinking"],
+        seed=0,
+    )
+
+
+def build(side: str, method: str, job, reward):
+    """The trainer of one side."""
+    from selfdistill.training.arguments import grpo_arguments, sdpo_arguments
+
+    if side == "trl":  # whole mini-batches
+        job = dataclasses.replace(job, settings=job.settings.model_copy(update={"micro_batch": None}))
+    if method == "sdpo":
+        settings = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
+    else:
+        settings = grpo_arguments(job.settings, job.thinking, job.resume, job.seed)
+    return own_trainer(method, job, settings, reward) if side == SIDES[0] else trl_trainer(method, job, settings, reward)
+
+
+def own_trainer(method: str, job, settings, reward):
+    """This project's trainer, with its records."""
+    from selfdistill.training import grpo, sdpo
+    from selfdistill.training.on_policy import build_trainer
+
+    if method == "sdpo":
+        return build_trainer(sdpo.SelfDistillationTrainer, job, settings, reward, **sdpo.teacher_options(job))
+    return build_trainer(grpo.GroupRelativeTrainer, job, settings, reward)
+
+
+def trl_trainer(method: str, job, settings, reward):
+    """TRL's own trainer on the same data, reward and arguments."""
+    from transformers import PrinterCallback
+    from trl import GRPOTrainer
+    from trl.experimental.sdpo import SDPOTrainer
+
+    from selfdistill.training.data import rollout_dataset
+    from selfdistill.training.resume import load_policy
+
+    model, tokenizer = load_policy(job.base)
+    data = rollout_dataset(
+        job.data, tokenizer, job.thinking, steps=job.settings.steps, prompts=job.settings.prompts,
+        max_tokens=job.settings.max_prompt_tokens, seed=job.seed,
+    )  # fmt: skip
+
+    def scores(*, completions, answers, **_) -> list[float]:
+        return reward([completion[0]["content"] for completion in completions], answers)
+
+    kind = SDPOTrainer if method == "sdpo" else GRPOTrainer
+    trainer = kind(model, reward_funcs=scores, args=settings, train_dataset=data, processing_class=tokenizer)
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def clocks(updates: int):
+    """A trainer callback that notes the time (wall, CPU) at the start and after every step of `updates` optimizer updates."""
+    from transformers import TrainerCallback
+
+    class Clocks(TrainerCallback):
+        times: list[tuple[float, float]] = []
+
+        def _note(self) -> None:
+            self.times.append((time.perf_counter(), time.process_time()))
+
+        def on_train_begin(self, *_, **__) -> None:
+            self._note()
+
+        def on_step_end(self, args, state, control, **_) -> None:
+            if state.global_step % updates == 0:
+                self._note()
+
+    return Clocks()
+
+
+def measure(options: argparse.Namespace, method: str) -> dict:
+    """Seconds of each step and mean tokens of a rollout, of one side; run in a process of its own."""
+    import torch
+
+    from selfdistill.grading import Grader
+    from selfdistill.problems import read_problems
+    from selfdistill.training.rewards import TAIL_CHARS, reward_for
+
+    torch.set_num_threads(1)
+    tokens = []
+    with tempfile.TemporaryDirectory() as folder, Grader(tail_chars=TAIL_CHARS) as grader:
+        job = training_job(options, method, Path(folder))
+        graded = reward_for(read_problems(job.data), grader)
+
+        def reward(responses, answers):
+            tokens.append(statistics.mean(len(text.split()) for text in responses))
+            return graded(responses, answers)
+
+        trainer = build(options.side, method, job, reward)
+        timer = clocks(job.settings.updates_per_step)
+        trainer.add_callback(timer)
+        if options.profile:
+            profile(trainer.train)
+        else:
+            trainer.train()
+    steps = list(zip(timer.times[:-1], timer.times[1:], strict=True))[WARM_UP:]
+    return {
+        "wall": [end[0] - start[0] for start, end in steps],
+        "cpu": [end[1] - start[1] for start, end in steps],
+        "tokens": tokens[WARM_UP:],
+    }
+
+
+def profile(train) -> None:
+    """Run `train` and print the functions that took most of its time."""
+    import cProfile
+    import pstats
+
+    profiler = cProfile.Profile()
+    profiler.runcall(train)
+    statistics_ = pstats.Stats(profiler, stream=sys.stderr)
+    statistics_.sort_stats("tottime").print_stats(25)
+    statistics_.sort_stats("cumtime").print_stats("selfdistill|run_backward|optimizer", 40)
+
+
+def in_own_process(side: str, method: str, options: argparse.Namespace) -> dict:
+    """`measure` in a fresh interpreter with one thread."""
+    command = [sys.executable, __file__, "--side", side, "--methods", method, "--model", options.model]
+    command += ["--results", str(options.results), "--steps", str(options.steps)]
+    command += ["--profile"] if options.profile else []
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
+    output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(output.splitlines()[-1])
+
+
+def compare(method: str, options: argparse.Namespace) -> dict:
+    """All sides in turn; medians over steps and rounds."""
+    import torch
+    import trl
+
+    raw = {side: [] for side in SIDES}
+    for _ in range(options.rounds):
+        for side in SIDES:
+            raw[side].append(in_own_process(side, method, options))
+    return {
+        "method": method, "model": options.model, "steps": options.steps, "rounds": options.rounds,
+        "note": options.note, "load_average": os.getloadavg()[0], "machine": platform.machine(),
+        "torch": torch.__version__, "trl": trl.__version__, "raw": raw,
+        "medians": {
+            side: {
+                name: statistics.median(value for part in parts for value in part[name])
+                for name in ("wall", "cpu", "tokens")
+            }
+            for side, parts in raw.items()
+        },
+    }  # fmt: skip
+
+
+def table(rows: list[dict]) -> str:
+    """The rows as Markdown."""
+    lines = [
+        "# A training step: this project against plain TRL",
+        "",
+        "Median CPU seconds of a step (12 prompts x 8 rollouts, two updates) on one thread, and the mean tokens of its",
+        "rollouts; `python benchmarks/training_step.py --help` says how.",
+        "",
+        "| method | model | note | side | tokens a rollout | wall, s | CPU, s | TRL's CPU / this project's |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        own = row["medians"][SIDES[0]]["cpu"]
+        for side, values in row["medians"].items():
+            ratio = "" if side == SIDES[0] else f"{values['cpu'] / own:.2f}"
+            lines.append(
+                f"| {row['method']} | {row['model']} | {row['note']} | {side} | {values['tokens']:.1f} | "
+                f"{values['wall']:.2f} | {values['cpu']:.2f} | {ratio} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure the methods asked for and write results and table."""
+    options = arguments()
+    if not options.results.is_dir():
+        sys.exit(f"{options.results}: no finished mini study there; run `make mini` first, or name it with --results")
+    if options.side:
+        print(json.dumps(measure(options, options.methods[0])))
+        return
+    if options.profile:
+        for method in options.methods:
+            in_own_process(SIDES[0], method, options)
+        return
+    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    for method in options.methods:
+        row = compare(method, options)
+        keys = ("method", "model", "note")
+        rows = [old for old in rows if any(old[k] != row[k] for k in keys)] + [row]
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        TABLE.write_text(table(rows), encoding="utf-8")
+        print("\n".join(table([row]).splitlines()[-len(SIDES) :]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
