@@ -86,7 +86,11 @@ def build(side: str, method: str, job, reward):
         settings = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
     else:
         settings = grpo_arguments(job.settings, job.thinking, job.resume, job.seed)
-    return own_trainer(method, job, settings, reward) if side == SIDES[0] else trl_trainer(method, job, settings, reward)
+    return (
+        own_trainer(method, job, settings, reward)
+        if side == SIDES[0]
+        else trl_trainer(method, job, settings, reward)
+    )
 
 
 def own_trainer(method: str, job, settings, reward):
@@ -247,7 +251,9 @@ def main() -> None:
     """Measure the methods asked for and write results and table."""
     options = arguments()
     if not options.results.is_dir():
-        sys.exit(f"{options.results}: no finished mini study there; run `make mini` first, or name it with --results")
+        sys.exit(
+            f"{options.results}: no finished mini study there; run `make mini` first, or name it with --results"
+        )
     if options.side:
         print(json.dumps(measure(options, options.methods[0])))
         return

@@ -175,3 +175,38 @@ def test_arguments_are_the_authors():
         "mask_truncated_completions": False, "use_vllm": False, "report_to": [],
     }  # fmt: skip
     assert {name: getattr(args, name) for name in expected} == expected
+
+
+def test_rows_without_advantage_are_not_run_and_count_as_tokens(tmp_path):
+    """Half of the groups score alike: the update is that of running all rows, from half the rows."""
+    trainers = [sgd_trainer(tmp_path, updates_per_step=1) for _ in range(2)]
+    run_rows = []
+
+    def first_groups_only(responses, answers):
+        return [float(i % 2) if i < len(responses) // 2 else 1.0 for i in range(len(responses))]
+
+    for trainer, skips in zip(trainers, (True, False), strict=True):
+        trainer.reward_funcs[0].reward = first_groups_only
+        rows = []
+        if not skips:
+            trainer._compute_loss = super(GroupRelativeTrainer, trainer)._compute_loss
+        original = trainer.completion_log_probs
+
+        def counted(model, ids, *args, rows=rows, original=original, **kwargs):
+            rows.append(len(ids))
+            return original(model, ids, *args, **kwargs)
+
+        trainer.completion_log_probs = counted
+        trainer.train()
+        run_rows.append(rows)
+    assert run_rows == [[8], [16]]
+    for skipping, whole in zip(*(t.model.parameters() for t in trainers), strict=True):
+        torch.testing.assert_close(skipping, whole, rtol=1e-5, atol=1e-7)
+
+
+def test_a_step_in_which_all_groups_score_alike_changes_nothing(tmp_path):
+    trainer = sgd_trainer(tmp_path)
+    before = [p.clone() for p in trainer.model.parameters()]
+    trainer.reward_funcs[0].reward = lambda responses, answers: [1.0] * len(responses)
+    trainer.train()
+    assert all(torch.equal(a, b) for a, b in zip(before, trainer.model.parameters(), strict=True))

@@ -12,6 +12,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from selfdistill.attention import attention_masks, padded_prompt
 from selfdistill.generation.protocol import Completion, Sampling
 from selfdistill.models import load_model, load_tokenizer
 from selfdistill.prompts import prompt_ids as tokenize_prompts
@@ -59,24 +60,6 @@ def _preallocated_cache(layers: int, capacity: int) -> DynamicCache:
     cache.layers = [PreallocatedLayer(capacity) for _ in range(layers)]
     cache.layer_class_to_replicate = None
     return cache
-
-
-def _masks(
-    model, allowed: torch.Tensor, query_positions: torch.Tensor, key_positions: torch.Tensor
-) -> dict | torch.Tensor:
-    """One boolean mask per attention type of the model; sliding layers also forget keys beyond their window.
-
-    A model that knows one type only (Llama's) takes its mask bare.
-    """
-    config = model.config.get_text_config()
-    types = getattr(config, "layer_types", None)
-    if not types:
-        return allowed
-    masks = {"full_attention": allowed}
-    if "sliding_attention" in types:
-        near = query_positions[:, None, :, None] - key_positions[:, None, None, :] < config.sliding_window
-        masks["sliding_attention"] = allowed & near
-    return masks
 
 
 def _filtered(logits: torch.Tensor, sampling: Sampling, banned: torch.Tensor | None) -> torch.Tensor:
@@ -149,17 +132,12 @@ def _prefill(model, prompts, capacity_after: int, pad_token_id: int):
     ids = torch.tensor([[pad_token_id] * (width - len(p)) + list(p) for p in distinct], device=device)
     lengths = torch.tensor([len(p) for p in distinct], device=device)
     valid = torch.arange(width, device=device)[None] >= width - lengths[:, None]
-    positions = (valid.long().cumsum(-1) - 1).clamp(min=0)
-    square = torch.ones(width, width, dtype=torch.bool, device=device)
-    # a padding query attends to itself: a row without any key would give NaN
-    allowed = (square.tril()[None] & valid[:, None, :] | torch.eye(width, dtype=torch.bool, device=device))[
-        :, None
-    ]
+    allowed, positions = padded_prompt(valid)
     layers = model.config.get_text_config().num_hidden_layers
     cache = _preallocated_cache(layers, width + capacity_after)
     logits = model(
         input_ids=ids,
-        attention_mask=_masks(model, allowed, positions, positions),
+        attention_mask=attention_masks(model, allowed, positions, positions),
         position_ids=positions,
         past_key_values=cache,
         use_cache=True,
@@ -208,7 +186,9 @@ def _decode(
         key_positions = torch.cat([key_positions, next_position[:, None]], dim=1)
         logits = model(
             input_ids=tokens[:, None],
-            attention_mask=_masks(model, valid[:, None, None], next_position[:, None], key_positions),
+            attention_mask=attention_masks(
+                model, valid[:, None, None], next_position[:, None], key_positions
+            ),
             position_ids=next_position[:, None],
             past_key_values=cache,
             use_cache=True,

@@ -107,14 +107,33 @@ def chunked_log_probs(
     """Log-probability of each token, (tokens,) in float32, with gradient. Within the byte budget from
     the logits, else by TRL's kernel, which the width of its tiles holds to the budget.
     """
-    rows = max(min(len(token_ids), TOKEN_CHUNK_SIZE), 1)
-    width = (budget or CHUNK_BYTES) // (rows * 4 * LOG_PROB_COPIES)
-    if len(token_ids) <= rows and width >= head.weight.shape[0]:
+    rows, width = _tile(hidden, head, budget)
+    if len(token_ids) <= rows and width == head.weight.shape[0]:
         return token_log_probs(project(hidden, head, temperature), token_ids)
-    width = min(max(width, 1), head.weight.shape[0])
+    return _by_tiles(hidden, head, token_ids, temperature, width, ("log_probs",))[0]
+
+
+def chunked_statistics(
+    hidden: torch.Tensor, head: Head, token_ids: torch.Tensor, temperature: float, budget: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(log-probability with gradient, entropy in nats of the distribution it is drawn from) of each token, (tokens,) each, in
+    float32, by TRL's kernel within the byte budget.
+    """
+    width = _tile(hidden, head, budget)[1]
+    return _by_tiles(hidden, head, token_ids, temperature, width, ("log_probs", "entropy"))[:2]
+
+
+def _tile(hidden: torch.Tensor, head: Head, budget: int | None) -> tuple[int, int]:
+    """Tokens and vocabulary entries that are projected together."""
+    rows = max(min(len(hidden), TOKEN_CHUNK_SIZE), 1)
+    width = (budget or CHUNK_BYTES) // (rows * 4 * LOG_PROB_COPIES)
+    return rows, min(max(width, 1), head.weight.shape[0])
+
+
+def _by_tiles(hidden, head: Head, token_ids, temperature: float, width: int, outputs: tuple[str, ...]):
     return ChunkedLogProbFunction.apply(
-        hidden, *head, token_ids, temperature, width, None, 1.0, ("log_probs",)
-    )[0]  # fmt: skip
+        hidden, *head, token_ids, temperature, width, None, 1.0, outputs
+    )  # fmt: skip
 
 
 def detached(head: Head) -> Head:

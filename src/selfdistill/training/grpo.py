@@ -9,11 +9,14 @@ import torch
 from trl import GRPOTrainer
 
 from selfdistill.training.arguments import grpo_arguments
+from selfdistill.training.chunked import chunked_statistics
+from selfdistill.training.head import causal_model, hidden_at, output_head
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.on_policy import train_on_policy
 from selfdistill.training.resume import ResumableMixin
 from selfdistill.training.rewards import Reward
-from selfdistill.training.rollouts import RolloutMixin
+from selfdistill.training.rollouts import RolloutMixin, compact
+from selfdistill.training.shared_prefix import can_share
 
 
 class GroupRelativeTrainer(RolloutMixin, ResumableMixin, GRPOTrainer):
@@ -32,19 +35,47 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, GRPOTrainer):
             )
         return self.sample_completions(prompt_ids), None
 
-    def _get_per_token_logps_and_entropies(self, *args, **kwargs):
+    def _get_per_token_logps_and_entropies(
+        self, model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+    ):
         """On the transformers path, none for the whole batch at rollout time: `add_old_log_probs` does what
-        is needed.
+        is needed. Else log-probabilities and entropies of the completion tokens, (rows, logits_to_keep); 0 at padding.
         """
         if not torch.is_grad_enabled() and not self.use_vllm:
             return None, None, None
-        return super()._get_per_token_logps_and_entropies(*args, **kwargs)
+        return self.completion_log_probs(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
+
+    def completion_log_probs(self, model, input_ids, attention_mask, logits_to_keep, *args, **kwargs):
+        """As TRL's `_get_per_token_logps_and_entropies`; a prompt that several rows share is run once, where that can be."""
+        policy = causal_model(self.accelerator.unwrap_model(self.model))
+        if not can_share(policy) or self.aux_loss_enabled:
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
+            )
+        tokens = attention_mask[:, -logits_to_keep:].bool()
+        with self.accelerator.autocast():
+            hidden = hidden_at(policy, input_ids, attention_mask, tokens)
+            log_probs, entropies = chunked_statistics(
+                hidden, output_head(policy), input_ids[:, -logits_to_keep:][tokens], self.temperature
+            )
+        empty = torch.zeros(tokens.shape, device=hidden.device)
+        return empty.masked_scatter(tokens, log_probs), empty.masked_scatter(tokens, entropies), None
 
     def _finish_mini_batch(self, mini_batch: list[dict], moved: bool) -> list[dict]:
         mini_batch = super()._finish_mini_batch(mini_batch, moved)
         # TRL multiplies the count by accumulation / steps_per_generation before dividing by it
         undo = self.args.steps_per_generation / self.args.gradient_accumulation_steps
         return [batch | {"num_items_in_batch": batch["loss_tokens"] * undo} for batch in mini_batch]
+
+    def _compute_loss(self, model, inputs):
+        """TRL's loss on the rows that have an advantage. A group whose rollouts all score alike has none, and no gradient: its
+        rows count as tokens of the mean and are not run.
+        """
+        rows = inputs["advantages"] != 0
+        if self.beta == 0 and not rows.all():
+            rows[0] |= not rows.any()  # one row keeps the (zero) loss attached to the graph
+            inputs = compact(inputs, rows)
+        return super()._compute_loss(model, inputs)
 
     def add_old_log_probs(self, batch: dict) -> None:
         """Log-probabilities of the completion tokens before the first update (TRL has them already with
@@ -55,7 +86,7 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, GRPOTrainer):
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         with torch.no_grad():
-            batch["old_per_token_logps"], _, _ = super()._get_per_token_logps_and_entropies(
+            batch["old_per_token_logps"], _, _ = self.completion_log_probs(
                 self.model, ids, mask, batch["completion_ids"].shape[1]
             )
 

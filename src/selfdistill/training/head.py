@@ -16,6 +16,7 @@ from transformers import PreTrainedModel
 from trl.models.utils import _ForwardRedirection
 
 from selfdistill.training.chunked import Head
+from selfdistill.training.shared_prefix import can_share, shared_prefix_hidden
 
 # keys of a configuration by which a model changes its logits after the head
 AFTER_HEAD = (
@@ -58,8 +59,14 @@ def hidden_at(
 ) -> torch.Tensor:
     """Last hidden states from which the chosen completion tokens are predicted, (chosen tokens, hidden).
 
-    ids, attention_mask: (rows, prompt + completion); tokens: bool, (rows, completion), which ones.
+    ids, attention_mask: (rows, prompt + completion); tokens: bool, (rows, completion), which ones. Where it can, a prompt that
+    several rows share is run once.
     """
+    prompt = ids.shape[1] - tokens.shape[1]
+    if can_share(model):
+        return shared_prefix_hidden(
+            model, ids[:, :prompt], attention_mask[:, :prompt], ids[:, prompt:], tokens
+        )
     states = model.base_model(input_ids=ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
     return states[:, -tokens.shape[1] - 1 : -1][tokens]
 

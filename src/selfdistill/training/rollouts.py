@@ -128,8 +128,7 @@ class RolloutMixin:
         """
         used = torch.cat([self.loss_mask(batch).sum(1) for batch in mini_batch])
         tokens = self.accelerator.gather(used.sum()).sum()
-        if len(mini_batch) > 1:
-            mini_batch = by_length(mini_batch, used)
+        mini_batch = by_length(mini_batch, used)
         mini_batch = [compact(batch) | {"loss_tokens": tokens} for batch in mini_batch]
         if moved:
             for batch in mini_batch:

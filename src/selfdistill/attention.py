@@ -1,0 +1,35 @@
+"""Attention masks written out, for forward passes whose keys come partly from a cache."""
+
+import torch
+
+
+def attention_masks(
+    model, allowed: torch.Tensor, query_positions: torch.Tensor, key_positions: torch.Tensor
+) -> dict[str, torch.Tensor] | torch.Tensor:
+    """One boolean mask per attention type of the model; sliding layers also forget keys beyond their window.
+
+    allowed: (rows or 1, 1, queries, keys), which keys a query may see in a full layer; positions: (rows, queries) and
+    (rows, keys), counted without padding. A model that knows one type only (Llama's) takes its mask bare.
+    """
+    config = model.config.get_text_config()
+    types = getattr(config, "layer_types", None)
+    if not types:
+        return allowed
+    masks = {"full_attention": allowed}
+    if "sliding_attention" in types:
+        near = query_positions[:, None, :, None] - key_positions[:, None, None, :] < config.sliding_window
+        masks["sliding_attention"] = allowed & near
+    return masks
+
+
+def padded_prompt(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(allowed keys (rows, 1, tokens, tokens), positions (rows, tokens)) of prompts padded on the left.
+
+    mask: (rows, tokens), 1 or True where a token is no padding. A padding query attends to itself: a row without any key
+    would give NaN.
+    """
+    valid, width = mask.bool(), mask.shape[1]
+    positions = (valid.long().cumsum(-1) - 1).clamp(min=0)
+    causal = torch.ones(width, width, dtype=torch.bool, device=mask.device).tril()
+    itself = torch.eye(width, dtype=torch.bool, device=mask.device)
+    return (causal & valid[:, None, :] | itself)[:, None], positions
