@@ -258,9 +258,11 @@ class Grader:
         if not all(answers):
             raise ValueError("a problem without an accepted answer cannot be graded")
         extracted = [extract_answer(response, self.tail_chars) for response in responses]
-        pairs = [_pairs(prediction, golds) for prediction, golds in zip(extracted, answers, strict=True)]
-        self._decide(pairs)
-        return [self._grade_one(prediction, own) for prediction, own in zip(extracted, pairs, strict=True)]
+        asked = list(zip(extracted, map(tuple, answers), strict=True))
+        pairs = {each: _pairs(*each) for each in dict.fromkeys(asked)}
+        self._decide(pairs.values())
+        grades = {each: self._grade_one(each[0], own) for each, own in pairs.items()}
+        return [grades[each] for each in asked]
 
     def _decide(self, responses: Iterable[list[Pair]]) -> None:
         """Fill the cache with these pairs; a response that is right already asks for no algebra."""
