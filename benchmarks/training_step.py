@@ -11,7 +11,8 @@ step is counted in CPU seconds of its process, which another process's load hard
 two steps do not count, and the figures are medians over steps and rounds. The tokens of the rollouts are reported, for a
 side that wrote shorter ones would be faster for that alone.
 
-`--profile` instead prints where the time of this project's step goes.
+`--profile` instead prints where the CPU time of this project's step goes, and how near its matrix products come to torch.mm on
+the same shapes; the numbers are kept in benchmarks/results/training_step_profile.json.
 
 Writes benchmarks/results/training_step.json and benchmarks/training_step.md.
 """
@@ -30,6 +31,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results" / "training_step.json"
+PROFILE = FOLDER / "results" / "training_step_profile.json"
 TABLE = FOLDER / "training_step.md"
 SIDES = ("this project", "trl", "trl, micro-batches")
 WARM_UP = 2
@@ -44,7 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=10, help="steps a process, warm-up included")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--note", default="", help="a word for the table, such as `before`")
-    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--profile", nargs="?", const="phases", choices=["phases", "products"])
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -168,10 +170,15 @@ def measure(options: argparse.Namespace, method: str) -> dict:
         trainer = build(options.side, method, job, reward)
         timer = clocks(job.settings.updates_per_step)
         trainer.add_callback(timer)
-        if options.profile:
-            profile(trainer.train)
-        else:
-            trainer.train()
+        if options.profile == "products":
+            return products(trainer.train) | {"steps": options.steps}
+        phases = Phases()
+        if options.profile == "phases":
+            watch_trainer(phases, trainer)
+        start = time.process_time()
+        trainer.train()
+        if options.profile == "phases":
+            return {"phases": phases.seconds, "whole": time.process_time() - start, "steps": options.steps}
     steps = list(zip(timer.times[:-1], timer.times[1:], strict=True))[WARM_UP:]
     return {
         "wall": [end[0] - start[0] for start, end in steps],
@@ -180,26 +187,106 @@ def measure(options: argparse.Namespace, method: str) -> dict:
     }
 
 
-def profile(train) -> None:
-    """Run `train` and print the functions that took most of its time."""
-    import cProfile
-    import pstats
+class Phases:
+    """CPU seconds of the named calls of a trainer, net of named calls inside them."""
 
-    profiler = cProfile.Profile()
-    profiler.runcall(train)
-    statistics_ = pstats.Stats(profiler, stream=sys.stderr)
-    statistics_.sort_stats("tottime").print_stats(25)
-    statistics_.sort_stats("cumtime").print_stats("selfdistill|run_backward|optimizer", 40)
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.inner = [0.0]
+
+    def watch(self, owner, method: str, phase: str) -> None:
+        """Count the calls of owner.method as `phase`; nothing where there is no such method."""
+        call = getattr(owner, method, None)
+        if call is None:
+            return
+
+        def counted(*args, **kwargs):
+            start = time.process_time()
+            self.inner.append(0.0)
+            try:
+                return call(*args, **kwargs)
+            finally:
+                whole = time.process_time() - start
+                self.seconds[phase] = self.seconds.get(phase, 0.0) + whole - self.inner.pop()
+                self.inner[-1] += whole
+
+        setattr(owner, method, counted)
+
+
+def watch_trainer(phases: Phases, trainer) -> None:
+    """The phases of an on-policy step of this project's trainers."""
+    for method, phase in (
+        ("sample_completions", "generation"),
+        ("add_old_log_probs", "old log-probabilities"),
+        ("teacher_hidden", "teacher forward"),
+        ("compute_loss", "student forward and loss"),
+        ("_calculate_rewards", "reward"),
+    ):
+        phases.watch(trainer, method, phase)
+    phases.watch(trainer.accelerator, "backward", "backward")
+
+
+def products(train) -> dict:
+    """Matrix products of a training run: their FLOP, their seconds, and the seconds of plain torch.mm of the same shapes."""
+    import torch
+    from torch.profiler import ProfilerActivity
+
+    with torch.profiler.profile(activities=[ProfilerActivity.CPU], record_shapes=True) as profiler:
+        train()
+    flop = seconds = plain = 0.0
+    for event in profiler.key_averages(group_by_input_shape=True):
+        shapes = [shape for shape in event.input_shapes if len(shape) == 2]
+        if event.key not in ("aten::mm", "aten::addmm") or len(shapes) < 2:
+            continue
+        (rows, inner), (_, columns) = shapes[-2:]
+        flop += 2.0 * rows * inner * columns * event.count
+        seconds += event.self_cpu_time_total / 1e6
+        left, right = torch.randn(rows, inner), torch.randn(columns, inner).t()
+        best = min(timed(torch.mm, left, right) for _ in range(5))
+        plain += best * event.count
+    return {"flop": flop, "seconds": seconds, "plain_seconds": plain}
+
+
+def timed(function, *args) -> float:
+    """Wall seconds of one call."""
+    start = time.perf_counter()
+    function(*args)
+    return time.perf_counter() - start
 
 
 def in_own_process(side: str, method: str, options: argparse.Namespace) -> dict:
     """`measure` in a fresh interpreter with one thread."""
     command = [sys.executable, __file__, "--side", side, "--methods", method, "--model", options.model]
     command += ["--results", str(options.results), "--steps", str(options.steps)]
-    command += ["--profile"] if options.profile else []
+    command += ["--profile", options.profile] if options.profile else []
     environment = os.environ | {"OMP_NUM_THREADS": "1", "TRL_EXPERIMENTAL_SILENCE": "1"}
     output = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(output.splitlines()[-1])
+
+
+def profile(options: argparse.Namespace) -> None:
+    """Where this project's step goes: phases, and how near its matrix products come to plain ones. Printed and kept as JSON."""
+    result = json.loads(PROFILE.read_text(encoding="utf-8")) if PROFILE.exists() else {}
+    for method in options.methods:
+        for options.profile in ("phases", "products"):
+            found = in_own_process(SIDES[0], method, options)
+            result[f"{method} {options.model} {options.note} {options.profile}"] = found
+            if options.profile == "phases":
+                rest = found["whole"] - sum(found["phases"].values())
+                for phase, seconds in sorted(found["phases"].items(), key=lambda item: -item[1]) + [
+                    ("else", rest)
+                ]:
+                    print(
+                        f"{method}  {phase:28s} {seconds / options.steps:.3f} s a step, {seconds / found['whole']:.0%}"
+                    )
+            else:
+                speed, plain = (found["flop"] / found[name] / 1e9 for name in ("seconds", "plain_seconds"))
+                print(
+                    f"{method}  matrix products: {found['flop'] / options.steps / 1e9:.1f} GFLOP a step in "
+                    f"{found['seconds'] / options.steps:.3f} s, {speed:.0f} GFLOP/s; plain torch.mm of these shapes {plain:.0f} GFLOP/s"
+                )
+    PROFILE.parent.mkdir(exist_ok=True)
+    PROFILE.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def compare(method: str, options: argparse.Namespace) -> dict:
@@ -258,8 +345,7 @@ def main() -> None:
         print(json.dumps(measure(options, options.methods[0])))
         return
     if options.profile:
-        for method in options.methods:
-            in_own_process(SIDES[0], method, options)
+        profile(options)
         return
     rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
     for method in options.methods:
