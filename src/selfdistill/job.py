@@ -71,7 +71,7 @@ def run_job(snakemake: Any, main: Callable[[Any, Job], Mapping[str, Any] | None]
         if waited and is_finished(snakemake.output, params, code):
             logger.info("the other process finished this job")
             return
-        job, clock, begun = Job(resume, time.monotonic()), ImportClock(), time.time()
+        job, clock, begun = Job(resume, time.monotonic()), ImportClock(), (time.time(), time.process_time())
         try:
             with clock.running():
                 facts = main(snakemake, job)
@@ -85,13 +85,20 @@ def run_job(snakemake: Any, main: Callable[[Any, Job], Mapping[str, Any] | None]
         logger.info("done in %.0f s", manifest["wall_seconds"])
 
 
-def describe_times(begun: float, clock: ImportClock) -> dict[str, float]:
-    """When the process and its main function began and when it ended (seconds of the epoch), and the seconds of its imports."""
+def describe_times(begun: tuple[float, float], clock: ImportClock) -> dict[str, Any]:
+    """When the process and its main function began and when it ended (seconds of the epoch), and the seconds of its imports.
+
+    `cpu_seconds` are this process's own, which other programs on the machine do not lengthen. begun: time.time() and
+    time.process_time() when the main function began.
+    """
+    spent = {"start-up": begun[1], "imports": clock.cpu_seconds}
+    spent["compute"] = time.process_time() - sum(spent.values())
     return {
         "process_began": round(process_start(), 2),
-        "main_began": round(begun, 2),
+        "main_began": round(begun[0], 2),
         "ended": round(time.time(), 2),
         "import_seconds": round(clock.seconds, 3),
+        "cpu_seconds": {name: round(seconds, 3) for name, seconds in spent.items()},
     }
 
 

@@ -34,7 +34,7 @@ class ImportClock:
     """
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self.seconds = self.cpu_seconds = 0.0
         self._depth = 0
         self._thread = threading.get_ident()
 
@@ -46,12 +46,13 @@ class ImportClock:
         def timed(loader: SourceFileLoader, module: ModuleType) -> None:
             if threading.get_ident() != self._thread or self._depth:
                 return execute(loader, module)
-            self._depth, begin = 1, time.perf_counter()
+            self._depth, begin, cpu = 1, time.perf_counter(), time.process_time()
             try:
                 return execute(loader, module)
             finally:
                 self._depth = 0
                 self.seconds += time.perf_counter() - begin
+                self.cpu_seconds += time.process_time() - cpu
 
         SourceFileLoader.exec_module = timed
         try:

@@ -107,7 +107,7 @@ def test_figures_tables_and_report_are_there(finished):
     report = (finished.root / PATHS.report).read_text()
     for name in (*study.file.figures, *study.file.tables):
         assert f'id="{name}"' in report, name
-    assert report.count("data:image/png;base64,") == len(study.file.figures)
+    assert report.count("data:image/png;base64,") == len(study.file.figures) + 1  # and the timeline
     assert 'src="http' not in report
 
 

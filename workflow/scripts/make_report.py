@@ -37,6 +37,7 @@ def main(snakemake, job):
         provenance=loading.provenance(manifests, f"snakemake --config study={study}"),
         deviations=loading.read_deviations(source.deviations),
         examples=pick_examples(samples, questions, arms, benchmark),
+        timeline=(Path(source.timeline), Path(source.timeline_caption).read_text(encoding="utf-8").strip()),
         claims=Path(source.claims).read_text(encoding="utf-8"),
         findings=summary_sentences(ledger),
         verdicts=counts_of(ledger),
