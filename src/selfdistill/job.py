@@ -29,7 +29,11 @@ logger = logging.getLogger("selfdistill.job")
 
 PACKAGES = ("torch", "transformers", "trl", "vllm", "datasets", "math-verify", "numpy", "pandas", "snakemake")
 LATE = {
-    "transformers": ("selfdistill.generation.transformers_backend", "transformers.models.auto.modeling_auto"),
+    "transformers": (
+        "selfdistill.generation.transformers_backend",
+        "transformers.models.auto.modeling_auto",
+        "transformers.modeling_utils",
+    ),
     "vllm": ("selfdistill.generation.vllm_backend",),
 }
 """What a backend imports when it loads a model; a job that surely loads one asks for it at its head (Job.importing)."""
