@@ -19,6 +19,7 @@ rule judge_claims:
         PATHS.log("judge_claims", PATHS.claims("json")),
     benchmark:
         PATHS.benchmark_log("judge_claims", PATHS.claims("json"))
+    priority: 30
     conda:
         ENVIRONMENT
     threads: requested_threads("report")

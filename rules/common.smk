@@ -1,13 +1,18 @@
 # The study, its paths, the wildcards, and the getters that the rules share.
 import os
+import sys
 
 from selfdistill.artifacts import Paths
 from selfdistill.displays import FIGURES, TABLES
 from selfdistill.fingerprint import code_fingerprint
 from selfdistill.job import hold_workflow_lock
 from selfdistill.sources import DATA_ROOT
-from selfdistill.status import expected_jobs
+from selfdistill.status import expected_jobs, quick_manifests
 from selfdistill.study import study_from_config
+
+# Snakemake loads nbformat, hence jsonschema, for any script; jsonschema then builds 38 parsers of addresses, half the time of a
+# dry run, where this package is installed. Nothing here checks an address, and jsonschema does without.
+sys.modules.setdefault("rfc3987_syntax", None)
 
 STUDY = study_from_config(config, os.path.relpath(f"{workflow.basedir}/config"))
 PATHS = Paths(STUDY.name)

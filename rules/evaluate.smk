@@ -68,6 +68,7 @@ rule estimate:
         PATHS.log("estimate", PATHS.numbers("estimates")),
     benchmark:
         PATHS.benchmark_log("estimate", PATHS.numbers("estimates"))
+    priority: 30
     conda:
         ENVIRONMENT
     threads: requested_threads("report")

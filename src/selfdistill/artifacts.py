@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfdistill.study import RUN_FIELDS, Run
+from selfdistill.runs import RUN_FIELDS, Run
 
 if TYPE_CHECKING:
     import pandas

@@ -34,11 +34,13 @@ INFRASTRUCTURE = frozenset(
         "data_settings",
         "settings",
         "grid",
+        "runs",
         "checks",
         "study",
         "artifacts",
         "fingerprint",
         "job",
+        "timing",
         "status",
         "reference",
         "loading",
@@ -104,6 +106,13 @@ def module_hash(path: Path) -> str:
     return hashlib.sha256(ast.dump(syntax_tree(path)).encode()).hexdigest()
 
 
+@cache
+def import_statements(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """The import statements of a source file, kept: every rule's fingerprint asks for those of the same files."""
+    nodes = ast.walk(syntax_tree(path))
+    return tuple(node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
+
+
 class Reduce(ast.NodeTransformer):
     """Takes out what does not run: docstrings, and the bodies of conditions in NOT_RUN."""
 
@@ -134,10 +143,10 @@ def is_docstring(body: list[ast.stmt]) -> bool:
 
 def imported_modules(name: str, path: Path, root: Path = ROOT) -> Iterator[str]:
     """The modules of the package that the module `name` imports anywhere, inside functions too."""
-    for node in ast.walk(syntax_tree(path)):
+    for node in import_statements(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith(f"{PACKAGE}."))
-        elif isinstance(node, ast.ImportFrom):
+        else:
             yield from modules_of_import(node, name, path, root)
 
 

@@ -1,43 +1,19 @@
-"""The grid of runs: what a run is, and how an entry of `runs` in a study file unfolds into runs."""
+"""The grid of runs: how an entry of `runs` in a study file unfolds into runs."""
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import Field
 
+from selfdistill.runs import RUN_FIELDS, Run
 from selfdistill.settings import Context, Positive, Section
 
-RUN_FIELDS = ("model", "method", "context", "teacher", "dataset", "coverage", "variant", "seed")
-"""What makes a run, in the order of paths and columns."""
+__all__ = ["RUN_FIELDS", "SDPO_CONTEXTS", "TEACHER", "Run", "RunGrid", "base_run", "expand"]
 
 SDPO_CONTEXTS = ("solution", "answer-only", "other-solution")
 """What SDPO's teacher may see; `other-solution` is a control (the solution of another problem)."""
 TEACHER = re.compile(r"fixed|ema-0?\.\d*[1-9]\d*")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run of the grid; `experiments` names what it serves and does not make it another run."""
-
-    model: str
-    method: str
-    context: str
-    teacher: str
-    dataset: str
-    coverage: str
-    variant: str
-    seed: int
-    experiments: tuple[str, ...] = field(default=(), compare=False)
-
-    def fields(self) -> dict[str, str | int]:
-        """The run fields in their order: wildcards, columns and params."""
-        return {name: getattr(self, name) for name in RUN_FIELDS}
-
-    def __str__(self) -> str:
-        """The run fields joined by slashes, as in its path."""
-        return "/".join(str(value) for value in self.fields().values())
 
 
 class RunGrid(Section):

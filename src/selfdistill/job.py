@@ -2,7 +2,7 @@
 
 `run_job(snakemake, main)` is the whole of a script's surroundings; `main(snakemake, job)` reads the inputs,
 calls the library and writes the outputs, and may return facts for the manifest (such as tokens). It imports
-the library itself, after the number of threads is set.
+the library itself, in `with job.importing():`, after the number of threads is set.
 """
 
 import fcntl
@@ -16,16 +16,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib import metadata
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from selfdistill.artifacts import job_lock, lock_of, slice_hash, write_text
+from selfdistill.timing import ImportClock, importing, process_start
 
 logger = logging.getLogger("selfdistill.job")
 
 PACKAGES = ("torch", "transformers", "trl", "vllm", "datasets", "math-verify", "numpy", "pandas", "snakemake")
+LATE = {
+    "transformers": (
+        "selfdistill.generation.transformers_backend",
+        "transformers.models.auto.modeling_auto",
+        "transformers.modeling_utils",
+    ),
+    "vllm": ("selfdistill.generation.vllm_backend",),
+}
+"""What a backend imports when it loads a model; a job that surely loads one asks for it at its head (Job.importing)."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -35,6 +46,10 @@ class Job:
 
     resume: Path
     started: float
+
+    def importing(self, *modules: str) -> AbstractContextManager[None]:
+        """For the imports at the head of `main` (timing.importing); `modules` are what the library imports late."""
+        return importing(*modules)
 
     def progress(self, done: int, total: int) -> None:
         """Write <resume>/progress.json for `make status`: `done` parts of `total`."""
@@ -60,16 +75,35 @@ def run_job(snakemake: Any, main: Callable[[Any, Job], Mapping[str, Any] | None]
         if waited and is_finished(snakemake.output, params, code):
             logger.info("the other process finished this job")
             return
-        job = Job(resume, time.monotonic())
+        job, clock, begun = Job(resume, time.monotonic()), ImportClock(), (time.time(), time.process_time())
         try:
-            facts = main(snakemake, job)
+            with clock.running():
+                facts = main(snakemake, job)
         except Exception:
             logger.error("%s failed; it continues from %s on the next call", snakemake.rule, resume)
             raise
         manifest = describe_job(snakemake, params, code, time.monotonic() - job.started, facts or {})
+        manifest["times"] = describe_times(begun, clock)
         write_text(snakemake.output.manifest, json.dumps(manifest, indent=1, default=str) + "\n")
         shutil.rmtree(resume, ignore_errors=True)
         logger.info("done in %.0f s", manifest["wall_seconds"])
+
+
+def describe_times(begun: tuple[float, float], clock: ImportClock) -> dict[str, Any]:
+    """When the process and its main function began and when it ended (seconds of the epoch), and the seconds of its imports.
+
+    `cpu_seconds` are this process's own, which other programs on the machine do not lengthen. begun: time.time() and
+    time.process_time() when the main function began.
+    """
+    spent = {"start-up": begun[1], "imports": clock.cpu_seconds}
+    spent["compute"] = time.process_time() - sum(spent.values())
+    return {
+        "process_began": round(process_start(), 2),
+        "main_began": round(begun[0], 2),
+        "ended": round(time.time(), 2),
+        "import_seconds": round(clock.seconds, 3),
+        "cpu_seconds": {name: round(seconds, 3) for name, seconds in spent.items()},
+    }
 
 
 def set_threads(threads: int) -> None:
@@ -124,8 +158,11 @@ def _git(*arguments: str) -> str:
     return done.stdout.strip()
 
 
+@cache
 def package_versions() -> dict[str, str]:
     """Versions of the packages that results depend on, where installed."""
+    from importlib import metadata
+
     versions = {}
     for name in PACKAGES:
         try:
@@ -220,10 +257,11 @@ def train_run(snakemake: Any, job: Job, train: Callable[[Any], None]) -> dict[st
 
     Facts for the manifest.
     """
-    from selfdistill.artifacts import read_table, training_schema
-    from selfdistill.grid import Run
-    from selfdistill.settings import METHOD_SETTINGS
-    from selfdistill.training.job import TrainingJob
+    with job.importing(*LATE["transformers"]):
+        from selfdistill.artifacts import read_table, training_schema
+        from selfdistill.runs import Run
+        from selfdistill.settings import METHOD_SETTINGS
+        from selfdistill.training.job import TrainingJob
 
     params = snakemake.params.job
     run = Run(**params["run"])
@@ -246,10 +284,11 @@ def train_run(snakemake: Any, job: Job, train: Callable[[Any], None]) -> dict[st
 
 def evaluate_checkpoints(snakemake: Any, job: Job, checkpoints: Mapping[int, Path]) -> dict[str, Any]:
     """Write the samples of an evaluation rule: `checkpoints` (step -> model folder) on its benchmarks."""
-    from selfdistill.artifacts import samples_schema, write_table
-    from selfdistill.evaluation import evaluate_run
-    from selfdistill.generation.protocol import Sampling
-    from selfdistill.problems import read_problems
+    with job.importing(*LATE[snakemake.params.evaluation["backend"]]):
+        from selfdistill.artifacts import samples_schema, write_table
+        from selfdistill.evaluation import evaluate_run
+        from selfdistill.generation.protocol import Sampling
+        from selfdistill.problems import read_problems
 
     params = dict(snakemake.params.evaluation)
     names = params.pop("benchmarks")

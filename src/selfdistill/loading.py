@@ -23,7 +23,7 @@ from selfdistill.claims.judge import Frames, rollouts_as_samples
 from selfdistill.claims.plan import PlannedPart
 from selfdistill.epistemic import SUBSTRING_COLUMNS
 from selfdistill.figures import StudyData
-from selfdistill.grid import RUN_FIELDS
+from selfdistill.runs import RUN_FIELDS
 from selfdistill.tables import load_reported, problems_summary
 
 

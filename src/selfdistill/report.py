@@ -64,6 +64,7 @@ class Report:
         missing: name of a figure or table that could not be made -> reason (the text of its FigureError).
         costs: one row a job: rule, seconds (wall), max_rss_mb, tokens (`report_tables.costs_table`).
         training_costs: one row a training run: run fields, seconds, tokens (`report_tables.run_browser`).
+        timeline: path of the PNG of figures.timeline, and its caption; None for none.
         provenance: name -> value: commit, config hash, versions, device, command.
         deviations: one sentence each. examples: see `pick_examples`.
         claims: HTML of the claims ledger, if any. verdicts: verdict -> number of claims with it.
@@ -77,6 +78,7 @@ class Report:
     missing: Mapping[str, str] = field(default_factory=dict)
     costs: pd.DataFrame = field(default_factory=pd.DataFrame)
     training_costs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    timeline: tuple[Path, str] | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     deviations: Sequence[str] = ()
     examples: Sequence[Example] = ()
@@ -245,5 +247,6 @@ def build_report(report: Report) -> str:
         figures=list(figure_sections(report)),
         runs=run_browser(report.data, report.training_costs),
         costs=costs_table(report.costs),
+        timeline=inline_image(report.timeline[0]) if report.timeline else "",
         marks=MARKS,
     )

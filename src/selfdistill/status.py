@@ -57,6 +57,25 @@ def expected_jobs(study: Study) -> Iterator[Entry]:
     yield _entry(paths, "report", study.name, paths.report)
 
 
+def quick_manifests(study: Study) -> list[str]:
+    """Manifests of the jobs that `expected_jobs` leaves out: problem sets, off-policy data, claims, figures, tables."""
+    paths = Paths(study.name)
+    trained, tuned = study.runs(methods=("grpo", "sdpo")), study.runs(methods=("sft",))
+    sets = [paths.training_problems(run.dataset, part) for run in trained for part in ("full", run.coverage)]
+    sets += [paths.benchmark(name) for name in study.file.benchmarks.names]
+    return list(
+        dict.fromkeys(
+            [
+                *(paths.manifest(path) for path in sets),
+                *(paths.off_policy_manifest(run.model, run.dataset) for run in tuned),
+                paths.claims("manifest.json"),
+                *(paths.figure(name, "manifest.json") for name in study.file.figures),
+                *(paths.table(name, "manifest.json") for name in study.file.tables),
+            ]
+        )
+    )
+
+
 def _entry(paths: Paths, kind: str, name: str, output: str) -> Entry:
     return Entry(kind, name, paths.manifest(output), paths.resume(output))
 

@@ -12,13 +12,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-import seaborn as sns
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 GREY, BLACK = "#7A7A7A", "#000000"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
@@ -156,6 +154,9 @@ def coverage_styles(coverages: Sequence[str]) -> dict[str, LineStyle]:
 @contextmanager
 def paper_style() -> Iterator[None]:
     """Apply the study's look to everything drawn inside the block, and nothing outside it."""
+    import matplotlib as mpl
+    import seaborn as sns
+
     with mpl.rc_context({**sns.axes_style("ticks"), **_RC}):
         yield
 
@@ -164,6 +165,9 @@ def new_figure(
     rows: int, columns: int, *, height: float = PANEL_HEIGHT, **gridspec: Any
 ) -> tuple[Figure, Any]:
     """Return a figure of `rows` x `columns` panels and their 2-d array, outside any figure manager."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(PANEL_WIDTH * columns, height * rows), layout="constrained")
     FigureCanvasAgg(figure)
     figure.get_layout_engine().set(w_pad=0.06, h_pad=0.06)

@@ -4,7 +4,14 @@ import shutil
 
 import pytest
 
-from selfdistill.fingerprint import ROOT, code_fingerprint, module_hash, reachable, syntax_tree
+from selfdistill.fingerprint import (
+    ROOT,
+    code_fingerprint,
+    import_statements,
+    module_hash,
+    reachable,
+    syntax_tree,
+)
 
 
 @pytest.fixture
@@ -19,6 +26,7 @@ def package(tmp_path):
         path.write_text(text.replace(old, new, 1))
         syntax_tree.cache_clear()
         module_hash.cache_clear()
+        import_statements.cache_clear()
 
     edit.root = root
     return edit

@@ -31,6 +31,10 @@ def test_every_job_ends_with_a_manifest_that_tells_how_it_was_made(finished):
         assert manifest["peak_memory_mb"] < 3000
         assert manifest["packages"]["torch"]
         assert len(manifest["config_sha256"]) == 64
+        times = manifest["times"]
+        assert times["process_began"] < times["main_began"] < times["ended"]
+        assert 0 < times["import_seconds"] < times["ended"] - times["main_began"]
+        assert times["cpu_seconds"]["imports"] > 0
     left = (finished.root / PATHS.results / "resume").rglob("*")
     assert not [path for path in left if path.is_file()]
 
@@ -107,8 +111,16 @@ def test_figures_tables_and_report_are_there(finished):
     report = (finished.root / PATHS.report).read_text()
     for name in (*study.file.figures, *study.file.tables):
         assert f'id="{name}"' in report, name
-    assert report.count("data:image/png;base64,") == len(study.file.figures)
+    assert report.count("data:image/png;base64,") == len(study.file.figures) + 1  # and the timeline
     assert 'src="http' not in report
+
+
+def test_timeline_holds_every_job_but_itself_and_the_report(finished):
+    caption = (finished.root / PATHS.figure("timeline", "txt")).read_text()
+    manifests = list((finished.root / PATHS.results).rglob("*manifest.json"))
+    assert f"({len(manifests) - 2} jobs, 2 at once)" in caption
+    assert "have not recorded" not in caption
+    assert caption.split(" of ")[0] in (finished.root / PATHS.report).read_text()
 
 
 def test_table1_and_the_run_browser_hold_numbers_of_this_study(finished):

@@ -7,9 +7,10 @@ from selfdistill.job import run_job
 
 
 def main(snakemake, job):
-    from selfdistill.problems import write_problems
-    from selfdistill.seeds import derive_seed
-    from selfdistill.sources import read_hub_problems
+    with job.importing():
+        from selfdistill.problems import write_problems
+        from selfdistill.seeds import derive_seed
+        from selfdistill.sources import read_hub_problems
 
     spec, name = snakemake.params.spec, snakemake.params.benchmark
     if spec["source"] == "organism":

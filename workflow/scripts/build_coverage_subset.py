@@ -9,7 +9,8 @@ from selfdistill.job import run_job
 
 
 def main(snakemake, job):
-    from selfdistill.problems import coverage_subset, read_problems, write_problems
+    with job.importing():
+        from selfdistill.problems import coverage_subset, read_problems, write_problems
 
     problems, source = read_problems(snakemake.input.problems), snakemake.params.source
     if source is None:

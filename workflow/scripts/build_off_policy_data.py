@@ -4,9 +4,10 @@ from selfdistill.job import run_job
 
 
 def main(snakemake, job):
-    from selfdistill.artifacts import off_policy_schema, read_table, samples_schema, write_table
-    from selfdistill.off_policy import build_datasets
-    from selfdistill.problems import read_problems
+    with job.importing():
+        from selfdistill.artifacts import off_policy_schema, read_table, samples_schema, write_table
+        from selfdistill.off_policy import build_datasets
+        from selfdistill.problems import read_problems
 
     params = snakemake.params.off_policy
     samples = read_table(snakemake.input.samples, samples_schema())

@@ -4,11 +4,12 @@ from selfdistill.job import run_job
 
 
 def main(snakemake, job):
-    import pandas
+    with job.importing():
+        import pandas
 
-    from selfdistill.artifacts import read_table, samples_schema, write_frame
-    from selfdistill.figures.estimates import study_differences, study_estimates
-    from selfdistill.figures.words import frequency_shifts
+        from selfdistill.artifacts import read_table, samples_schema, write_frame
+        from selfdistill.figures.estimates import study_differences, study_estimates
+        from selfdistill.figures.words import frequency_shifts
 
     schema, ood = samples_schema(), snakemake.params.ood
     samples = pandas.concat([read_table(path, schema) for path in snakemake.input.samples], ignore_index=True)

@@ -6,14 +6,15 @@ from selfdistill.job import run_job
 
 
 def main(snakemake, job):
-    import json
+    with job.importing():
+        import json
 
-    from selfdistill import loading
-    from selfdistill.artifacts import write_text
-    from selfdistill.claims.page import counts_of, summary_sentences
-    from selfdistill.figures import FIGURES, TITLES
-    from selfdistill.problems import read_problems
-    from selfdistill.report import Report, build_report, main_arms, pick_examples
+        from selfdistill import loading
+        from selfdistill.artifacts import write_text
+        from selfdistill.claims.page import counts_of, summary_sentences
+        from selfdistill.figures import FIGURES, TITLES
+        from selfdistill.problems import read_problems
+        from selfdistill.report import Report, build_report, main_arms, pick_examples
 
     source, study = snakemake.input, snakemake.params.study
     data = loading.load_data(dict(source.items()), snakemake.params.display)
@@ -36,6 +37,7 @@ def main(snakemake, job):
         provenance=loading.provenance(manifests, f"snakemake --config study={study}"),
         deviations=loading.read_deviations(source.deviations),
         examples=pick_examples(samples, questions, arms, benchmark),
+        timeline=(Path(source.timeline), Path(source.timeline_caption).read_text(encoding="utf-8").strip()),
         claims=Path(source.claims).read_text(encoding="utf-8"),
         findings=summary_sentences(ledger),
         verdicts=counts_of(ledger),

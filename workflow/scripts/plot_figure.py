@@ -6,9 +6,10 @@ from selfdistill.job import run_job
 
 
 def main(snakemake, job):
-    from selfdistill.artifacts import write_text
-    from selfdistill.figures import CAPTIONS, FIGURES, save_figure
-    from selfdistill.loading import load_data
+    with job.importing("matplotlib.backends.backend_agg", "seaborn"):
+        from selfdistill.artifacts import write_text
+        from selfdistill.figures import CAPTIONS, FIGURES, save_figure
+        from selfdistill.loading import load_data
 
     data = load_data(dict(snakemake.input.items()), snakemake.params.display)
     name, output = snakemake.params.name, snakemake.output

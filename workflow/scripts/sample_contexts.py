@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
-from selfdistill.job import run_job
+from selfdistill.job import LATE, run_job
 
 
 def main(snakemake, job):
-    from selfdistill.artifacts import samples_schema, write_table
-    from selfdistill.evaluation import load_generator
-    from selfdistill.generation.protocol import Sampling
-    from selfdistill.problems import read_problems
-    from selfdistill.richness import run_section_3
-    from selfdistill.settings import RichnessSettings
+    with job.importing(*LATE[snakemake.params.richness["backend"]]):
+        from selfdistill.artifacts import samples_schema, write_table
+        from selfdistill.evaluation import load_generator
+        from selfdistill.generation.protocol import Sampling
+        from selfdistill.problems import read_problems
+        from selfdistill.richness import run_section_3
+        from selfdistill.settings import RichnessSettings
 
     params = snakemake.params.richness
     settings, fields = RichnessSettings.model_validate(params["settings"]), params["fields"]

@@ -4,7 +4,8 @@ from selfdistill.job import run_job, train_run
 
 
 def main(snakemake, job):
-    from selfdistill.training.grpo import train_grpo
+    with job.importing():
+        from selfdistill.training.grpo import train_grpo
 
     return train_run(snakemake, job, train_grpo)
 

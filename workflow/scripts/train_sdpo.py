@@ -4,7 +4,8 @@ from selfdistill.job import run_job, train_run
 
 
 def main(snakemake, job):
-    from selfdistill.training.sdpo import train_sdpo
+    with job.importing():
+        from selfdistill.training.sdpo import train_sdpo
 
     return train_run(snakemake, job, train_sdpo)
 

@@ -4,7 +4,8 @@ from selfdistill.job import run_job, train_run
 
 
 def main(snakemake, job):
-    from selfdistill.training.sft import train_sft
+    with job.importing():
+        from selfdistill.training.sft import train_sft
 
     return train_run(snakemake, job, train_sft)
 

@@ -6,8 +6,9 @@ from selfdistill.job import run_job
 
 
 def main(snakemake, job):
-    from selfdistill.loading import load_data
-    from selfdistill.tables import TABLES
+    with job.importing():
+        from selfdistill.loading import load_data
+        from selfdistill.tables import TABLES
 
     data = load_data(dict(snakemake.input.items()), snakemake.params.display)
     output = snakemake.output

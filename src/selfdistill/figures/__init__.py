@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from selfdistill import displays
 from selfdistill.figures.ablations import (
@@ -41,6 +40,10 @@ from selfdistill.figures.words import (
     frequency_shifts,
 )
 from selfdistill.style import save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 __all__ = [
     "CAPTIONS",

@@ -7,8 +7,7 @@ gaps are those between GRPO and SDPO.
 from __future__ import annotations
 
 import itertools
-
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from selfdistill.figures.curves import draw_benchmark
 from selfdistill.figures.data import (
@@ -38,6 +37,10 @@ from selfdistill.style import (
     paper_style,
     shared_legend,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 PASS = "pass@k"
 TEACHER_THINKING = "hybrid"

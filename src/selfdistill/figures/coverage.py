@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pandas as pd
-from matplotlib.figure import Figure
 
 from selfdistill.figures.curves import draw_benchmark, draw_training, fit_limits
 from selfdistill.figures.data import ACCURACY, LENGTH, FigureError, StudyData, runs_of, select
@@ -16,6 +17,10 @@ from selfdistill.style import (
     paper_style,
     shared_legend,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 Sweep = dict[str, list[dict[str, str]]]
 

@@ -7,15 +7,18 @@ exactly what is shown and tests compare the lines with the input.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
 from selfdistill.epistemic import EPISTEMIC_WORDS
 from selfdistill.figures.data import StudyData, rows_of_run, trajectory
 from selfdistill.style import LineStyle, method_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 AXIS_LABELS = {
     "score": "training score",
@@ -51,6 +54,8 @@ def training_curve(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 
 def finish(axis: Axes, title: str, ylabel: str, *, floor: bool) -> None:
     """Set title, labels and limits of a curve panel; whole-number steps."""
+    from matplotlib.ticker import MaxNLocator
+
     axis.set_title(title)
     axis.set_xlabel("step")
     axis.set_ylabel(ylabel)

@@ -7,9 +7,9 @@ F.3), with a wide form that shows every benchmark. Figure 6: fixed against movin
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from selfdistill.figures.curves import (
     draw_benchmark,
@@ -32,6 +32,10 @@ from selfdistill.figures.data import (
     trajectory,
 )
 from selfdistill.style import PANEL_HEIGHT, LineStyle, new_figure, paper_style, shared_legend
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 Run = Mapping[str, str]
 TRAINING_COLUMNS = ("score", LENGTH)

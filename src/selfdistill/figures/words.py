@@ -5,10 +5,10 @@ Figure 9's number is uncertain (paper.md, Fig. 9-11); the chart is the paper's `
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from selfdistill.epistemic import EPISTEMIC_WORDS, counts_by_problem, frequency_shift
 from selfdistill.figures.curves import draw_intervals
@@ -31,6 +31,11 @@ from selfdistill.style import (
     paper_style,
     shared_legend,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 ORGANISM_TEXT = (
     "In a model organism it is the pre-training data that make a richer context shorten the base's answers."
