@@ -15,17 +15,22 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selfdistill.artifacts import job_lock, lock_of, slice_hash, write_text
+
+if TYPE_CHECKING:
+    from selfdistill.parts import Parts
 
 logger = logging.getLogger("selfdistill.job")
 
 PACKAGES = ("torch", "transformers", "trl", "vllm", "datasets", "math-verify", "numpy", "pandas", "snakemake")
+RESUME_KEY = "job.json"
+"""File of a resume folder that says of which job it is; it is written before anything else."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -35,6 +40,13 @@ class Job:
 
     resume: Path
     started: float
+
+    @property
+    def parts(self) -> "Parts":
+        """Frames that the job keeps as they are finished."""
+        from selfdistill.parts import Parts
+
+        return Parts(self.resume / "parts")
 
     def progress(self, done: int, total: int) -> None:
         """Write <resume>/progress.json for `make status`: `done` parts of `total`."""
@@ -60,6 +72,7 @@ def run_job(snakemake: Any, main: Callable[[Any, Job], Mapping[str, Any] | None]
         if waited and is_finished(snakemake.output, params, code):
             logger.info("the other process finished this job")
             return
+        claim_resume(resume, resume_key(params, code, snakemake.input))
         job = Job(resume, time.monotonic())
         try:
             facts = main(snakemake, job)
@@ -70,6 +83,31 @@ def run_job(snakemake: Any, main: Callable[[Any, Job], Mapping[str, Any] | None]
         write_text(snakemake.output.manifest, json.dumps(manifest, indent=1, default=str) + "\n")
         shutil.rmtree(resume, ignore_errors=True)
         logger.info("done in %.0f s", manifest["wall_seconds"])
+
+
+def resume_key(params: Mapping[str, Any], code: str | None, inputs: Iterable[str]) -> dict[str, Any]:
+    """What a job's result depends on: config slice, code, and its input files by time and size."""
+    return {
+        "config": slice_hash(params),
+        "code": code,
+        "inputs": {str(path): input_state(Path(path)) for path in inputs},
+    }
+
+
+def input_state(path: Path) -> list[int]:
+    """When an input was made (seconds) and its size; of a folder, the time stamp that Snakemake puts there."""
+    stamp = path / ".snakemake_timestamp"
+    status = (stamp if stamp.exists() else path).stat()
+    return [int(status.st_mtime), status.st_size if path.is_file() else 0]
+
+
+def claim_resume(resume: Path, key: Mapping[str, Any]) -> None:
+    """Have the resume folder of a job with this key; what a job with another config, code or inputs left there is deleted."""
+    mark, text = resume / RESUME_KEY, json.dumps(key, indent=1, sort_keys=True) + "\n"
+    if resume.exists() and (not mark.exists() or mark.read_text(encoding="utf-8") != text):
+        logger.warning("%s is of another config, code or inputs: deleted, the job begins afresh", resume)
+        shutil.rmtree(resume)
+    write_text(mark, text)
 
 
 def set_threads(threads: int) -> None:
@@ -258,6 +296,6 @@ def evaluate_checkpoints(snakemake: Any, job: Job, checkpoints: Mapping[int, Pat
         name: read_problems(path) for name, path in zip(names, snakemake.input.benchmarks, strict=True)
     }
     seed = params["fields"]["seed"]
-    frame = evaluate_run(checkpoints, benchmarks, seed=seed, progress=job.progress, **params)
+    frame = evaluate_run(checkpoints, benchmarks, seed=seed, progress=job.progress, parts=job.parts, **params)
     write_table(snakemake.output.samples, frame, samples_schema())
     return {"tokens": int(frame["response_tokens"].sum())}
