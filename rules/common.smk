@@ -51,7 +51,7 @@ def one_of(names):
 
 wildcard_constraints:
     base=one_of(STUDY.bases()),
-    benchmark=one_of(BENCHMARKS),
+    benchmark=one_of(STUDY.all_benchmarks()),
     context=r"none|unguided|answer-only|regeneration|solution|other-solution",
     coverage=r"full|[0-9]+",
     dataset=one_of(STUDY.file.datasets),
@@ -89,6 +89,13 @@ def training_params(fixed):
 def evaluation_params(fixed):
     """Params function of an evaluation rule: all that its result depends on beside its input files."""
     return lambda wildcards: STUDY.evaluation_params(STUDY.run(**dict(wildcards.items()), **fixed).fields())
+
+
+def evaluated_on(fixed):
+    """Input function of an evaluation rule: the problems of its run's benchmarks, in the order of its params."""
+    return lambda wildcards: [
+        PATHS.benchmark(name) for name in STUDY.benchmarks_of(STUDY.run(**dict(wildcards.items()), **fixed))
+    ]
 
 
 def frames_of(name):

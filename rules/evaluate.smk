@@ -4,7 +4,7 @@
 rule evaluate_base:
     input:
         base=base_of,
-        benchmarks=[PATHS.benchmark(name) for name in BENCHMARKS],
+        benchmarks=evaluated_on(BASE),
     output:
         samples=PATHS.samples(**BASE),
         manifest=PATHS.manifest(PATHS.samples(**BASE)),
@@ -31,7 +31,7 @@ rule evaluate_base:
 rule evaluate_run:
     input:
         checkpoints=PATHS.checkpoints(),
-        benchmarks=[PATHS.benchmark(name) for name in BENCHMARKS],
+        benchmarks=evaluated_on({}),
     output:
         samples=PATHS.samples(),
         manifest=PATHS.manifest(PATHS.samples()),

@@ -29,6 +29,16 @@ def check_study(study: "Study", models_path: Path, benchmarks_path: Path) -> Non
         study.benchmark_catalogue.benchmarks,
         benchmarks_path.name,
     )
+    for dataset, names in study.file.benchmarks.also.items():
+        known(study.path, "benchmarks.also", [dataset], study.file.datasets)
+        distinct(study.path, f"benchmarks.also.{dataset}", [*study.file.benchmarks.names, *names])
+        known(
+            study.path,
+            f"benchmarks.also.{dataset}",
+            names,
+            study.benchmark_catalogue.benchmarks,
+            benchmarks_path.name,
+        )
     known(study.path, "evaluate", study.file.evaluate, study.catalogue.models, models_path.name)
     known(study.path, "benchmarks.headline", study.file.benchmarks.headline, study.file.benchmarks.names)
     check_datasets(study)

@@ -7,6 +7,7 @@ checkpointing one forward pass more.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -182,7 +183,9 @@ class CostModel:
     def evaluation(self, run: Run) -> Cost:
         """Every checkpoint of a run on every benchmark."""
         benchmarks = self.study.file.benchmarks
-        problems = sum(size or 0 for size in benchmark_sizes(self.study).values())
+        problems = sum(
+            size or 0 for size in benchmark_sizes(self.study, self.study.benchmarks_of(run)).values()
+        )
         length = response_tokens(self.study, run.model, benchmarks.max_new_tokens, self.assumed)
         tokens = length.times(self.checkpoints(run) * problems * benchmarks.samples)
         rule = "evaluate_base" if run.method == "base" else "evaluate_run"
@@ -191,7 +194,7 @@ class CostModel:
         return Cost(rule, str(run), hours, gpus, BYTES_A_TOKEN * tokens.mid, tokens)
 
 
-def benchmark_sizes(study: Study) -> dict[str, int | None]:
-    """Problems of each benchmark; None where neither the study nor the expected rows say."""
-    specs = {name: study.benchmark_spec(name) for name in study.file.benchmarks.names}
+def benchmark_sizes(study: Study, names: Iterable[str] | None = None) -> dict[str, int | None]:
+    """Problems of each benchmark (of `names`, else of those of all runs); None where neither study nor expected rows say."""
+    specs = {name: study.benchmark_spec(name) for name in names or study.file.benchmarks.names}
     return {name: s.get("problems") or (s.get("expect") or {}).get("rows") for name, s in specs.items()}

@@ -102,7 +102,7 @@ def check_gpus(study: Study, run: Callable[..., str | None] = output_of) -> Iter
 def sources_of(study: Study) -> dict[str, dict]:
     """Every data file that the study reads: name -> source."""
     file = study.file
-    found = {name: study.benchmark_spec(name) for name in file.benchmarks.names}
+    found = {name: study.benchmark_spec(name) for name in study.all_benchmarks()}
     for name, spec in file.datasets.items():
         found[name] = study.dataset_spec(name)
         subsets = {size: study.subset_spec(name, size) for size in getattr(spec, "subsets", {})}

@@ -1,12 +1,13 @@
 """From a model and problems to *samples*: one row per response, the record from which every number of the study is computed.
 
 Paper: acc@16 and pass@16 on the benchmarks (sections 4 to 6); authors' settings in paper.md 4.5. One job evaluates all checkpoints
-of a run. The same function serves section 3, where the user turn differs from the question.
+of a run, and keeps what is finished (`parts`). The same function serves section 3, where the user turn differs from the question.
 """
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -14,11 +15,16 @@ import pandas as pd
 from selfdistill.epistemic import count_columns
 from selfdistill.generation.protocol import Completion, Generator, Sampling
 from selfdistill.grading import Grade, Grader, grade_letters
+from selfdistill.parts import NOT_KEPT, Parts
 from selfdistill.problems import Problem
 from selfdistill.prompts import thinking_text
 from selfdistill.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
+
+BACKENDS = ("transformers", "vllm")
+VLLM_CHUNK = 128
+"""Problems of a benchmark that vLLM answers before they are written: an hour or two of a 7 B model with long responses."""
 
 
 def response_frame(
@@ -89,19 +95,31 @@ def evaluate_run(
     seed: int,
     backend: str = "transformers",
     progress=None,
+    parts: Parts = NOT_KEPT,
 ) -> pd.DataFrame:
     """Samples of every checkpoint on every benchmark.
 
     checkpoints: step -> Hugging Face folder. fields: the study's and the run's fields, written in front of each row. All
-    checkpoints and runs of a study share the sampling seed of a benchmark, so that they differ by their weights only.
+    checkpoints and runs of a study share the sampling seed of a benchmark, so that they differ by their weights only. parts: what
+    is finished is taken from there; a checkpoint of which nothing is missing is not loaded.
     """
     frames, done = [], 0
     with Grader() as grader:
+
+        def answer(
+            generator: Callable[[], Generator], name: str, problems: Sequence[Problem]
+        ) -> pd.DataFrame:
+            stream = derive_seed(seed, "evaluation", name)
+            return response_frame(generator(), problems, template, samples, sampling, stream, grader)
+
         for step, folder in sorted(checkpoints.items()):
-            generator = load_generator(folder, thinking, backend)
+            generator = cache(partial(load_generator, folder, thinking, backend))
             for name, problems in benchmarks.items():
-                stream = derive_seed(seed, "evaluation", name)
-                frame = response_frame(generator, problems, template, samples, sampling, stream, grader)
+                chunks = [
+                    parts.get(f"step-{step}/{name}/{start}", partial(answer, generator, name, chunk))
+                    for start, chunk in chunks_of(problems, backend)
+                ]
+                frame = pd.concat(chunks, ignore_index=True)
                 lead = {**fields, "step": step, "benchmark": name}
                 frames.append(pd.concat([pd.DataFrame([lead] * len(frame)), frame], axis=1))
                 done += 1
@@ -117,6 +135,19 @@ def evaluate_run(
     return pd.concat(frames, ignore_index=True)
 
 
+def chunks_of(problems: Sequence[Problem], backend: str) -> Iterator[tuple[int, Sequence[Problem]]]:
+    """The problems that one call of the backend answers, each with the number of its first one.
+
+    One random stream of the transformers backend runs through a call, so it gets all problems at once. The requests of vLLM have
+    seeds of their own, whatever the call holds beside them.
+    """
+    size = len(problems)
+    if backend == "vllm":
+        size = VLLM_CHUNK
+    for start in range(0, len(problems), size):
+        yield start, problems[start : start + size]
+
+
 def load_generator(folder: Path, thinking: str, backend: str) -> Generator:
     """A generator of the study's backend for a model folder."""
     # the vllm branch is in the fingerprints of studies with that backend only (see selfdistill.fingerprint)
@@ -128,4 +159,4 @@ def load_generator(folder: Path, thinking: str, backend: str) -> Generator:
         from selfdistill.generation.transformers_backend import TransformersGenerator
 
         return TransformersGenerator.load(folder, thinking)
-    raise ValueError(f"unknown generation backend {backend!r}; known: transformers")
+    raise ValueError(f"unknown generation backend {backend!r}; known: {', '.join(BACKENDS)}")

@@ -15,15 +15,18 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selfdistill.artifacts import job_lock, lock_of, slice_hash, write_text
 from selfdistill.timing import ImportClock, importing, process_start
+
+if TYPE_CHECKING:
+    from selfdistill.parts import Parts
 
 logger = logging.getLogger("selfdistill.job")
 
@@ -37,6 +40,8 @@ LATE = {
     "vllm": ("selfdistill.generation.vllm_backend",),
 }
 """What a backend imports when it loads a model; a job that surely loads one asks for it at its head (Job.importing)."""
+RESUME_KEY = "job.json"
+"""File of a resume folder that says of which job it is; it is written before anything else."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -50,6 +55,13 @@ class Job:
     def importing(self, *modules: str) -> AbstractContextManager[None]:
         """For the imports at the head of `main` (timing.importing); `modules` are what the library imports late."""
         return importing(*modules)
+
+    @property
+    def parts(self) -> "Parts":
+        """Frames that the job keeps as they are finished."""
+        from selfdistill.parts import Parts
+
+        return Parts(self.resume / "parts")
 
     def progress(self, done: int, total: int) -> None:
         """Write <resume>/progress.json for `make status`: `done` parts of `total`."""
@@ -75,6 +87,7 @@ def run_job(snakemake: Any, main: Callable[[Any, Job], Mapping[str, Any] | None]
         if waited and is_finished(snakemake.output, params, code):
             logger.info("the other process finished this job")
             return
+        claim_resume(resume, resume_key(params, code, snakemake.input))
         job, clock, begun = Job(resume, time.monotonic()), ImportClock(), (time.time(), time.process_time())
         try:
             with clock.running():
@@ -104,6 +117,31 @@ def describe_times(begun: tuple[float, float], clock: ImportClock) -> dict[str, 
         "import_seconds": round(clock.seconds, 3),
         "cpu_seconds": {name: round(seconds, 3) for name, seconds in spent.items()},
     }
+
+
+def resume_key(params: Mapping[str, Any], code: str | None, inputs: Iterable[str]) -> dict[str, Any]:
+    """What a job's result depends on: config slice, code, and its input files by time and size."""
+    return {
+        "config": slice_hash(params),
+        "code": code,
+        "inputs": {str(path): input_state(Path(path)) for path in inputs},
+    }
+
+
+def input_state(path: Path) -> list[int]:
+    """When an input was made (seconds) and its size; of a folder, the time stamp that Snakemake puts there."""
+    stamp = path / ".snakemake_timestamp"
+    status = (stamp if stamp.exists() else path).stat()
+    return [int(status.st_mtime), status.st_size if path.is_file() else 0]
+
+
+def claim_resume(resume: Path, key: Mapping[str, Any]) -> None:
+    """Have the resume folder of a job with this key; what a job with another config, code or inputs left there is deleted."""
+    mark, text = resume / RESUME_KEY, json.dumps(key, indent=1, sort_keys=True) + "\n"
+    if resume.exists() and (not mark.exists() or mark.read_text(encoding="utf-8") != text):
+        logger.warning("%s is of another config, code or inputs: deleted, the job begins afresh", resume)
+        shutil.rmtree(resume)
+    write_text(mark, text)
 
 
 def set_threads(threads: int) -> None:
@@ -297,6 +335,6 @@ def evaluate_checkpoints(snakemake: Any, job: Job, checkpoints: Mapping[int, Pat
         name: read_problems(path) for name, path in zip(names, snakemake.input.benchmarks, strict=True)
     }
     seed = params["fields"]["seed"]
-    frame = evaluate_run(checkpoints, benchmarks, seed=seed, progress=job.progress, **params)
+    frame = evaluate_run(checkpoints, benchmarks, seed=seed, progress=job.progress, parts=job.parts, **params)
     write_table(snakemake.output.samples, frame, samples_schema())
     return {"tokens": int(frame["response_tokens"].sum())}

@@ -48,7 +48,10 @@ def load_data(inputs: Mapping[str, Any], display: Mapping[str, Any]) -> StudyDat
         frames["reported"] = load_reported(Path(inputs["reported"]))
     names = {
         name: display[name]
-        for name in ("title", "labels", "roles", "benchmarks", "headline", "broad", "narrow", "organism")
+        for name in (
+            *("title", "labels", "roles", "benchmarks", "headline", "broad", "narrow"),
+            *("organism", "plumbing"),
+        )
     }
     return StudyData(**frames, **names)
 

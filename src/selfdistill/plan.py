@@ -6,6 +6,7 @@ are printed and can be overridden; what is done is read from the results.
 """
 
 import argparse
+import math
 import re
 import subprocess
 import sys
@@ -99,18 +100,19 @@ def gpu_section(costs: dict[str, Cost], done: set[str]) -> list[str]:
 
 
 def over_time(study: Study, costs: dict[str, Cost]) -> list[str]:
-    """Rules whose longest job is expected to need more wall time than the study file asks for."""
+    """Rules whose longest job is expected to need more wall time than the study file asks for, and how often it is submitted."""
     stages = {"train_grpo": "rl", "train_sdpo": "rl", "train_sft": "sft", "sample_contexts": "richness"}
     stages |= {"evaluate_run": "evaluate", "evaluate_base": "evaluate"}
-    longest: dict[str, float] = defaultdict(float)
+    longest: dict[str, Range] = defaultdict(lambda: ZERO)
     for cost in costs.values():
         if cost.gpus:
-            longest[cost.rule] = max(longest[cost.rule], cost.hours.mid)
+            longest[cost.rule] = max(longest[cost.rule], cost.hours, key=lambda hours: hours.mid)
     return [
-        f"  note: the longest {rule} job is expected to take {number(hours)} h, "
-        f"resources.{stages[rule]}.runtime asks for {number(asked)} h (a killed job goes on from its checkpoint)"
+        f"  note: the longest {rule} job is expected to take {span(hours)} h and is ended after {number(asked)} h "
+        f"(resources.{stages[rule]}.runtime): {math.ceil(hours.mid / asked)} submissions, at worst "
+        f"{math.ceil(hours.high / asked)}, each goes on where the last one stopped (`retries` in profiles/slurm/config.yaml)"
         for rule, hours in longest.items()
-        if hours > (asked := study.resources_for(stages[rule]).runtime / 60)
+        if hours.mid > (asked := study.resources_for(stages[rule]).runtime / 60)
     ]
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 from selfdistill.evaluation import response_frame
 from selfdistill.generation.protocol import Generator, Sampling
 from selfdistill.grading import Grader
+from selfdistill.parts import NOT_KEPT, Parts
 from selfdistill.problems import Problem
 from selfdistill.prompts import section_3_user_turn, strip_thinking
 from selfdistill.seeds import derive_seed
@@ -36,18 +37,22 @@ def run_section_3(
     sampling: Sampling,
     seed: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    parts: Parts = NOT_KEPT,
 ) -> pd.DataFrame:
     """Samples of the four contexts, column `context` first; the same problems in each.
 
-    settings: study.Section3Settings (problems, samples, solve_rate, batch). Raises TooFewProblems, with the distribution of solve
-    counts, if the pool runs out.
+    settings: study.Section3Settings (problems, samples, solve_rate, batch). parts: batches that are finished are taken from there.
+    Raises TooFewProblems, with the distribution of solve counts, if the pool runs out.
     """
     with Grader() as grader:
 
         def answer(items: Sequence[Problem], context: str, turns: Sequence[str] | None) -> pd.DataFrame:
             stream = derive_seed(seed, "section-3", context, items[0].problem_id)
-            frame = response_frame(
-                generator, items, template, settings.samples, sampling, stream, grader, turns
+            frame = parts.get(
+                f"{context}/{stream}",
+                lambda: response_frame(
+                    generator, items, template, settings.samples, sampling, stream, grader, turns
+                ),
             )
             logger.info(
                 "%s: %d problems, score %.3f, %.1f tokens",

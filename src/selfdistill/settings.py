@@ -9,7 +9,7 @@ is taken for the paper's.
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from selfdistill.data_settings import HubSource, SubsetFile
 from selfdistill.section import Name, Positive, Rate, Section, Share
@@ -17,6 +17,16 @@ from selfdistill.section import Name, Positive, Rate, Section, Share
 Context = Literal["unguided", "answer-only", "regeneration", "solution"]
 """What a response was written under in section 3, by growing information."""
 Template = Literal["r1", "qwen3", "olmo3"]
+
+
+def above_zero(value: float) -> float:
+    """A temperature; 0 would divide by zero, so the message names what gives the likeliest token."""
+    if value <= 0:
+        raise ValueError("must be above 0 (`top_k: 1` gives the likeliest token)")
+    return value
+
+
+Temperature = Annotated[float, AfterValidator(above_zero)]
 
 
 # ---- models.yaml
@@ -84,7 +94,7 @@ BaseSpec = Annotated[OrganismBase | HubBase | PackageBase, Field(discriminator="
 class SamplingOverride(Section):
     """Sampling of one model where it differs from the study's."""
 
-    temperature: Annotated[float, Field(ge=0)] | None = Field(default=None, description="temperature")
+    temperature: Temperature | None = Field(default=None, description="temperature")
     top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(default=None, description="nucleus mass")
     top_k: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="top-k cut; 0 switches it off"
@@ -201,7 +211,7 @@ class Benchmarks(Section):
 class SamplingSettings(Section):
     """How responses are drawn, in section 3 and in evaluation."""
 
-    temperature: float = Field(ge=0, description="temperature")
+    temperature: Temperature = Field(description="temperature; for the likeliest token write `top_k: 1`")
     top_p: float = Field(default=1.0, gt=0, le=1, description="nucleus mass")
     top_k: int = Field(default=0, ge=0, description="top-k cut; 0 switches it off")
     max_new_tokens: Positive = Field(description="longest response in tokens")
@@ -215,6 +225,11 @@ class BenchmarkSettings(SamplingSettings):
         default=None, description="problems a benchmark; null for all that it has"
     )
     samples: Positive = Field(description="k of avg@k: responses a problem")
+    also: dict[Name, list[str]] = Field(
+        default={},
+        description="training set: benchmarks that its runs and the bases of their models are evaluated on too; "
+        "no part of figures, tables and the OOD mean",
+    )
     headline: list[str] = Field(
         default=[], max_length=2, description="the two benchmarks of the panels (b) and (c) of Figs. 3 and 4"
     )

@@ -60,6 +60,10 @@ class StudyFile(Section):
 
     study: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="name of the study, the file's name too")
     title: str = Field(description="title of the report")
+    plumbing: bool = Field(
+        default=False,
+        description="shows that the rules work and nothing else: the report says so, and no claim is judged",
+    )
     backend: Literal["transformers", "vllm"] = Field(description="generation backend")
     seeds: list[int] = Field(min_length=1, description="seeds of the runs")
     data_seed: int = Field(
@@ -237,12 +241,25 @@ class Study:
         """Template and thinking of a model: how its prompts are written."""
         return {"template": self.template(model), "thinking": self.model(model).thinking}
 
+    def all_benchmarks(self) -> list[str]:
+        """Every benchmark that some run is evaluated on."""
+        also = (name for names in self.file.benchmarks.also.values() for name in names)
+        return list(dict.fromkeys([*self.file.benchmarks.names, *also]))
+
+    def benchmarks_of(self, run: Run) -> list[str]:
+        """What a run is evaluated on: the study's benchmarks, and those of its training set (a base: of its model's runs)."""
+        runs = self.runs() if run.method == "base" else (run,)
+        trained_on = {other.dataset for other in runs if other.model == run.model}
+        also = self.file.benchmarks.also
+        found = [name for dataset in also if dataset in trained_on for name in also[dataset]]
+        return [name for name in self.all_benchmarks() if name in self.file.benchmarks.names or name in found]
+
     def evaluation_params(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """All that the samples of a run depend on beside its input files."""
         model = str(fields["model"])
         return {
             "fields": {"study": self.name, **fields, "seed": int(fields["seed"])},
-            "benchmarks": list(self.file.benchmarks.names),
+            "benchmarks": self.benchmarks_of(Run(**fields)),
             "samples": self.file.benchmarks.samples,
             "sampling": self.sampling_for(model),
             "backend": self.file.backend,
@@ -297,6 +314,7 @@ class Study:
             "broad": self.file.domains.broad,
             "narrow": self.file.domains.narrow or "",
             "organism": self.bases() == self.bases("organism"),
+            "plumbing": self.file.plumbing,
         }
 
     def dataset_spec(self, name: str) -> dict[str, Any]:

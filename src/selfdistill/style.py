@@ -94,6 +94,7 @@ _BASES: dict[tuple[str, str], tuple[str, str, str, str]] = {
     ("sft", "unguided"): (SKY, "v", "SFT on D_ug", "\\\\"),
     ("sft", "solution"): (PURPLE, "X", "SFT on D_sg", "++"),
     ("sft", "answer-only"): (GREEN, "P", "SFT on D_s\\think", ".."),
+    ("sft", "regeneration"): (YELLOW, "h", "SFT on D_ỹ", "oo"),
 }
 
 

@@ -1,6 +1,7 @@
 """Paths, schemas, atomic writes, locks and manifests."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -188,6 +189,7 @@ def snakemake(tmp_path, monkeypatch):
     """What a script sees of Snakemake, in a folder of its own; the output is not redirected."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(job, "redirect_output", lambda log: None)
+    Path("in").write_text("problems")
     return SimpleNamespace(
         rule="train_sdpo",
         threads=1,
@@ -206,7 +208,7 @@ class Params(dict):
 
 def write_output(snakemake, running):
     """A job: leaves something to resume from, writes its output."""
-    running.resume.mkdir(parents=True)
+    (running.resume / "checkpoint").touch()
     Path("out").mkdir(exist_ok=True)
     Path(snakemake.output.data).write_text("result")
     return {"tokens": 12, "steps": 3}
@@ -235,6 +237,61 @@ def test_a_failed_job_keeps_what_it_resumes_from_and_writes_no_manifest(snakemak
         job.run_job(snakemake, fail)
     assert Path("results/x/resume/data").exists()
     assert not Path("out/data.manifest.json").exists()
+
+
+def change_config(snakemake):
+    snakemake.params["settings"] = {"steps": 4}
+
+
+def change_code(snakemake):
+    snakemake.params["code"] = "def"
+
+
+def change_input(snakemake):
+    Path("in").write_text("other problems")
+
+
+def change_input_time(snakemake):
+    os.utime("in", (0, 0))
+
+
+def leave_no_key(snakemake):
+    Path("results/x/resume/data/job.json").unlink()
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        (lambda snakemake: None, True),
+        (change_config, False),
+        (change_code, False),
+        (change_input, False),
+        (change_input_time, False),
+        (leave_no_key, False),
+    ],
+)
+def test_a_job_resumes_only_from_what_the_same_config_code_and_inputs_left(snakemake, change, kept):
+    snakemake.params, seen = Params(snakemake.params), []
+
+    def killed(snakemake, running):
+        seen.append((running.resume / "checkpoint").exists())
+        write_output(snakemake, running)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        job.run_job(snakemake, killed)
+    change(snakemake)
+    with pytest.raises(KeyboardInterrupt):
+        job.run_job(snakemake, killed)
+    assert seen == [False, kept]
+
+
+def test_an_input_folder_is_dated_by_snakemakes_time_stamp(tmp_path):
+    os.utime(tmp_path, (5, 5))
+    assert job.input_state(tmp_path) == [5, 0]
+    (tmp_path / ".snakemake_timestamp").touch()
+    os.utime(tmp_path / ".snakemake_timestamp", (7, 7))
+    assert job.input_state(tmp_path) == [7, 0]
 
 
 @pytest.mark.parametrize(("code", "runs"), [("abc", 1), ("changed", 2)])

@@ -23,7 +23,6 @@ from selfdistill.explore import (
     draw_forest,
     open_study,
     run_label,
-    run_style,
 )
 from selfdistill.figures import study_differences, study_estimates
 from selfdistill.figures.data import runs_of
@@ -218,4 +217,4 @@ def test_labels_name_what_is_not_the_default():
     assert run_label(fields | {"dataset": "narrow"}, "chain") == "GRPO, narrow"
     assert run_label(fields | {"dataset": "narrow", "variant": "narrow"}, "chain") == "GRPO, narrow"
     assert run_label(fields | {"coverage": "8"}, "chain") == "GRPO, |D|=8"
-    assert run_style(CONTROL.fields()).label == "SDPO (another problem's s)"
+    assert run_label(CONTROL.fields(), "chain") == "SDPO (another problem's s)"

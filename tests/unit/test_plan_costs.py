@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from selfdistill import plan
 from selfdistill.artifacts import Paths
@@ -104,6 +105,31 @@ def test_page_tells_jobs_hours_disk_and_every_assumption():
     for name in ("--peak-tflops", "--training-utilisation", "--thinking-tokens", "--kept-share"):
         assert name in page
     assert "no job of this study asks for a GPU" in plan.render(MINI, Assumptions(), JOBS)
+
+
+def test_a_job_that_outlasts_its_time_limit_is_said_to_be_submitted_again_and_the_profile_allows_it():
+    costs = plan.costs_of(PAPER, Assumptions())
+    notes = plan.over_time(PAPER, costs)
+    assert [note.split("longest ")[1].split()[0] for note in notes] == [
+        "train_grpo",
+        "train_sdpo",
+        "evaluate_run",
+    ]
+    asked = PAPER.resources_for("rl").runtime / 60
+    hours = max(cost.hours.mid for cost in costs.values() if cost.rule == "train_sdpo")
+    assert asked < hours < 2 * asked
+    assert "is ended after 72 h (resources.rl.runtime): 2 submissions, at worst 5," in notes[1]
+    profile = yaml.safe_load((CONFIG.parent / "profiles" / "slurm" / "config.yaml").read_text())
+    worst = max(int(note.split("at worst ")[1].split(",")[0]) for note in notes)
+    assert profile["retries"] >= worst - 1
+    assert not plan.over_time(MINI, plan.costs_of(MINI, Assumptions()))
+
+
+def test_evaluation_costs_what_the_run_is_evaluated_on():
+    model = plan.CostModel(PAPER, Assumptions())
+    runs = {run.dataset: run for run in PAPER.runs() if run.model == "olmo3-7b" and run.method == "grpo"}
+    math, chemistry = (model.evaluation(runs[name]).tokens.mid for name in ("dapo", "chemistry"))
+    assert chemistry / math == pytest.approx((600 + 210) / 600)
 
 
 def test_what_is_done_is_not_counted_again(tmp_path, monkeypatch):

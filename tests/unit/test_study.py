@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from selfdistill.claims.ledger import load_ledger
+from selfdistill.claims.plan import benchmarks_of, plan_claims
 from selfdistill.errors import StudyError
 from selfdistill.grid import Run
 from selfdistill.reference import readme
@@ -138,6 +140,10 @@ MISTAKES = {
     "wrong type of a setting": ({"training.rl.steps": 4.5}, ["training.rl.steps", "valid integer"]),
     "number as text": ({"training.grpo.learning_rate": "2e-5"}, ["training.grpo.learning_rate", "write 1.0e-4, not 1e-4"]),
     "out of range": ({"training.sdpo.alpha": 2.0}, ["training.sdpo.alpha", "less than or equal to 1"]),
+    "temperature 0": ({"benchmarks.temperature": 0.0}, ["benchmarks.temperature", "must be above 0", "top_k: 1"]),
+    "benchmarks of an unknown data set": ({"benchmarks.also": {"narow": ["paired"]}}, ["benchmarks.also", "did you mean narrow?"]),
+    "unknown benchmark of a data set": ({"benchmarks.also": {"narrow": ["aimee24"]}}, ["benchmarks.also.narrow", "aime24"]),
+    "benchmark of all and of a data set": ({"benchmarks.also": {"narrow": ["paired"]}}, ["benchmarks.also.narrow", "stands twice"]),
     "empty list": ({"seeds": []}, ["seeds", "at least 1"]),
     "empty models": ({"runs.0.models": []}, ["runs.0.models", "at least 1"]),
     "seed twice": ({"seeds": [1, 1]}, ["seeds", "stands twice"]),
@@ -239,3 +245,31 @@ def test_loading_a_study_imports_nothing_heavy():
 
 def test_readme_describes_every_key():
     assert (CONFIG / "README.md").read_text() == readme(), "run `python -m selfdistill.reference`"
+
+
+def test_only_runs_on_chemistry_and_their_bases_are_evaluated_on_its_test():
+    study = load_study(CONFIG / "paper.yaml")
+    common = study.file.benchmarks.names
+    trained = {run.model for run in study.runs() if run.dataset == "chemistry"}
+    assert trained == {"olmo3-7b", "qwen3-8b-nothink"}
+    for run in study.base_runs() + study.runs():
+        chemistry = run.dataset == "chemistry" or (run.method == "base" and run.model in trained)
+        assert study.benchmarks_of(run) == common + ["chemistry-test"] * chemistry, run
+        assert study.evaluation_params(run.fields())["benchmarks"] == study.benchmarks_of(run)
+    assert study.ood() == common, "the mean over other distributions is the paper's"
+
+
+def test_benchmarks_of_a_data_set_stand_for_their_role_and_for_nothing_else_in_the_claims():
+    study = load_study(CONFIG / "paper.yaml")
+    assert benchmarks_of("narrow", study) == ["chemistry-test"]
+    assert benchmarks_of("ood", study) == study.file.benchmarks.names
+    parts = plan_claims(load_ledger(CONFIG / "claims.yaml"), study)
+    assert "C3" in {part.claim for part in parts if part.arms}, "a claim on each benchmark"
+    assert "chemistry-test" not in {part.benchmark for part in parts}
+
+
+def test_a_plumbing_study_judges_no_claim():
+    study = load_study(CONFIG / "smollm.yaml")
+    parts = plan_claims(load_ledger(CONFIG / "claims.yaml"), study)
+    assert parts
+    assert {(part.arms, part.missing) for part in parts} == {((), "the study shows plumbing only")}

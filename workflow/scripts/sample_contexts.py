@@ -24,6 +24,7 @@ def main(snakemake, job):
         Sampling(**params["sampling"]),
         fields["seed"],
         job.progress,
+        job.parts,
     )
     constant = {name: value for name, value in fields.items() if name != "context"}
     frame = frame.assign(**constant, step=0, benchmark="section-3")

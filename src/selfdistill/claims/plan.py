@@ -5,7 +5,7 @@ missing. Imports neither torch nor pandas.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -20,6 +20,7 @@ DEFAULTS = {
     "sdpo": {"teacher": "fixed"},
 }
 """Method -> the run fields that an arm need not name (a base has no others)."""
+PLUMBING = "the study shows plumbing only"
 NAMED = RUN_FIELDS[:-1]
 """The fields of a run without its seed."""
 
@@ -56,9 +57,12 @@ class PlannedPart:
 
 
 def plan_claims(ledger: Ledger, study: Study) -> list[PlannedPart]:
-    """Every part of every claim in the models, metrics and benchmarks of a study, in the file's order."""
+    """Every part of every claim in the models, metrics and benchmarks of a study, in the file's order.
+
+    A plumbing study tests none of them, whatever its grid holds.
+    """
     return [
-        planned
+        replace(planned, arms=(), missing=PLUMBING) if study.file.plumbing else planned
         for name, claim in ledger.claims.items()
         for part in claim.parts
         for planned in plan_part(name, claim, part, study)
@@ -104,11 +108,11 @@ def planned_arm(arm: ArmSpec, weight: float, model: str | None, benchmark: str, 
 
 def benchmarks_of(name: str, study: Study) -> list[str]:
     """The study's benchmarks behind a name of the claims file; raises Missing."""
-    entries = {key: study.benchmark_catalogue.benchmarks[key] for key in study.file.benchmarks.names}
+    entries = {key: study.benchmark_catalogue.benchmarks[key] for key in study.all_benchmarks()}
     if name in ("section-3", "training") or name in entries:
         return [name]
     if name in ("in-domain", "ood"):
-        found = [key for key, entry in entries.items() if entry.ood == (name == "ood")]
+        found = [key for key in study.file.benchmarks.names if entries[key].ood == (name == "ood")]
     else:
         found = [key for key, entry in entries.items() if entry.role == name]
     if not found:

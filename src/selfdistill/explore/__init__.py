@@ -5,7 +5,7 @@ from the study's frames, or from `statistics` where a notebook contrasts what th
 """
 
 from selfdistill.explore.answers import answers_html, choose_problems, collect_answers
-from selfdistill.explore.plots import draw_forest, run_label, run_style
+from selfdistill.explore.plots import draw_forest, run_label
 from selfdistill.explore.results import ResultsError, StudyResults, open_study
 
 __all__ = [
@@ -17,5 +17,4 @@ __all__ = [
     "draw_forest",
     "open_study",
     "run_label",
-    "run_style",
 ]

@@ -8,15 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from selfdistill.style import BLACK, LineStyle, method_style
-
-
-def run_style(fields: Mapping[str, Any]) -> LineStyle:
-    """How a run is drawn: `style.method_style`, and black for a run that it has no style for."""
-    try:
-        return method_style(fields)
-    except KeyError:  # a control such as the context `other-solution`, which no figure of the paper shows
-        return LineStyle(f"{str(fields['method']).upper()} ({fields['context']})", BLACK, "-", "h")
+from selfdistill.style import method_style
 
 
 def run_label(fields: Mapping[str, Any], broad: str = "") -> str:
@@ -24,7 +16,7 @@ def run_label(fields: Mapping[str, Any], broad: str = "") -> str:
 
     broad: the training set that goes without saying (`domains.broad` of the study file).
     """
-    label = run_style(fields).label
+    label = method_style(fields).label
     if fields["dataset"] not in ("none", broad, fields["variant"]):
         label += f", {fields['dataset']}"
     return label if fields["coverage"] in ("none", "full") else f"{label}, |D|={fields['coverage']}"
@@ -36,7 +28,7 @@ def draw_forest(axis: Axes, rows: pd.DataFrame, labels: Sequence[str], column: s
     rows: run fields, `column`, low, high, as in estimates (`estimate`) and contrasts (`difference`).
     """
     for place, (_, row) in enumerate(rows.iterrows()):
-        style = run_style(row)
+        style = method_style(row)
         axis.plot([row["low"], row["high"]], [place, place], color=style.colour)
         face = style.colour if style.filled else "white"
         look = {"marker": style.marker, "color": style.colour, "markerfacecolor": face}

@@ -56,6 +56,7 @@ class StudyData:
         headline: the two benchmarks of a dynamics figure's panels (b) and (c).
         broad, narrow: training data set of section 5 and of the narrow domain.
         organism: the bases are model organisms, so section 3 shows what their pre-training put in.
+        plumbing: the study shows that the rules work and nothing else.
     """
 
     title: str = ""
@@ -72,6 +73,7 @@ class StudyData:
     broad: str = "chain"
     narrow: str = "narrow"
     organism: bool = True
+    plumbing: bool = False
 
     def label(self, model: str) -> str:
         """Return the name a model is shown under."""

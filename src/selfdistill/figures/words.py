@@ -5,6 +5,7 @@ Figure 9's number is uncertain (paper.md, Fig. 9-11); the chart is the paper's `
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -113,20 +114,24 @@ def frequency_shifts(samples: pd.DataFrame, benchmark: str) -> pd.DataFrame:
         samples there.
     """
     rows = samples[samples["benchmark"] == benchmark]
+    start = cache(lambda model: counts_by_problem(rows_of_run(rows, base_run(model))))
     frames = []
     for run in runs_of(rows[rows["method"].isin(["grpo", "sdpo"])]):
         own, base = last_step(rows_of_run(rows, run)), rows_of_run(rows, base_run(run["model"]))
         if len(base):
             problems, seeds = own["problem_id"].nunique(), own["seed"].nunique()
             counts = {"n_problems": problems, "k": len(own) // (problems * seeds), "n_seeds": seeds}
-            shift = frequency_shift(base, own).merge(group_intervals(own, base), on="is_epistemic")
+            groups = group_intervals(counts_by_problem(own), start(run["model"]))
+            shift = frequency_shift(base, own).merge(groups, on="is_epistemic")
             frames.append(shift.assign(**run, **counts))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def group_intervals(own: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
-    """Return mean shift and mean absolute shift of epistemic and of other words with intervals over problems."""
-    trained, start = counts_by_problem(own), counts_by_problem(base)
+def group_intervals(trained: pd.DataFrame, start: pd.DataFrame) -> pd.DataFrame:
+    """Return mean shift and mean absolute shift of epistemic and of other words with intervals over problems.
+
+    trained, start: epistemic.counts_by_problem of a run and of its base.
+    """
     words = trained.columns.union(start.columns).union(pd.Index(EPISTEMIC_WORDS))
     problems = trained.index.intersection(start.index)
     aligned = [frame.reindex(index=problems, columns=words, fill_value=0.0) for frame in (trained, start)]
