@@ -8,15 +8,17 @@ without gradient accumulation.
 import torch
 from trl import GRPOTrainer
 
+from selfdistill.seeds import derive_seed
 from selfdistill.training.arguments import grpo_arguments
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.on_policy import train_on_policy
 from selfdistill.training.resume import ResumableMixin
 from selfdistill.training.rewards import Reward
 from selfdistill.training.rollouts import RolloutMixin
+from selfdistill.training.sharding import ShardedMixin
 
 
-class GroupRelativeTrainer(RolloutMixin, ResumableMixin, GRPOTrainer):
+class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrainer):
     """TRL's GRPOTrainer with seeded sampling and an exact token mean. run_seed: the run's seed."""
 
     def __init__(self, model, *args, run_seed: int, **kwargs) -> None:
@@ -31,6 +33,12 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, GRPOTrainer):
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             )
         return self.sample_completions(prompt_ids), None
+
+    def row_order(self, rows: int) -> torch.Tensor:
+        """TRL shuffles a step's rollouts with the global stream, which `_prepare_inputs` has seeded."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.run_seed, "mini-batches", self.rollout_step))
+            return torch.randperm(rows)
 
     def _get_per_token_logps_and_entropies(self, *args, **kwargs):
         """On the transformers path, none for the whole batch at rollout time: `add_old_log_probs` does what
