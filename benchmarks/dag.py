@@ -43,13 +43,21 @@ LIMITS = {"mini": 5.0, "paper": 5.0, "grid": 10.0}
 
 
 class Fake:
-    """Stands for `snakemake` in a script's head: any attribute or item, the transformers backend, a path for text."""
+    """Stands for `snakemake` in a script's head: any attribute or item, the transformers backend, a training method, a path for
+    text; a call gives its last argument, as a look-up with a default would.
+    """
+
+    def __init__(self, method: str) -> None:
+        self.method = method
 
     def __getattr__(self, name: str) -> "Fake":
-        return Fake()
+        return Fake(self.method)
 
     def __getitem__(self, name: Any) -> Any:
-        return "transformers" if name == "backend" else Fake()
+        return {"backend": "transformers", "method": self.method}.get(name) or Fake(self.method)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return arguments[-1]
 
     def __fspath__(self) -> str:
         return "."
@@ -58,20 +66,15 @@ class Fake:
 class HeadOnly:
     """Stands for the running job: ends the process when the imports at the head of `main` are done."""
 
-    def __init__(self, blocks: int) -> None:
-        self.blocks = blocks
-
     @contextlib.contextmanager
     def importing(self, *modules: str):
-        """The script's imports; after the last block print which of HEAVY they loaded, and exit."""
+        """The script's imports; then print which of HEAVY they loaded, and exit."""
         from selfdistill.timing import importing
 
         with importing(*modules):
             yield
-        self.blocks -= 1
-        if not self.blocks:
-            print(json.dumps([name for name in HEAVY if name in sys.modules]), flush=True)
-            sys.exit()
+        print(json.dumps([name for name in HEAVY if name in sys.modules]), flush=True)
+        sys.exit()
 
 
 def run_head(script: str, plain: bool) -> None:
@@ -80,9 +83,10 @@ def run_head(script: str, plain: bool) -> None:
 
     if plain:
         gc.disable = gc.freeze = lambda: None
-    trains = script in ("train_sft", "train_grpo", "train_sdpo")
-    selfdistill.job.run_job = lambda snakemake, main: main(snakemake, HeadOnly(1 + trains))
-    runpy.run_path(str(SCRIPTS / f"{script}.py"), init_globals={"snakemake": Fake()})
+    selfdistill.job.run_job = lambda snakemake, main: main(snakemake, HeadOnly())
+    runpy.run_path(
+        str(SCRIPTS / f"{script}.py"), init_globals={"snakemake": Fake(script.removeprefix("train_"))}
+    )
 
 
 def measured(command: list[str], cwd: Path | None = None) -> tuple[dict[str, float], str]:

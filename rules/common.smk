@@ -65,10 +65,19 @@ wildcard_constraints:
 
 
 def requested(stage):
-    """Resources of a stage as the study file gives them; GPUs only where there are any."""
+    """Resources of a stage as the study file gives them; GPUs and processes only where there are any.
+
+    How a job is shared out is no param: its result does not depend on it.
+    """
     asked = STUDY.resources_for(stage)
     gpus = {"gpu": asked.gpus, "tasks_per_gpu": 0} if asked.gpus else {}
-    return {"mem_mb": asked.mem_mb, "runtime": asked.runtime, **gpus}
+    shared = {}
+    if asked.accelerate:
+        shared = {
+            "processes": STUDY.processes(stage),
+            "accelerate": str(STUDY.accelerate_config(asked.accelerate)),
+        }
+    return {"mem_mb": asked.mem_mb, "runtime": asked.runtime, **gpus, **shared}
 
 
 def requested_threads(stage):

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfdistill.errors import reject
+from selfdistill.errors import read_yaml, reject
 from selfdistill.grid import SDPO_CONTEXTS, TEACHER, RunGrid, expand
-from selfdistill.settings import METHOD_SECTIONS, RolloutSettings
+from selfdistill.settings import METHOD_SECTIONS, ResourceSettings, RolloutSettings
 
 if TYPE_CHECKING:
     from selfdistill.study import Study
@@ -47,6 +47,7 @@ def check_study(study: "Study", models_path: Path, benchmarks_path: Path) -> Non
         check_entry(study, f"runs.{index}", entry)
     check_duplicates(study)
     check_settings(study)
+    check_processes(study)
     check_outputs(study)
 
 
@@ -242,6 +243,70 @@ def check_batches(study: "Study", method: str, variant: str, settings: RolloutSe
         who = f"{method}, variant {variant}"
         problem = f"{settings.updates_per_step} does not divide prompts x rollouts = {rows} ({who})"
         reject(study.path, "training.rl.updates_per_step", problem)
+
+
+TRAINING_STAGES = {"sft": ("sft",), "rl": ("grpo", "sdpo")}
+"""Stages whose jobs can run on several processes, and their methods."""
+
+
+def check_processes(study: "Study") -> None:
+    """Jobs that ask for several GPUs say how they share them, and what they share can be shared."""
+    for stage, asked in study.file.resources.items():
+        key = f"resources.{stage}"
+        if stage not in TRAINING_STAGES:
+            for name in ("accelerate", "processes"):
+                if getattr(asked, name) is not None:
+                    reject(study.path, f"{key}.{name}", "is for training jobs", TRAINING_STAGES)
+            continue
+        check_launch(study, key, asked)
+        for method in TRAINING_STAGES[stage] if asked.accelerate else ():
+            for variant in sorted({v for e in study.file.runs if e.method == method for v in e.variants}):
+                check_shares(study, key, study.processes(stage), method, variant)
+
+
+def check_launch(study: "Study", key: str, asked: ResourceSettings) -> None:
+    """The accelerate configuration exists, fits GPUs and teachers, and has at least two processes."""
+    names = sorted(file.stem for file in study.accelerate_config("*").parent.glob("*.yaml"))
+    if asked.accelerate is None:
+        if asked.gpus > 1:
+            problem = f"a training job on {asked.gpus} GPUs needs a configuration that shares them out"
+            reject(study.path, f"{key}.accelerate", problem, names)
+        if asked.processes is not None:
+            reject(study.path, f"{key}.processes", "needs `accelerate`", names)
+        return
+    known(study.path, f"{key}.accelerate", [asked.accelerate], names, "accelerate/")
+    processes = asked.processes or asked.gpus
+    if processes < 2:
+        reject(study.path, f"{key}.accelerate", "needs two GPUs or processes: leave the key out for one")
+    if asked.gpus and processes != asked.gpus:
+        reject(
+            study.path, f"{key}.processes", f"{processes} processes on {asked.gpus} GPUs", [str(asked.gpus)]
+        )
+    kind = read_yaml(study.accelerate_config(asked.accelerate)).get("distributed_type")
+    if not asked.gpus and kind != "MULTI_GPU":
+        reject(
+            study.path, f"{key}.accelerate", f"{asked.accelerate} shards weights, which needs GPUs", ["ddp"]
+        )
+    moving = [t for entry in study.file.runs for t in entry.teachers or () if t.startswith("ema-")]
+    if kind == "DEEPSPEED" and moving and key == "resources.rl":
+        problem = f"{asked.accelerate} holds the teacher {moving[0]} in bfloat16, which cannot take up its small steps"
+        reject(study.path, f"{key}.accelerate", problem, [name for name in names if name != asked.accelerate])
+
+
+def check_shares(study: "Study", key: str, processes: int, method: str, variant: str) -> None:
+    """Prompts, rollouts and examples can be shared out evenly to the processes."""
+    settings, who = study.resolve(method, variant), f"{method}, variant {variant}"
+    if isinstance(settings, RolloutSettings):
+        if settings.prompts % processes:
+            problem = f"{processes} processes cannot share {settings.prompts} prompts a step as whole groups ({who})"
+            reject(study.path, f"{key}.processes", problem)
+        rows = settings.prompts * settings.rollouts / settings.updates_per_step
+    else:
+        rows = settings.batch_size
+    share = rows / processes
+    if share % 1 or share % (settings.micro_batch or share):
+        problem = f"{processes} processes cannot share {rows:g} rows an update in passes of {settings.micro_batch} ({who})"
+        reject(study.path, f"{key}.processes", problem)
 
 
 def check_outputs(study: "Study") -> None:

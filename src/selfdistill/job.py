@@ -6,6 +6,7 @@ the library itself, in `with job.importing():`, after the number of threads is s
 """
 
 import fcntl
+import importlib
 import json
 import logging
 import os
@@ -290,34 +291,41 @@ def hold_workflow_lock(path: str | Path) -> None:
     _held.append(handle)
 
 
-def train_run(snakemake: Any, job: Job, train: Callable[[Any], None]) -> dict[str, Any]:
-    """Train the run of a training rule with `train` (train_sft, train_grpo or train_sdpo).
+def train_run(snakemake: Any, job: Job) -> dict[str, Any]:
+    """Train the run of a training rule, on as many processes as its resources say.
 
     Facts for the manifest.
     """
-    with job.importing(*LATE["transformers"]):
+    run, processes = snakemake.params.job["run"], snakemake.resources.get("processes", 1)
+    # beside several processes this one only waits: it needs no model
+    late = (*LATE["transformers"], f"selfdistill.training.{run['method']}") if processes == 1 else ()
+    with job.importing(*late):
         from selfdistill.artifacts import read_table, training_schema
         from selfdistill.runs import Run
         from selfdistill.settings import METHOD_SETTINGS
         from selfdistill.training.job import TrainingJob
+        from selfdistill.training.launch import launch, train
 
-    params = snakemake.params.job
-    run = Run(**params["run"])
-    train(
-        TrainingJob(
-            run=run,
-            base=Path(snakemake.input.base),
-            data=Path(snakemake.input.data),
-            output=Path(snakemake.output.training).parent,
-            resume=job.resume,
-            settings=METHOD_SETTINGS[run.method].model_validate(params["settings"]),
-            template=params["template"],
-            thinking=params["thinking"],
-            seed=run.seed,
-        )
+    params, run = snakemake.params.job, Run(**run)
+    training = TrainingJob(
+        run=run,
+        base=Path(snakemake.input.base),
+        data=Path(snakemake.input.data),
+        output=Path(snakemake.output.training).parent,
+        resume=job.resume,
+        settings=METHOD_SETTINGS[run.method].model_validate(params["settings"]),
+        template=params["template"],
+        thinking=params["thinking"],
+        seed=run.seed,
     )
+    if processes > 1:
+        config = Path(snakemake.resources.accelerate) if snakemake.resources.get("gpu") else None
+        launch(training, processes, config, snakemake.threads)
+        importlib.import_module("torch")  # the manifest asks it for the device
+    else:
+        train(training)
     record = read_table(snakemake.output.training, training_schema(), ["tokens"])
-    return {"tokens": int(record["tokens"].iloc[-1]), "steps": len(record)}
+    return {"tokens": int(record["tokens"].iloc[-1]), "steps": len(record), "processes": processes}
 
 
 def evaluate_checkpoints(snakemake: Any, job: Job, checkpoints: Mapping[int, Path]) -> dict[str, Any]:

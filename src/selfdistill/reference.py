@@ -39,12 +39,32 @@ report holds and which experiments each shows.
 | `released.yaml` | evaluation only, of the checkpoints that the authors released |
 | `smollm.yaml` | real weights and questions out of Python packages, a few steps on the CPU |
 | `models.yaml`, `benchmarks.yaml` | what the studies may refer to |
+| `accelerate/` | how a training job is shared out to several GPUs (below) |
 | `reported.yaml` | the numbers that the paper reports, with how well each is known |
 | `paper_settings.yaml` | the settings of the paper; a test holds `paper.yaml` and TRL's arguments against them |
 
 Data files are fetched from the hub or from the authors' repository. Where a machine has no network, put the
 files into one folder under their `local` names and name it with `data_root` in the study file, or with the
 variable `SELFDISTILL_DATA`. Each file is checked against `expect` before anything is made of it.
+
+## Training on several GPUs
+
+A training job runs in one process, unless `resources.rl` (GRPO, SDPO) or `resources.sft` names a configuration of
+`accelerate/`: `rl: {gpus: 4, accelerate: fsdp}` starts `accelerate launch` with four processes, one a GPU. A copy of a
+file there under another name is another configuration. What cannot be shared out evenly, or needs a configuration
+and has none, is refused before any job starts.
+
+| file | what it does | tested |
+|---|---|---|
+| `accelerate/ddp.yaml` | every GPU holds the whole model | on two CPU processes: losses, kill, stop, resume |
+| `accelerate/fsdp.yaml` | FSDP2 shares out weights, gradients, optimizer and teacher | the same in float32; neither bfloat16 nor GPUs |
+| `accelerate/zero3.yaml` | DeepSpeed ZeRO-3; SDPO with an `ema-` teacher is refused | only that accelerate takes the file |
+
+With `backend: transformers` a run is the same on any number of processes, up to rounding: every process draws the whole
+batch of rollouts, and mini-batches hold the same rows. With `vllm` each process draws the responses of its own problems
+from a stream of its own, so there the responses depend on the number of GPUs. `ddp` with `processes: 2` and no GPUs runs
+two processes on CPUs with torchrun. SIGTERM (`scancel`, a time limit) stops all processes after the same step, with a
+checkpoint, from which the run goes on with the same configuration.
 
 In YAML write `1.0e-4` (not `1e-4`, which is text) and quote `"on"` and `"off"` (bare, they are true and
 false).

@@ -376,3 +376,11 @@ class ResourceSettings(Section):
     mem_mb: Positive = Field(default=2000, description="memory in MB")
     runtime: Positive = Field(default=120, description="wall time in minutes")
     gpus: int = Field(default=0, ge=0, description="GPUs")
+    accelerate: Name | None = Field(
+        default=None,
+        description="file of accelerate/ by which a training job (`sft`, `rl`) is shared out to its GPUs, such as "
+        "`fsdp`; null for one process",
+    )
+    processes: Positive | None = Field(
+        default=None, description="processes of a job with `accelerate`; null for one a GPU"
+    )

@@ -103,6 +103,7 @@ def test_trainer_objects_hold_what_the_arguments_say(tmp_path, method):
 def test_a_silent_difference_is_found(tmp_path, key, value, message):
     for name in ("models", "benchmarks"):
         (tmp_path / f"{name}.yaml").write_text((ROOT / "config" / f"{name}.yaml").read_text())
+    (tmp_path / "accelerate").symlink_to(ROOT / "config" / "accelerate")
     content = yaml.safe_load((ROOT / "config" / "paper.yaml").read_text())
     *parents, last = key.split(".")
     place = content

@@ -174,6 +174,40 @@ MISTAKES = {
     "impossible solve rate": ({"section_3.solve_rate": [5, 2]}, ["section_3", "solve_rate"]),
     "updates do not divide": ({"training.rl.updates_per_step": 5}, ["training.rl.updates_per_step", "does not divide"]),
     "variant of nothing": ({"runs.0": SFT | {"variants": ["coverage"]}}, ["variants.coverage", "changes nothing for sft"]),
+    "several GPUs without a configuration": (
+        {"resources": {"rl": {"gpus": 4}}},
+        ["resources.rl.accelerate", "4 GPUs", "allowed: ddp, fsdp, zero3"],
+    ),
+    "unknown accelerate configuration": (
+        {"resources": {"sft": {"gpus": 4, "accelerate": "fdsp"}}},
+        ["resources.sft.accelerate", "'fdsp'", "allowed: ddp, fsdp, zero3", "did you mean fsdp?"],
+    ),
+    "accelerate where nothing is trained": (
+        {"resources": {"evaluate": {"gpus": 2, "accelerate": "fsdp"}}},
+        ["resources.evaluate.accelerate", "allowed: sft, rl"],
+    ),
+    "accelerate for one process": ({"resources": {"rl": {"gpus": 1, "accelerate": "ddp"}}}, ["resources.rl.accelerate", "two GPUs"]),
+    "processes without accelerate": ({"resources": {"rl": {"processes": 2}}}, ["resources.rl.processes", "needs `accelerate`"]),
+    "other processes than GPUs": (
+        {"resources": {"rl": {"gpus": 4, "accelerate": "fsdp", "processes": 2}}},
+        ["resources.rl.processes", "allowed: 4"],
+    ),
+    "sharding without GPUs": (
+        {"resources": {"rl": {"accelerate": "fsdp", "processes": 2}}},
+        ["resources.rl.accelerate", "needs GPUs", "allowed: ddp"],
+    ),
+    "moving teacher under ZeRO-3": (
+        {"resources": {"rl": {"gpus": 4, "accelerate": "zero3"}}},
+        ["resources.rl.accelerate", "ema-", "bfloat16", "allowed: ddp, fsdp"],
+    ),
+    "prompts that cannot be shared out": (
+        {"resources": {"rl": {"gpus": 7, "accelerate": "fsdp"}}},
+        ["resources.rl.processes", "7 processes", "prompts a step as whole groups"],
+    ),
+    "examples that cannot be shared out": (
+        {"resources": {"sft": {"gpus": 7, "accelerate": "fsdp"}}},
+        ["resources.sft.processes", "7 processes", "rows an update"],
+    ),
     "default with overrides": ({"variants.default": {"rl": {"steps": 1}}}, ["variants", "default: {}"]),
     "other name than the file": ({"study": "minii"}, ["study", "allowed: mini"]),
 }  # fmt: skip

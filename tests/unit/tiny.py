@@ -48,11 +48,11 @@ def save_problems(path: Path, count: int = 6) -> Path:
     return path
 
 
-def save_responses(path: Path) -> Path:
-    """An SFT data set of seven rows."""
+def save_responses(path: Path, count: int = 7) -> Path:
+    """An SFT data set of `count` rows."""
     rows = [
         (f"p{i}", f"find x : x *5 +{2 + 3 * (i % 2)} = {i}", f"so {i} yes </think> \\boxed{{{i}}}")
-        for i in range(7)
+        for i in range(count)
     ]
     pandas.DataFrame(rows, columns=["problem_id", "question", "response"]).to_parquet(path)
     return path

@@ -2,12 +2,4 @@
 
 from selfdistill.job import run_job, train_run
 
-
-def main(snakemake, job):
-    with job.importing():
-        from selfdistill.training.sdpo import train_sdpo
-
-    return train_run(snakemake, job, train_sdpo)
-
-
-run_job(snakemake, main)
+run_job(snakemake, train_run)

@@ -8,6 +8,7 @@ without gradient accumulation.
 import torch
 from trl import GRPOTrainer
 
+from selfdistill.seeds import derive_seed
 from selfdistill.training.arguments import grpo_arguments
 from selfdistill.training.chunked import chunked_statistics
 from selfdistill.training.head import causal_model, hidden_at, output_head
@@ -16,10 +17,11 @@ from selfdistill.training.on_policy import train_on_policy
 from selfdistill.training.resume import ResumableMixin
 from selfdistill.training.rewards import Reward
 from selfdistill.training.rollouts import RolloutMixin, compact
+from selfdistill.training.sharding import ShardedMixin
 from selfdistill.training.shared_prefix import can_share
 
 
-class GroupRelativeTrainer(RolloutMixin, ResumableMixin, GRPOTrainer):
+class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrainer):
     """TRL's GRPOTrainer with seeded sampling and an exact token mean. run_seed: the run's seed."""
 
     def __init__(self, model, *args, run_seed: int, **kwargs) -> None:
@@ -34,6 +36,12 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, GRPOTrainer):
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             )
         return self.sample_completions(prompt_ids), None
+
+    def row_order(self, rows: int) -> torch.Tensor:
+        """TRL shuffles a step's rollouts with the global stream, which `_prepare_inputs` has seeded."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(self.run_seed, "mini-batches", self.rollout_step))
+            return torch.randperm(rows)
 
     def _get_per_token_logps_and_entropies(
         self, model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
@@ -69,10 +77,10 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, GRPOTrainer):
 
     def _compute_loss(self, model, inputs):
         """TRL's loss on the rows that have an advantage. A group whose rollouts all score alike has none, and no gradient: its
-        rows count as tokens of the mean and are not run.
+        rows count as tokens of the mean and are not run. (Several processes run all rows: TRL gathers a figure for each.)
         """
         rows = inputs["advantages"] != 0
-        if self.beta == 0 and not rows.all():
+        if self.beta == 0 and self.accelerator.num_processes == 1 and not rows.all():
             rows[0] |= not rows.any()  # one row keeps the (zero) loss attached to the graph
             inputs = compact(inputs, rows)
         return super()._compute_loss(model, inputs)

@@ -9,6 +9,9 @@ from pathlib import Path
 from selfdistill.grid import Run
 from selfdistill.settings import GrpoSettings, SdpoSettings, SftSettings
 
+STOP = "STOP"
+"""File of the resume folder at which a training stops after its current step (see `resume.StopOnSignal`)."""
+
 
 @dataclass(frozen=True)
 class TrainingJob:

@@ -13,11 +13,13 @@ import shutil
 import signal
 from pathlib import Path
 
+from accelerate.utils import gather_object
 from transformers import TrainerCallback
 from transformers.utils.logging import disable_progress_bar
 
 from selfdistill.artifacts import atomic_path
 from selfdistill.models import load_model, load_tokenizer
+from selfdistill.training.job import STOP
 
 logger = logging.getLogger(__name__)
 
@@ -151,10 +153,15 @@ class ResumableMixin:
 
 
 class StopOnSignal(TrainerCallback):
-    """Turns SIGTERM into a checkpoint at the next step boundary, where a resume is exact, and a stop."""
+    """Turns SIGTERM into a checkpoint at the next step boundary, where a resume is exact, and a stop.
 
-    def __init__(self, updates_per_step: int) -> None:
-        self.updates_per_step, self.requested, self._previous = updates_per_step, False, None
+    On several processes the signal of one stops all of them at the same step; so does `file`, which whoever
+    started them can make.
+    """
+
+    def __init__(self, updates_per_step: int, file: Path) -> None:
+        self.updates_per_step, self.file = updates_per_step, file
+        self.requested, self._previous = False, None
 
     def __enter__(self) -> "StopOnSignal":
         self._previous = signal.signal(signal.SIGTERM, self._request)
@@ -169,19 +176,22 @@ class StopOnSignal(TrainerCallback):
 
     def on_step_end(self, args, state, control, **_):
         """Ask for a checkpoint and the end of training once the batch of rollouts is used up."""
-        if self.requested and state.global_step % self.updates_per_step == 0:
-            control.should_save = control.should_training_stop = True
+        if state.global_step % self.updates_per_step == 0:
+            self.requested = any(gather_object([self.requested or self.file.exists()]))
+            if self.requested:
+                control.should_save = control.should_training_stop = True
         return control
 
 
 def train_with_resume(trainer, store: CheckpointStore) -> None:
     """Train to the end from the last complete checkpoint of `store`; raises Interrupted after a SIGTERM."""
     trainer.store = store
-    checkpoint = store.latest()
+    with trainer.accelerator.main_process_first():  # which tidies up before the others look
+        checkpoint = store.latest()
     if checkpoint is not None and updates_of(checkpoint) >= store.updates:
         logger.info("training is already complete")
         return
-    with StopOnSignal(store.updates_per_step) as stop:
+    with StopOnSignal(store.updates_per_step, store.folder / STOP) as stop:
         trainer.add_callback(stop)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     done = trainer.state.global_step

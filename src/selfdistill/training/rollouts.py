@@ -5,9 +5,11 @@ batch in the same way).
 """
 
 import torch
+from accelerate.utils import gather_object
 
 from selfdistill.generation.transformers_backend import sample_batch
 from selfdistill.seeds import derive_seed
+from selfdistill.training.exchange import deal, exchange
 
 COMPLETION_TENSORS = (
     "completion_ids",
@@ -84,13 +86,15 @@ class RolloutMixin:
     def sample_completions(self, prompt_ids: list[list[int]]) -> list[list[int]]:
         """One completion per prompt from the current policy; the stream depends on the run's seed and the
         step only.
+
+        Every process draws the completions of all of them, so that rollouts do not depend on their number and
+        sharded weights are gathered in step; vLLM, for long responses, shares them out.
         """
-        device = self.accelerator.device
-        process = [self.accelerator.process_index] if self.accelerator.num_processes > 1 else []
-        seed = derive_seed(self.run_seed, "rollout", self.rollout_step, *process)
-        return sample_batch(
+        device, own = self.accelerator.device, len(prompt_ids)
+        seed = derive_seed(self.run_seed, "rollout", self.rollout_step)
+        drawn = sample_batch(
             self.accelerator.unwrap_model(self.model_wrapped),
-            prompt_ids,
+            gather_object(prompt_ids),
             max_new_tokens=self.max_completion_length,
             temperature=self.args.temperature,
             top_p=self.args.top_p,
@@ -99,6 +103,40 @@ class RolloutMixin:
             pad_token_id=self._tokenizer.pad_token_id,
             generator=torch.Generator(device=device).manual_seed(seed),
         )
+        first = self.accelerator.process_index * own
+        return drawn[first : first + own]
+
+    def row_order(self, rows: int) -> torch.Tensor:
+        """Order of a step's rollouts in which they are split into mini-batches."""
+        return torch.arange(rows)
+
+    def share_out(self, micro_batches: list[dict]) -> list[dict]:
+        """A fresh buffer with the rows of all processes dealt out anew, so that the mini-batches are those of
+        one process.
+        """
+        accelerator, rows = self.accelerator, sum(len(batch["completion_ids"]) for batch in micro_batches)
+        local = {
+            name: torch.cat([batch[name] for batch in micro_batches])
+            if torch.is_tensor(value) and value.ndim
+            else value
+            for name, value in micro_batches[0].items()
+        }
+        processes, index = accelerator.num_processes, torch.arange(rows * accelerator.num_processes)
+        # which rollout stands at each place of what is gathered (every process has shuffled its own), and the inverse
+        gathered = index.view(processes, rows)[:, self.row_order(rows)].flatten()
+        place = torch.argsort(gathered)
+        used = accelerator.gather(self.loss_mask(local).sum(1)).cpu()[place]
+        updates = self.args.steps_per_generation // self.args.gradient_accumulation_steps
+        mine = deal(used, self.row_order(len(index)), updates, accelerator.process_index, processes)
+        local = exchange(accelerator, local, place[mine], self._tokenizer.pad_token_id)
+        size = rows // len(micro_batches)
+        return [
+            {
+                name: value[start : start + size] if torch.is_tensor(value) and value.ndim else value
+                for name, value in local.items()
+            }
+            for start in range(0, rows, size)
+        ]
 
     def _prepare_inputs(self, generation_batch):
         """TRL's buffering; a freshly generated buffer is trimmed, counted and given its old
@@ -114,6 +152,8 @@ class RolloutMixin:
             return inputs
         window = self.args.gradient_accumulation_steps
         batches = self._buffered_inputs
+        if self.accelerator.num_processes > 1:
+            batches = self.share_out(batches)
         self._buffered_inputs = []
         for start in range(0, len(batches), window):
             self._buffered_inputs += self._finish_mini_batch(batches[start : start + window], moved=start > 0)

@@ -11,8 +11,10 @@ from functools import cached_property
 import torch
 from torch import nn
 from trl.experimental.sdpo import SDPOTrainer
+from trl.experimental.sdpo.teacher_sync import SyncTeacherModelCallback
 from trl.trainer.utils import maybe_gather_lm_head_ctx
 
+from selfdistill.models import load_model
 from selfdistill.training.arguments import sdpo_arguments
 from selfdistill.training.chunked import LossOptions, chunked_distillation, chunked_log_probs
 from selfdistill.training.head import (
@@ -28,12 +30,20 @@ from selfdistill.training.on_policy import train_on_policy
 from selfdistill.training.resume import ResumableMixin
 from selfdistill.training.rewards import Reward
 from selfdistill.training.rollouts import RolloutMixin, compact
+from selfdistill.training.sharding import (
+    ShardedMixin,
+    check_head_is_whole,
+    check_teacher_can_move,
+    load_whole,
+    save_whole,
+    shard_frozen,
+)
 from selfdistill.training.teacher import TeacherContextBuilder
 
 TEACHER_FILE = "teacher.pt"
 
 
-class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
+class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTrainer):
     """TRL's SDPOTrainer with the paper's loss, demonstrations and resumable EMA teacher.
 
     context: what the teacher sees (`teacher.CONTEXTS`); template: how the family writes its thinking;
@@ -52,6 +62,19 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
             self, context=context, template=template, thinking=thinking
         )
 
+    def _setup_teacher_model(self) -> None:
+        """TRL's teacher; under FSDP2 shared out layer by layer, as the policy is."""
+        moving = self.args.teacher_model_kind == "ema"
+        if moving:
+            check_teacher_can_move(self.accelerator)
+        if not self.accelerator.is_fsdp2:
+            super()._setup_teacher_model()
+            return
+        teacher = load_model(self.model.config._name_or_path).requires_grad_(False)
+        self.teacher_model = shard_frozen(self.accelerator, teacher)
+        if moving:
+            self.add_callback(SyncTeacherModelCallback(self.teacher_model, self.accelerator))
+
     def _generate_transformers(self, prompt_ids: list[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
         return prompt_ids, self.sample_completions(prompt_ids)
 
@@ -65,9 +88,11 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
         tokens, model = batch["completion_mask"].bool(), causal_model(self.policy)
 
         def log_probs(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            head, chosen = output_head(model), batch["completion_ids"][tokens]
-            with maybe_gather_lm_head_ctx(*head), self.accelerator.autocast():
-                return chunked_log_probs(hidden_at(model, ids, mask, tokens), head, chosen, self.temperature)
+            chosen = batch["completion_ids"][tokens]
+            with self.accelerator.autocast():
+                hidden, head = hidden_at(model, ids, mask, tokens), output_head(model)
+                with maybe_gather_lm_head_ctx(*head):
+                    return chunked_log_probs(hidden, head, chosen, self.temperature)
 
         with torch.no_grad():
             chosen = through_wrapper(self.model, self.policy, log_probs, *student_inputs(batch))
@@ -119,12 +144,15 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
         old = batch.get("old_per_token_logps")
 
         def loss(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            head, teacher_head = output_head(student), output_head(teacher)
-            with self.accelerator.autocast(), maybe_gather_lm_head_ctx(*head, *teacher_head):
-                return chunked_distillation(
-                    hidden_at(student, ids, mask, tokens), head, teacher_hidden, teacher_head,
-                    batch["completion_ids"][tokens], None if old is None else old[tokens], self.loss_options(),
-                )[0]  # fmt: skip
+            with self.accelerator.autocast():
+                hidden = hidden_at(student, ids, mask, tokens)
+                check_head_is_whole(student.get_output_embeddings())
+                head, teacher_head = output_head(student), output_head(teacher)
+                with maybe_gather_lm_head_ctx(*head, *teacher_head):
+                    return chunked_distillation(
+                        hidden, head, teacher_hidden, teacher_head, batch["completion_ids"][tokens],
+                        None if old is None else old[tokens], self.loss_options(),
+                    )[0]  # fmt: skip
 
         return through_wrapper(model, self.policy, loss, *student_inputs(batch))
 
@@ -143,15 +171,12 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, SDPOTrainer):
         weights.
         """
         if self.args.teacher_model_kind == "ema":
-            state = self.accelerator.get_state_dict(self.teacher_model)
-            if self.is_world_process_zero():
-                torch.save(state, folder / TEACHER_FILE)
+            save_whole(self.accelerator, self.teacher_model, folder / TEACHER_FILE)
 
     def load_extra_state(self, folder) -> None:
         """Put the EMA teacher back to where the checkpoint left it."""
         if self.args.teacher_model_kind == "ema":
-            state = torch.load(folder / TEACHER_FILE, map_location=self.accelerator.device, weights_only=True)
-            self.accelerator.unwrap_model(self.teacher_model).load_state_dict(state)
+            load_whole(self.accelerator, self.teacher_model, folder / TEACHER_FILE)
 
 
 def student_inputs(batch: dict) -> tuple[torch.Tensor, torch.Tensor]:

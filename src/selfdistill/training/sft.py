@@ -16,9 +16,10 @@ from selfdistill.training.job import TrainingJob
 from selfdistill.training.progress import ProgressCallback
 from selfdistill.training.records import read_parts, training_row
 from selfdistill.training.resume import CheckpointStore, ResumableMixin, load_policy, train_with_resume
+from selfdistill.training.sharding import ShardedMixin
 
 
-class SupervisedTrainer(ResumableMixin, SFTTrainer):
+class SupervisedTrainer(ResumableMixin, ShardedMixin, SFTTrainer):
     """TRL's SFTTrainer with committed checkpoints."""
 
     def create_model_card(self, *args, **kwargs) -> None:

@@ -7,10 +7,12 @@ and the control `other-solution` (a successful solution of another problem of th
 information about this problem).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather_object
 from trl.trainer.utils import pad
 
 from selfdistill.prompts import prompt_ids, reprompt_user_turn, strip_thinking
@@ -46,10 +48,28 @@ def foreign_demonstrations(siblings: Sequence[int | None], questions: Sequence[s
     return chosen
 
 
+def foreign_of_all(
+    siblings: Sequence[int | None], questions: Sequence[str], shown: Mapping[int, str]
+) -> tuple[list[int | None], dict[int, str]]:
+    """Foreign demonstrations of this process's rollouts among those of all processes, and what each shows.
+
+    siblings, shown: as on this process; the result numbers the rollouts of all processes through.
+    """
+    start = len(siblings) * PartialState().process_index
+    own = [
+        (None if s is None else s + start, question) for s, question in zip(siblings, questions, strict=True)
+    ]
+    everyone = gather_object(own)
+    texts = gather_object([(source + start, text) for source, text in shown.items()])
+    chosen = foreign_demonstrations(*map(list, zip(*everyone, strict=True)))
+    return chosen[start : start + len(siblings)], dict(texts)
+
+
 class TeacherContextBuilder:
     """Builds teacher inputs for a rollout batch; takes the place of TRL's `teacher_context_builder`.
 
-    Groups lie whole on one process (asserted by `arguments`), so nothing has to be gathered.
+    Groups lie whole on one process (asserted by `arguments`), so only `other-solution` has to look at those of
+    the other processes.
     """
 
     def __init__(self, trainer, *, context: str, template: str, thinking: str) -> None:
@@ -88,10 +108,10 @@ class TeacherContextBuilder:
         """The teacher's user turn for every rollout, None where it has no demonstration."""
         args = self.trainer.args
         sources = sibling_demonstrations(rewards, args.num_generations, args.success_reward_threshold)
-        if self.context == "other-solution":
-            sources = foreign_demonstrations(sources, questions)
         used = sorted({source for source in sources if source is not None})
         shown = {source: self.shown_part(output, source) for source in used}
+        if self.context == "other-solution":
+            sources, shown = foreign_of_all(sources, questions, shown)
         return [
             reprompt_user_turn(question, shown[source]) if source is not None and shown[source] else None
             for question, source in zip(questions, sources, strict=True)
