@@ -31,3 +31,4 @@ include: "rules/report.smk"
 
 onstart:
     hold_workflow_lock(PATHS.lock)
+    check_inputs(STUDY, PATHS)

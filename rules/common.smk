@@ -6,6 +6,7 @@ from selfdistill.artifacts import Paths
 from selfdistill.displays import FIGURES, TABLES
 from selfdistill.fingerprint import code_fingerprint
 from selfdistill.job import hold_workflow_lock
+from selfdistill.preflight import check_inputs
 from selfdistill.sources import DATA_ROOT
 from selfdistill.status import expected_jobs, quick_manifests
 from selfdistill.study import study_from_config

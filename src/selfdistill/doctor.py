@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from selfdistill.costs import Assumptions
+from selfdistill.packaged import SCHEME, PackageMissing
 from selfdistill.plan import costs_of, done_jobs, number
 from selfdistill.problems import ProblemError
 from selfdistill.sources import DATA_ROOT, read_hub_problems
@@ -119,15 +120,24 @@ def check_data(study: Study) -> Iterator[Finding]:
     if study.file.data_root:
         os.environ.setdefault(DATA_ROOT, study.file.data_root)
     if not os.environ.get(DATA_ROOT):
-        yield from check_hosts(sources)
-        return
+        remote = {name: source for name, source in sources.items() if not is_packaged(source)}
+        if remote:
+            yield from check_hosts(remote)
+        sources = {name: source for name, source in sources.items() if is_packaged(source)}
     for name, source in sources.items():
         try:
             count = len(read_hub_problems(name, source))
-        except ProblemError as error:
+        except (ProblemError, PackageMissing) as error:
             yield Finding("problem", "data", f"{name}: {error}")
         else:
-            yield Finding("ok", "data", f"{name}: {count} problems in {source['local']}")
+            yield Finding(
+                "ok", "data", f"{name}: {count} problems in {source['local'] or source['data_files']}"
+            )
+
+
+def is_packaged(source: dict) -> bool:
+    """Whether a source is a file of an installed package."""
+    return (source["data_files"] or "").startswith(SCHEME)
 
 
 def check_hosts(sources: dict[str, dict]) -> Iterator[Finding]:

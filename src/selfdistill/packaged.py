@@ -20,12 +20,21 @@ def package_file(address: str) -> Path:
     found = importlib.util.find_spec(name)
     if found is None or not found.submodule_search_locations:
         raise PackageMissing(
-            f"{address}: the package {name} is not installed (see the head of the study file)"
+            f"{address}: the package {name} is not installed: `make smollm` installs envs/requirements-smollm.txt"
         )
     file = Path(next(iter(found.submodule_search_locations)), path)
     if not file.is_file():
         raise PackageMissing(f"{address}: the installed package has no such file; another version?")
     return file
+
+
+def weights_file(address: str) -> Path:
+    """The GGUF file of `package://NAME/PATH`; raises PackageMissing where it, or the package that reads it, is not installed."""
+    if importlib.util.find_spec("gguf") is None:
+        raise PackageMissing(
+            f"{address}: the package gguf, which reads it, is not installed: `make smollm` installs envs/requirements-smollm.txt"
+        )
+    return package_file(address)
 
 
 def unpack_model(address: str, end_of_turn: str, folder: Path) -> None:
@@ -36,7 +45,7 @@ def unpack_model(address: str, end_of_turn: str, folder: Path) -> None:
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    file = package_file(address)
+    file = weights_file(address)
     source = {"gguf_file": file.name, "dtype": "float32"}
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     tokenizer.eos_token = tokenizer.pad_token = end_of_turn

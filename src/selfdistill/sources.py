@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 import os
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ def read_hub_problems(dataset: str, source: Mapping[str, Any], count: int | None
     """
     name, rows = source_rows(source)
     expected = source.get("expect") or {}
+    if not len(rows):
+        raise SourceError(f"{name}: holds no row")
     check_count(name, "rows", len(rows), [expected["rows"]] if expected.get("rows") else [])
     found: dict[str, Problem] = {}
     for index, row in enumerate(rows):
@@ -77,6 +80,8 @@ def required(row: Mapping[str, Any], path: str, where: str) -> str:
         raise SourceError(f"{where} has no `{path}`; columns: {', '.join(row)}") from error
     if value is None or not str(value).strip():
         raise SourceError(f"{where}: `{path}` is empty")
+    if isinstance(value, list | dict):
+        raise SourceError(f"{where}: `{path}` is a {type(value).__name__}, not text: {str(value)[:60]}")
     return str(value)
 
 
@@ -127,8 +132,8 @@ def source_rows(source: Mapping[str, Any]) -> tuple[str, Any]:
     return str(path), read_rows(path, Path(declared).suffix or path.suffix)
 
 
-def source_file(source: Mapping[str, Any]) -> Path | None:
-    """The file of a source: below the data root where that is set, else fetched; None for a whole repository."""
+def local_file(source: Mapping[str, Any]) -> Path | None:
+    """The file of a source on this machine: of a package, below the data root, or by its path; None if it must be fetched."""
     root, files = os.environ.get(DATA_ROOT), source.get("data_files")
     if files and files.startswith(SCHEME):
         return package_file(files)
@@ -136,14 +141,20 @@ def source_file(source: Mapping[str, Any]) -> Path | None:
         if not source.get("local"):
             raise SourceError(f"{source['repo_id']}: no `local` file is declared, but {DATA_ROOT} is set")
         return existing(Path(root) / source["local"])
-    if files is None:
-        return None
+    if files and "://" not in files and source["repo_id"] in ("json", "parquet"):
+        return existing(Path(files))
+    return None
+
+
+def source_file(source: Mapping[str, Any]) -> Path | None:
+    """The file of a source, fetched where it is not on this machine; None for a whole repository."""
+    path, files = local_file(source), source.get("data_files")
+    if path is not None or files is None:
+        return path
     if "://" in files:
         import datasets
 
         return Path(datasets.DownloadManager().download(files))
-    if source["repo_id"] in ("json", "parquet"):
-        return existing(Path(files))
     from huggingface_hub import hf_hub_download
 
     revision = source.get("revision")
@@ -154,7 +165,9 @@ def existing(path: Path) -> Path:
     """`path`, or SourceError with the folder's files."""
     if path.is_file():
         return path
-    there = sorted(other.name for other in path.parent.glob("*")) if path.parent.is_dir() else []
+    if not path.parent.is_dir():
+        raise SourceError(f"{path}: the folder {path.parent} does not exist ({DATA_ROOT}, or `data_root`)")
+    there = sorted(other.name for other in path.parent.glob("*"))
     raise SourceError(f"{path}: no such file; the folder holds: {', '.join(there[:20]) or 'nothing'}")
 
 
@@ -191,12 +204,17 @@ def read_json_rows(path: Path) -> list[dict[str, Any]]:
     data = path.read_bytes()
     try:
         text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8")
-    except (EOFError, OSError, ValueError) as error:
+    except (EOFError, OSError, ValueError, zlib.error) as error:
         raise SourceError(f"{path}: cannot be read ({error}): truncated or damaged") from error
     if text.lstrip().startswith("["):
-        return list(parsed([(text, "list")], path))[0]
-    lines = [(line, f"line {number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    return list(parsed(lines, path))
+        rows = list(parsed([(text, "list")], path))[0]
+    else:
+        lines = [(line, f"line {number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        rows = list(parsed(lines, path))
+    for index, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise SourceError(f"{path}: row {index} is a {type(row).__name__}, not an object with columns")
+    return rows
 
 
 def parsed(texts: Iterable[tuple[str, str]], path: Path) -> Iterable[Any]:

@@ -88,7 +88,7 @@ def test_local_data_files_are_read_and_verified(tmp_path, monkeypatch):
     monkeypatch.setenv(DATA_ROOT, str(tmp_path))
     pandas.DataFrame([{"prompt": "x"}]).to_parquet(tmp_path / "aime24.parquet")
     findings = list(doctor.check_data(PAPER))
-    assert len(findings) == 11, "four benchmarks, two training sets, five subsets"
+    assert len(findings) == 12, "five benchmarks, two training sets, five subsets"
     assert {finding.level for finding in findings} == {"problem"}
     assert "aime24: " in findings[0].text and "SHA-256" in findings[0].text
     assert "no such file; the folder holds: aime24.parquet" in findings[1].text

@@ -102,6 +102,38 @@ def test_the_page_loads_nothing_from_outside(page: str) -> None:
     assert "default-src 'none'" in page
 
 
+def test_a_plumbing_study_says_so_first_and_draws_no_conclusion() -> None:
+    report = Report(
+        study="plumbing",
+        data=study(),
+        figures={},
+        tables={},
+        claims="<p>the ledger</p>",
+        verdicts={"reproduced": 3},
+        findings=["Three claims are reproduced."],
+    )
+    usual, plumbing = (
+        build_report(replace(report, data=replace(report.data, plumbing=flag))) for flag in (False, True)
+    )
+    warning = "Plumbing only: this page shows no result."
+    assert warning not in usual
+    assert plumbing.index(warning) < plumbing.index('<h2 id="about">')
+    for conclusion in (
+        "the ledger",
+        "3 reproduced",
+        "are reproduced",
+        'href="#claims"',
+        "points (",
+        "tell the same",
+    ):
+        assert conclusion in usual
+        assert conclusion not in plumbing, conclusion
+    parser = Page()
+    parser.feed(plumbing)
+    assert not parser.open
+    assert {link[1:] for link in parser.links} <= set(parser.ids)
+
+
 def test_the_page_has_its_sections_and_says_what_an_organism_shows(page: str) -> None:
     for anchor in ("about", "summary", "tables", "figures", "examples", "costs", "deviations", "provenance"):
         assert f'<h2 id="{anchor}">' in page

@@ -1,5 +1,6 @@
 """Data files: both layouts of the authors' files, the DAPO rewriting, and every way in which a file can be wrong."""
 
+import gzip
 import hashlib
 import json
 import os
@@ -140,6 +141,22 @@ def damaged(root: Path, kind: str) -> dict:
     elif kind == "unknown kind":
         (root / "rows.csv").write_text("a,b")
         return SOURCE | {"local": "rows.csv"}
+    elif kind == "rows without columns":
+        (root / "rows.json").write_text("[[1, 2], [3, 4]]")
+        return SOURCE | {"local": "rows.json"}
+    elif kind == "no row":
+        (root / "rows.json").write_text("")
+        return SOURCE | {"local": "rows.json"}
+    elif kind == "damaged compression":
+        whole = bytearray(gzip.compress(json.dumps([nested(*row) for row in ROWS * 99]).encode()))
+        whole[14:40] = bytes(26)
+        (root / "rows.jsonl.gz").write_bytes(whole)
+        return SOURCE | {"local": "rows.jsonl.gz"}
+    elif kind == "answer that is a list":
+        (root / "rows.json").write_text(json.dumps([nested("one", ["1", "2"])]))
+        return SOURCE | {"local": "rows.json"}
+    elif kind == "no folder":
+        shutil.rmtree(root)
     elif kind == "no local name":
         return SOURCE | {"local": None}
     return SOURCE
@@ -160,6 +177,11 @@ DAMAGE = {
     "not the DAPO prompts": r"rows.parquet: row 0 has not the instructions of DAPO-Math-17k .*'one'",
     "cut JSON lines": r"rows.jsonl: line 2 is no JSON .*truncated or damaged",
     "unknown kind": r"rows.csv: unknown kind of file '.csv'; known: .parquet, .json, .jsonl, .jsonl.gz",
+    "rows without columns": r"rows.json: row 0 is a list, not an object with columns",
+    "no row": r"rows.json: holds no row",
+    "damaged compression": r"rows.jsonl.gz: cannot be read .*truncated or damaged",
+    "answer that is a list": r"rows.json: row 0: `reward_model.ground_truth` is a list, not text: \['1', '2'\]",
+    "no folder": r"rows.parquet: the folder .* does not exist \(SELFDISTILL_DATA, or `data_root`\)",
     "no local name": r"parquet: no `local` file is declared, but SELFDISTILL_DATA is set",
 }
 

@@ -1,4 +1,4 @@
-"""`kill -9` of Snakemake and of its job in the middle of a training: the next call goes on, and ends bit-identical.
+"""`kill -9` of Snakemake and of its job in the middle of a training or an evaluation: the next call goes on, and ends bit-identical.
 
 Every way of training is killed: base, SFT, GRPO, SDPO with a fixed and with a moving teacher. The uninterrupted
 study is the same copy with the run taken out again, so this also shows that two runs of one seed are identical.
@@ -36,7 +36,7 @@ def whole(tmp_path_factory) -> Workspace:
     study.edit("config/test.yaml", "    steps: 2\n", "    steps: 5\n")
     study.edit("config/test.yaml", "epochs: 1", "epochs: 4")
     study.edit("config/models.yaml", "    steps: 150\n", "    steps: 450\n")
-    call(study, *(f"{run}/training.parquet" for run in RUNS.values()))
+    call(study, *(f"{run}/training.parquet" for run in RUNS.values()), f"{RUNS['grpo']}/samples.parquet")
     return study
 
 
@@ -45,7 +45,7 @@ def without(whole: Workspace, folder: Path, *parts: str) -> Workspace:
     shutil.copytree(whole.root, folder, symlinks=True)
     for part in parts:
         shutil.rmtree(folder / RESULTS / part)
-        shutil.rmtree(folder / "logs", ignore_errors=True)
+    shutil.rmtree(folder / "logs", ignore_errors=True)
     return Workspace(folder)
 
 
@@ -92,6 +92,18 @@ def test_a_killed_run_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_path
             pandas.read_parquet(place.root / RESULTS / run / "rollouts.parquet") for place in (whole, study)
         ]
         pandas.testing.assert_frame_equal(*rollouts)
+
+
+def test_a_killed_evaluation_takes_what_it_had_and_ends_bit_identical(whole, tmp_path):
+    run = RUNS["grpo"]
+    study = without(whole, tmp_path / "killed")
+    for file in (f"{run}/samples.parquet", f"{run}/samples.manifest.json"):
+        (study.root / RESULTS / file).unlink()
+    killed(study, f"{run}/samples.parquet", "runs/**/samples/parts/**/*.parquet")
+    call(study, f"{run}/samples.parquet")
+    assert "taken from" in log_of(study, f"{run}/samples"), "the second call must take the finished parts"
+    samples = [(place.root / RESULTS / run / "samples.parquet").read_bytes() for place in (whole, study)]
+    assert samples[0] == samples[1]
 
 
 def test_a_killed_base_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_path):

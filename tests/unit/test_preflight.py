@@ -1,0 +1,101 @@
+"""Missing and foreign input files are refused together, before the first job."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from selfdistill.artifacts import Paths
+from selfdistill.preflight import InputError, check_inputs
+from selfdistill.sources import DATA_ROOT
+from selfdistill.study import load_study
+
+CONFIG = Path(__file__).parents[2] / "config"
+CONTENT = "\n".join(json.dumps({"doc": {"question": name, "short_answer": "1"}}) for name in "abcd")
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """The smollm study with packages of this test in place of its own, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(DATA_ROOT, raising=False)
+    shutil.copytree(CONFIG, "config")
+    for name, file in (("weights_package", "model.gguf"), ("questions_package", "questions.jsonl")):
+        Path(name).mkdir()
+        Path(name, "__init__.py").touch()
+        Path(name, file).write_text(CONTENT)
+    Path("gguf").mkdir()
+    Path("gguf", "__init__.py").touch()
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    change("models.yaml", ["bases", "smollm2-135m"], file="package://weights_package/model.gguf")
+    questions = {"data_files": "package://questions_package/questions.jsonl", "expect": {"rows": 4}}
+    change("benchmarks.yaml", ["benchmarks", "gsm8k"], **questions)
+    change("smollm.yaml", ["datasets", "gsm8k-questions"], **questions)
+    return lambda: load_study("config/smollm.yaml")
+
+
+def change(name: str, place: list[str], **values) -> None:
+    """Change keys of a config file."""
+    path = Path("config", name)
+    content = yaml.safe_load(path.read_text())
+    section = content
+    for key in place:
+        section = section[key]
+    section |= values
+    path.write_text(yaml.safe_dump(content))
+
+
+def test_inputs_that_are_there_pass(study):
+    check_inputs(study(), Paths("smollm"))
+
+
+def test_everything_that_is_missing_is_named_with_file_and_key(study):
+    shutil.rmtree("weights_package")
+    Path("questions_package/questions.jsonl").unlink()
+    with pytest.raises(InputError) as caught:
+        check_inputs(study(), Paths("smollm"))
+    benchmark, dataset, base = str(caught.value).splitlines()
+    assert benchmark.startswith("config/benchmarks.yaml: benchmarks.gsm8k: package://questions_package")
+    assert dataset.startswith("config/smollm.yaml: datasets.gsm8k-questions: package://questions_package")
+    assert base.startswith(
+        "config/models.yaml: bases.smollm2-135m.file: package://weights_package/model.gguf"
+    )
+    assert "weights_package is not installed: `make smollm`" in base
+
+
+def test_weights_need_their_reader(study, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "gguf" else find(name))
+    with pytest.raises(
+        InputError, match=r"models.yaml: bases.smollm2-135m.file: .*the package gguf, which reads it"
+    ):
+        check_inputs(study(), Paths("smollm"))
+
+
+def test_another_file_is_refused_and_what_is_made_already_is_not_asked_for(study):
+    change("smollm.yaml", ["datasets", "gsm8k-questions"], expect={"sha256": "0" * 64})
+    with pytest.raises(InputError, match=r"datasets.gsm8k-questions: .*SHA-256 .* expected 0000"):
+        check_inputs(study(), Paths("smollm"))
+    made = Path(Paths("smollm").training_problems("gsm8k-questions", "full"))
+    made.parent.mkdir(parents=True)
+    made.touch()
+    check_inputs(study(), Paths("smollm"))
+
+
+def test_local_files_are_asked_for_and_what_is_fetched_is_not(tmp_path, monkeypatch):
+    paper, paths = load_study(CONFIG / "paper.yaml"), Paths("paper")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(DATA_ROOT, raising=False)
+    check_inputs(paper, paths)
+    monkeypatch.setenv(DATA_ROOT, str(tmp_path / "nowhere"))
+    with pytest.raises(InputError) as caught:
+        check_inputs(paper, paths)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 5 + 2 + 5, "benchmarks, whole sets, subsets"
+    assert any(
+        "paper.yaml: datasets.dapo.subsets.64: " in line and "seen_64.parquet" in line for line in lines
+    )
