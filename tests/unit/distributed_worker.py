@@ -2,8 +2,8 @@
 random model can earn, and what a test asks for beside it, by the variable TEST_OPTIONS (JSON).
 
 also: files of further jobs, trained after the first; fsdp: shard the weights (accelerate leaves FSDP to GPUs; here
-it is told that these are some); kill_at: number of the reward call at which process 1 is killed; terminate_at: at
-which it sends SIGTERM to the process `terminate`, or to itself without one.
+it is told that these are some); kill_at, terminate_at: number of the reward call of the last job at which process 1
+gets SIGKILL, or SIGTERM.
 """
 
 import json
@@ -77,15 +77,12 @@ def check_sharding() -> None:
 def reward(responses, answers) -> list[float]:
     """The coin reward; may end a process before."""
     call, reward.calls = reward.calls, reward.calls + 1
-    if os.environ["RANK"] == "1":
+    if os.environ["RANK"] == "1" and reward.last:
         if call == OPTIONS.get("kill_at"):
             os.kill(os.getpid(), signal.SIGKILL)
         if call == OPTIONS.get("terminate_at"):
-            os.kill(OPTIONS.get("terminate", os.getpid()), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
     return tiny.coin_reward(responses, answers)
-
-
-reward.calls = 0
 
 
 if __name__ == "__main__":
@@ -93,7 +90,9 @@ if __name__ == "__main__":
     if OPTIONS.get("fsdp"):
         shard_on_cpu()
         check_sharding()
-    for file in [sys.argv[1], *OPTIONS.get("also", ())]:
+    files = [sys.argv[1], *OPTIONS.get("also", ())]
+    for file in files:
         job = launch.read_job(file)
+        reward.calls, reward.last = 0, file == files[-1]
         launch.train(job, **({} if job.run.method == "sft" else {"reward": reward}))
     launch.end_together()

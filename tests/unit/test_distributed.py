@@ -5,14 +5,21 @@ Not tested here, for there is no GPU: accelerate's launcher, bfloat16 and NCCL; 
 """
 
 import json
+import multiprocessing
 import os
+import signal
+import threading
+import time
 from pathlib import Path
 
 import numpy
 import pandas
+import psutil
 import pytest
 import tiny
 import torch
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils.launch import prepare_multi_gpu_env
 from test_resume import assert_same_outputs
 from transformers import AutoModelForCausalLM
 
@@ -31,7 +38,7 @@ KINDS = {
     "sdpo-other": ("sdpo", "fixed", "other-solution", tiny.SDPO | {"steps": STEPS}),
     "sft": ("sft", "none", "solution", tiny.SFT | {"micro_batch": 2}),
 }
-WRAPPERS = {"ddp": {}, "fsdp": {"fsdp": True}}
+WRAPPERS = {"ddp": {"terminate_at": 2}, "fsdp": {"fsdp": True, "kill_at": 3}}
 
 
 def job_of(folder, kind: str, name: str):
@@ -53,13 +60,17 @@ def on_two(jobs, **options) -> None:
 
 @pytest.fixture(scope="module")
 def courses(tmp_path_factory):
-    """(processes or wrapper, kind) -> finished job."""
+    """(process or wrapper, kind) -> finished job, and (wrapper, `broken`) -> one that was ended in between: killed in
+    shards, with SIGTERM where the weights are whole.
+    """
     folder = tmp_path_factory.mktemp("courses")
     found = {(name, kind): job_of(folder, kind, name) for name in ("one", *WRAPPERS) for kind in KINDS}
     for kind in KINDS:
         launch.train(found["one", kind], **({} if kind == "sft" else {"reward": tiny.coin_reward}))
     for name, options in WRAPPERS.items():
-        on_two([found[name, kind] for kind in KINDS], **options)
+        found[name, "broken"] = job_of(folder, "sdpo-ema", f"{name}-broken")
+        with pytest.raises(RuntimeError, match="training on 2 processes failed"):
+            on_two([job for key, job in found.items() if key[0] == name], **options)
     return found
 
 
@@ -98,30 +109,105 @@ def test_a_checkpoint_holds_the_whole_moving_teacher(courses, wrapper):
     assert max(float((policy[name] - two[name]).abs().max()) for name in policy) > 1e-4
 
 
-def test_a_killed_and_a_stopped_run_in_shards_ends_as_if_it_had_not_been(courses):
-    whole = courses["fsdp", "sdpo-ema"]
-    job = job_of(whole.output.parents[2], "sdpo-ema", "broken")
-    with pytest.raises(RuntimeError, match="training on 2 processes failed"):
-        on_two([job], fsdp=True, kill_at=3)
-    assert not job.output.exists() and (job.resume / "checkpoint-4" / COMPLETE).exists()
-    with pytest.raises(
-        RuntimeError, match="exit code"
-    ):  # a process alone was told to stop: both do, at one step
-        on_two([job], fsdp=True, terminate_at=0)
-    assert not job.output.exists() and (job.resume / "checkpoint-6" / COMPLETE).exists()
-    on_two([job], fsdp=True)
+@pytest.mark.parametrize(("wrapper", "updates"), [("ddp", 6), ("fsdp", 4)])
+def test_a_run_that_was_ended_in_between_ends_as_if_it_had_not_been(courses, wrapper, updates):
+    """Killed in step 3 it goes on from step 2's checkpoint; told to stop in step 2 it ends that with one."""
+    whole, job = courses[wrapper, "sdpo-ema"], courses[wrapper, "broken"]
+    assert not job.output.exists()
+    left = [folder.name for folder in job.resume.glob("checkpoint-*") if (folder / COMPLETE).exists()]
+    assert left == [f"checkpoint-{updates}"]
+    on_two([job], **{name: value for name, value in WRAPPERS[wrapper].items() if name == "fsdp"})
     assert_same_outputs(whole, job)
 
 
-def test_sigterm_to_the_job_stops_all_processes_after_the_step(courses):
-    whole = courses["ddp", "grpo"]
-    job = job_of(whole.output.parents[2], "grpo", "stopped")
+WAITING = """
+import os, signal, sys, time
+from pathlib import Path
+folder = Path(sys.argv[-1]).parent
+(folder / f"pid-{os.environ['RANK']}").write_text(str(os.getpid()))
+if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+    sys.exit(3)
+from selfdistill.training.launch import become_worker
+become_worker()
+while not (folder / "STOP").exists():
+    time.sleep(0.02)
+sys.exit(143)
+"""
+
+
+def waiting_pids(job) -> list[int]:
+    """The processes of a job whose worker is WAITING, once both have come up."""
+    files = [job.resume / f"pid-{rank}" for rank in (0, 1)]
+    for _ in range(3000):
+        if all(file.exists() and file.read_text() for file in files):
+            return [int(file.read_text()) for file in files]
+        time.sleep(0.02)
+    raise AssertionError("the processes did not come up")
+
+
+@pytest.fixture
+def waiting(tmp_path):
+    """A job, and a worker that waits to be stopped."""
+    worker = tmp_path / "waiting.py"
+    worker.write_text(WAITING)
+    return job_of(tmp_path, "grpo", "one"), (str(worker),)
+
+
+def test_sigterm_to_the_job_tells_its_processes_by_a_file(waiting):
+    job, worker = waiting
+    job.resume.mkdir(parents=True)
+    (job.resume / "STOP").touch()  # of an earlier call: no longer meant
+
+    def stop() -> None:
+        waiting_pids(job)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    threading.Thread(target=stop).start()
     with pytest.raises(SystemExit) as error:
-        on_two([job], terminate_at=1, terminate=os.getpid())
-    assert error.value.code == 143 and not job.output.exists()
-    assert (job.resume / "checkpoint-4" / COMPLETE).exists()
-    on_two([job])
-    assert_same_outputs(whole, job)
+        launch.launch(job, 2, None, 2, worker)
+    assert error.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
+
+
+def test_the_processes_end_with_the_job_however_it_ends(waiting):
+    job, worker = waiting
+    parent = multiprocessing.get_context("spawn").Process(
+        target=launch.launch, args=(job, 2, None, 2, worker)
+    )
+    parent.start()
+    pids = waiting_pids(job)
+    parent.kill()
+    parent.join()
+    for _ in range(500):
+        if not any(alive(pid) for pid in pids):
+            return
+        time.sleep(0.02)
+    raise AssertionError("a process outlived its job")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie that nobody has waited for."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("name", ["ddp", "fsdp", "zero3"])
+def test_accelerate_takes_the_configurations(name):
+    file = Path(__file__).parents[2] / "config" / "accelerate" / f"{name}.yaml"
+    arguments = launch.command(4, file)[3:]
+    parsed, *_ = _validate_launch_command(launch_command_parser().parse_args(arguments))
+    assert (parsed.use_fsdp, parsed.use_deepspeed) == (name == "fsdp", name == "zero3")
+    assert (parsed.num_processes, parsed.mixed_precision, parsed.module) == (4, "bf16", True)
+    assert parsed.training_script == "selfdistill.training.launch"
+    if name == "fsdp":
+        environment = prepare_multi_gpu_env(parsed)
+        expected = {"VERSION": "2", "STATE_DICT_TYPE": "FULL_STATE_DICT", "RESHARD_AFTER_FORWARD": "true"}
+        expected |= {"CPU_RAM_EFFICIENT_LOADING": "false", "AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
+        assert {key: environment[f"FSDP_{key}"] for key in expected} == expected
+    if name == "zero3":
+        assert (parsed.zero_stage, parsed.zero3_save_16bit_model) == (3, True)
 
 
 def test_a_job_survives_its_file(tmp_path):

@@ -123,6 +123,9 @@ def become_worker() -> None:
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent()
+    parent = Path(f"/proc/{os.getppid()}/cmdline")
+    if parent.exists() and os.fsencode(sys.argv[-1]) not in parent.read_bytes():
+        raise SystemExit("the launcher of this process has ended")  # before it could be asked to tell
     rank = int(os.environ["RANK"])
     logging.basicConfig(
         level=logging.WARNING if rank else logging.INFO,

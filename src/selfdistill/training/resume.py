@@ -13,6 +13,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import torch
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 from transformers.utils.logging import disable_progress_bar
@@ -147,6 +148,8 @@ class ResumableMixin:
 
     def _load_optimizer_and_scheduler(self, checkpoint) -> None:
         # called on every path of a resume (also DeepSpeed's), after the weights were loaded
+        if self.args.device.type == "cpu":  # several processes call it cpu:0, onto which torch loads nothing
+            vars(self.args)["_setup_devices"] = torch.device("cpu")
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             self.load_extra_state(Path(checkpoint))

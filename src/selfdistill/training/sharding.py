@@ -96,4 +96,4 @@ def load_whole(accelerator: Accelerator, model: nn.Module, file: Path) -> None:
         options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
         set_model_state_dict(unwrapped, state, options=options)
     else:
-        unwrapped.load_state_dict(torch.load(file, map_location=accelerator.device, weights_only=True))
+        unwrapped.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
