@@ -16,7 +16,7 @@ VLLM_DEPENDENCIES := envs/vllm-cpu-deps.txt
 VLLM_STAMP := .venv-vllm/.stamp
 VLLM_ENVIRONMENT := OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=0 VLLM_ENABLE_V1_MULTIPROCESSING=0
 
-.PHONY: help setup mini mini-full smollm publish test test-vllm lint format status plan doctor tokenizers
+.PHONY: help setup mini mini-full smollm publish test test-vllm test-slurm lint format status plan doctor tokenizers
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ test: $(STAMP)  ## all tests, with a real end-to-end run of config/test.yaml
 
 test-vllm: $(VLLM_STAMP)  ## the vLLM backend on the CPU, in .venv-vllm (3 GB); no part of `make test`
 	$(VLLM_ENVIRONMENT) .venv-vllm/bin/python -m pytest tests/engine
+
+test-slurm: $(STAMP)  ## a reduced study through a real one-node Slurm, with kills; as root, about 6 minutes; no part of `make test`
+	OMP_NUM_THREADS=1 tests/slurm/cluster.sh $(BIN)/python -m pytest -s tests/slurm
 
 $(VLLM_STAMP): $(VLLM_DEPENDENCIES) pyproject.toml
 	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm

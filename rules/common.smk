@@ -28,6 +28,10 @@ TEMPLATES = [
 DEVIATIONS = os.path.relpath(f"{workflow.basedir}/docs/deviations.md")
 ENVIRONMENT = "../envs/gpu.yaml" if STUDY.file.backend == "vllm" else "../envs/cpu.yaml"
 
+# Slurm sends SIGTERM to every process of a job. Where the shell around a script died of it, the job would count as ended, and what
+# is left of it would be killed, while its training still works towards the checkpoint.
+shell.prefix("trap : TERM; set -euo pipefail; ")
+
 # code that generates for this study, named beside a rule's own module in its fingerprint
 BACKEND = f"generation.{STUDY.file.backend}_backend"
 

@@ -1,4 +1,4 @@
-"""What every script of workflow/scripts shares: threads, log, lock, the manifest at the end.
+"""What every script of workflow/scripts shares: threads, log, GPUs, lock, the manifest at the end.
 
 `run_job(snakemake, main)` is the whole of a script's surroundings; `main(snakemake, job)` reads the inputs,
 calls the library and writes the outputs, and may return facts for the manifest (such as tokens). It imports
@@ -23,6 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfdistill.allocation import check_allocation
 from selfdistill.artifacts import job_lock, lock_of, slice_hash, write_text
 from selfdistill.timing import ImportClock, importing, process_start
 
@@ -76,10 +77,11 @@ def run_job(snakemake: Any, main: Callable[[Any, Job], Mapping[str, Any] | None]
 
     Where another process (left over from a killed Snakemake) is at work on the same output, wait for it; if
     it finished with the same config and code, there is nothing left to do. The resume folder is deleted after
-    success, never before.
+    success, never before. A job that sees other GPUs than it asked for ends before all this.
     """
     set_threads(snakemake.threads)
     redirect_output(Path(snakemake.log[0]))
+    check_allocation(snakemake.rule, snakemake.resources.get("gpu", 0))
     resume = Path(snakemake.params.resume)
     with job_lock(lock_of(resume)) as waited:
         params = {key: value for key, value in snakemake.params.items() if key != "resume"}

@@ -29,11 +29,18 @@ class Workspace:
         """A Snakemake command line."""
         return [sys.executable, "-m", "snakemake", *arguments]
 
-    def start(self, *arguments: str) -> subprocess.Popen:
-        """Start Snakemake; its output goes to snakemake.log."""
+    def start(self, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen:
+        """Start Snakemake; its output goes to snakemake.log.
+
+        environment: variables beside those of the workspace.
+        """
         with (self.root / "snakemake.log").open("a") as log:
             return subprocess.Popen(
-                self.command(*arguments), cwd=self.root, env=self.environment, stdout=log, stderr=log
+                self.command(*arguments),
+                cwd=self.root,
+                env=self.environment | (environment or {}),
+                stdout=log,
+                stderr=log,
             )
 
     def snakemake(

@@ -3,6 +3,9 @@
 import resource
 
 import pytest
+import yte
+
+from .conftest import REPOSITORY
 
 
 def processor_seconds():
@@ -37,6 +40,48 @@ def test_cluster_profile_plans_the_paper_by_its_short_name(workspace):
     assert "Using profiles slurm and workflow specific profile profiles/default" in output
     assert "Base model qwen3-8b: fetching" in output
     assert "results/paper/report.html" in output
+    assert output.count("Group job problems") == output.count("Group job displays") == 1
+
+
+def profile_of(monkeypatch, **variables):
+    """profiles/slurm as Snakemake reads it, with these variables of SELFDISTILL_* and no others."""
+    for name in ("ACCOUNT", "PARTITION", "GPU_PARTITION", "SBATCH"):
+        monkeypatch.delenv(f"SELFDISTILL_{name}", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(f"SELFDISTILL_{name}", value)
+    return yte.process_yaml((REPOSITORY / "profiles/slurm/config.yaml").read_text(), require_use_yte=True)
+
+
+def test_cluster_profile_names_no_account_and_partition_of_its_own(monkeypatch):
+    profile = profile_of(monkeypatch)
+    named = [profile["default-resources"], *profile["set-resources"].values()]
+    assert not [name for names in named for name in names if name in ("slurm_account", "slurm_partition")]
+    assert {
+        rule
+        for rule, names in profile["set-resources"].items()
+        if "--signal=TERM@" in names.get("slurm_extra", "")
+    } == {
+        "train_sft",
+        "train_grpo",
+        "train_sdpo",
+    }
+
+
+def test_cluster_profile_takes_account_and_partitions_from_the_environment(monkeypatch):
+    profile = profile_of(
+        monkeypatch, ACCOUNT="lab", PARTITION="cpu", GPU_PARTITION="h100", SBATCH="--constraint=nvme"
+    )
+    default, rules = profile["default-resources"], profile["set-resources"]
+    assert (default["slurm_account"], default["slurm_partition"]) == ("'lab'", "'cpu'")
+    partitions = {rule: names.get("slurm_partition") for rule, names in rules.items()}
+    assert partitions["train_grpo"] == partitions["evaluate_run"] == "'h100'"
+    assert partitions["plot_figure"] is None
+    for extra in (default["slurm_extra"], rules["train_sft"]["slurm_extra"]):
+        assert "--constraint=nvme" in extra
+        assert "--open-mode=append" in extra
+    assert (
+        profile_of(monkeypatch, PARTITION="all")["set-resources"]["train_sdpo"]["slurm_partition"] == "'all'"
+    )
 
 
 def test_lint_is_clean(workspace):
