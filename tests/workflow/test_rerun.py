@@ -121,6 +121,7 @@ def test_intervals_are_estimated_anew_without_sampling(change):
 def test_a_claim_is_judged_anew_without_sampling(change):
     assert change("config/claims.yaml", "below: -0.8", "below: -0.7") == {
         "judge_claims",
+        "plot_timeline",
         "make_report",
         "all",
     }
