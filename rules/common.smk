@@ -79,7 +79,7 @@ def requested(stage):
     shared = {}
     if asked.accelerate:
         shared = {
-            "processes": STUDY.processes(stage),
+            "processes": asked.process_count,
             "accelerate": str(STUDY.accelerate_config(asked.accelerate)),
         }
     return {"mem_mb": asked.mem_mb, "runtime": asked.runtime, **gpus, **shared}

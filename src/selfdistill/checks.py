@@ -261,7 +261,7 @@ def check_processes(study: "Study") -> None:
         check_launch(study, key, asked)
         for method in TRAINING_STAGES[stage] if asked.accelerate else ():
             for variant in sorted({v for e in study.file.runs if e.method == method for v in e.variants}):
-                check_shares(study, key, study.processes(stage), method, variant)
+                check_shares(study, key, asked.process_count, method, variant)
 
 
 def check_launch(study: "Study", key: str, asked: ResourceSettings) -> None:
@@ -275,7 +275,7 @@ def check_launch(study: "Study", key: str, asked: ResourceSettings) -> None:
             reject(study.path, f"{key}.processes", "needs `accelerate`", names)
         return
     known(study.path, f"{key}.accelerate", [asked.accelerate], names, "accelerate/")
-    processes = asked.processes or asked.gpus
+    processes = asked.process_count
     if processes < 2:
         reject(study.path, f"{key}.accelerate", "needs two GPUs or processes: leave the key out for one")
     if asked.gpus and processes != asked.gpus:

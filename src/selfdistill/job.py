@@ -322,7 +322,8 @@ def train_run(snakemake: Any, job: Job) -> dict[str, Any]:
     )
     if processes > 1:
         config = Path(snakemake.resources.accelerate) if snakemake.resources.get("gpu") else None
-        launch(training, processes, config, snakemake.threads)
+        set_threads(max(snakemake.threads // processes, 1))  # of each
+        launch(training, processes, config)
         importlib.import_module("torch")  # the manifest asks it for the device
     else:
         train(training)

@@ -384,3 +384,8 @@ class ResourceSettings(Section):
     processes: Positive | None = Field(
         default=None, description="processes of a job with `accelerate`; null for one a GPU"
     )
+
+    @property
+    def process_count(self) -> int:
+        """Processes of a training job: one, or with `accelerate` one a GPU if not said otherwise."""
+        return (self.processes or self.gpus) if self.accelerate else 1

@@ -361,11 +361,6 @@ class Study:
         """What a job of a stage asks for."""
         return self.file.resources.get(stage, ResourceSettings())
 
-    def processes(self, stage: str) -> int:
-        """Processes of a training job of a stage: one, or with `accelerate` one a GPU if not said otherwise."""
-        asked = self.resources_for(stage)
-        return (asked.processes or asked.gpus) if asked.accelerate else 1
-
     def accelerate_config(self, name: str) -> Path:
         """An accelerate configuration that `resources` may name."""
         return self.path.parent / "accelerate" / f"{name}.yaml"

@@ -55,7 +55,7 @@ def on_two(jobs, **options) -> None:
     """Train jobs one after the other on two processes, with options of `distributed_worker`."""
     files = [str(launch.write_job(job)) for job in jobs]
     os.environ["TEST_OPTIONS"] = json.dumps(options | {"also": files[1:]})
-    launch.launch(jobs[0], 2, None, 2, WORKER)
+    launch.launch(jobs[0], 2, None, WORKER)
 
 
 @pytest.fixture(scope="module")
@@ -165,15 +165,13 @@ def test_sigterm_to_the_job_tells_its_processes_by_a_file(waiting):
     before = signal.getsignal(signal.SIGTERM)
     threading.Thread(target=stop).start()
     with pytest.raises(SystemExit) as error:
-        launch.launch(job, 2, None, 2, worker)
+        launch.launch(job, 2, None, worker)
     assert error.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_processes_end_with_the_job_however_it_ends(waiting):
     job, worker = waiting
-    parent = multiprocessing.get_context("spawn").Process(
-        target=launch.launch, args=(job, 2, None, 2, worker)
-    )
+    parent = multiprocessing.get_context("spawn").Process(target=launch.launch, args=(job, 2, None, worker))
     parent.start()
     pids = waiting_pids(job)
     parent.kill()

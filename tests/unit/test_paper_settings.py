@@ -59,6 +59,11 @@ def test_trl_holds_the_setting(arguments, arm, row):
     assert held == row.trl
 
 
+@pytest.mark.parametrize(("arm", "longest"), [("grpo", 22528), ("sdpo/chemistry", 10240)])
+def test_vllm_reserves_a_prompt_and_a_response_and_no_more(arguments, arm, longest):
+    assert arguments[arm]["vllm_max_model_length"] == longest
+
+
 def test_every_trained_arm_of_the_study_has_rows():
     named = {arm for row in ROWS for arm in row.arms}
     assert set(ARMS) <= named

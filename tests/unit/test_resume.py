@@ -11,6 +11,7 @@ import pytest
 import tiny
 
 from selfdistill.training.grpo import train_grpo
+from selfdistill.training.job import STOP
 from selfdistill.training.resume import COMPLETE, CheckpointStore, delete_checkpoint
 from selfdistill.training.sdpo import SelfDistillationTrainer, train_sdpo
 from selfdistill.training.sft import LossRecorder, train_sft
@@ -125,12 +126,21 @@ def test_a_killed_sft_run_ends_as_if_it_had_not_been(tmp_path, monkeypatch, kill
     assert_same_outputs(whole, killed, rollouts=False)
 
 
-def test_sigterm_saves_at_the_next_step_and_ends_with_an_error_code(tmp_path):
+def ask_by_signal(job) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def ask_by_file(job) -> None:
+    (job.resume / STOP).touch()  # as the launcher of several processes does
+
+
+@pytest.mark.parametrize("ask", [ask_by_signal, ask_by_file])
+def test_sigterm_saves_at_the_next_step_and_ends_with_an_error_code(tmp_path, ask):
     whole, stopped = rl_job(tmp_path, "sdpo-ema", "whole"), rl_job(tmp_path, "sdpo-ema", "stopped")
     run(whole)
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as error:
-        run(stopped, at_call(2, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+        run(stopped, at_call(2, lambda: ask(stopped)))
     assert error.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
     assert (stopped.resume / "checkpoint-6" / COMPLETE).exists() and not stopped.output.exists()
     calls = []

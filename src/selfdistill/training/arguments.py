@@ -39,6 +39,8 @@ def _common(folder: Path, seed: int) -> dict[str, Any]:
         "save_strategy": "steps",
         "save_total_limit": None,
         "save_only_model": False,
+        "ddp_timeout": 6
+        * 3600,  # seconds that a process waits for the others, as for the longest responses of theirs
     }
 
 
@@ -99,7 +101,16 @@ def _rollout(settings: RolloutSettings, thinking: str, folder: Path, seed: int) 
             "chat_template_kwargs": chat_template_kwargs(thinking),
             "use_vllm": vllm,
         }
-        | ({"vllm_mode": "colocate", "vllm_gpu_memory_utilization": settings.vllm_memory} if vllm else {})
+        | (
+            {
+                "vllm_mode": "colocate",
+                "vllm_gpu_memory_utilization": settings.vllm_memory,
+                # else vLLM reserves the longest context of the model (131,072 tokens of R1-Distill) and may not start
+                "vllm_max_model_length": settings.max_prompt_tokens + settings.max_new_tokens,
+            }
+            if vllm
+            else {}
+        )
     )
 
 

@@ -64,10 +64,8 @@ def command(processes: int, config: Path | None, worker: Sequence[str] = WORKER)
     return [sys.executable, "-m", *launcher, *worker]
 
 
-def launch(
-    job: TrainingJob, processes: int, config: Path | None, threads: int, worker: Sequence[str] = WORKER
-) -> None:
-    """Train `job` on `processes` processes with `threads` cores together, and wait for its end.
+def launch(job: TrainingJob, processes: int, config: Path | None, worker: Sequence[str] = WORKER) -> None:
+    """Train `job` on `processes` processes and wait for its end.
 
     SIGTERM makes the file STOP in the resume folder, at which all processes stop after the same step
     (`resume.StopOnSignal`); then SystemExit 143 is raised, as by a run on one process. Raises RuntimeError if a
@@ -85,10 +83,8 @@ def launch(
 
     previous = signal.signal(signal.SIGTERM, request)
     logger.info("%d processes%s", processes, f" with {config}" if config else "")
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(max(threads // processes, 1)),
-        "PET_SIGNALS_TO_HANDLE": "SIGINT",  # torchrun would kill its processes 30 s after it got SIGTERM
-    }
+    # torchrun would kill its processes 30 s after it got SIGTERM
+    environment = os.environ | {"PET_SIGNALS_TO_HANDLE": "SIGINT"}
     child = subprocess.Popen(
         [*command(processes, config, worker), str(file)], env=environment, preexec_fn=_become_launcher
     )
