@@ -108,6 +108,9 @@ class Killer:
     rule: str
     kills: list[str]
     done: list[dict] = field(default_factory=list)
+    logs: dict[str, str] = field(
+        default_factory=dict
+    )  # the log of every attempt; Snakemake deletes that of the last one
     _start: tuple[str, str] = (
         "",
         "",
@@ -122,8 +125,21 @@ class Killer:
         except (FileNotFoundError, ValueError):
             return 0
 
+    def read_log(self) -> None:
+        """Keep what the training's log tells of the attempt that it begins with."""
+        log = self.study.root / "logs/reduced" / self.rule / self.run / "training.log"
+        text = log.read_text(encoding="utf-8") if log.exists() else ""
+        if "\n" in text:
+            self.logs[text[:23]] = text  # the time of its first line
+
+    def attempts(self) -> list[tuple[int, int]]:
+        """(first step, last step) of every attempt that did a step."""
+        steps = [re.findall(r"progress: step (\d+) of", text) for text in self.logs.values()]
+        return [(int(found[0]), int(found[-1])) for found in steps if found]
+
     def look(self) -> None:
         """Kill the running job once if it has done ten steps."""
+        self.read_log()
         running = [job for job in jobs(self.rule) if job.state == "RUNNING"]
         if len(self.done) == len(self.kills) or not running:
             return
@@ -197,6 +213,8 @@ def outcome(tmp_path_factory) -> Outcome:
             for killer in killers.values():
                 killer.look()
             time.sleep(0.3)
+        for killer in killers.values():
+            killer.read_log()
         output = (cluster.root / "snakemake.log").read_text()
         assert process.poll() == 0, output + slurm("squeue", "--states=all")
     finally:
@@ -204,19 +222,6 @@ def outcome(tmp_path_factory) -> Outcome:
         process.wait()
     print(f"through Slurm: {time.monotonic() - started:.0f} s")
     return Outcome(local, cluster, output, jobs(), killers)
-
-
-def log_of(study: Workspace, run: str) -> str:
-    """The log of a training, over all its attempts."""
-    (path,) = (study.root / "logs/reduced").glob(f"train_*/{run}/training.log")
-    return path.read_text(encoding="utf-8")
-
-
-def attempts(log: str) -> list[tuple[int, int]]:
-    """(first step, last step) of every attempt that a training's log tells of."""
-    parts = re.split(r"selfdistill\.job: train_\w+, commit", log)[1:]
-    steps = [[int(step) for step in re.findall(r"progress: step (\d+) of", part)] for part in parts]
-    return [(found[0], found[-1]) for found in steps if found]
 
 
 def state_of(outcome: Outcome, number: str) -> str:
@@ -230,7 +235,7 @@ def test_every_kill_hit_the_training_and_lost_no_step(outcome, run):
     """The attempts follow each other without a gap and without a step done twice."""
     killer = outcome.killers[run]
     assert len(killer.done) == len(killer.kills), killer.done
-    found = attempts(log_of(outcome.slurm, run))
+    found = killer.attempts()
     print(run, killer.done, found)
     assert len(found) == len(killer.kills) + 1
     assert found[0][0] == 1
@@ -240,7 +245,7 @@ def test_every_kill_hit_the_training_and_lost_no_step(outcome, run):
             "the next attempt goes on from the checkpoint that the signal asked for"
         )
     assert found[-1][1] == STEPS[run]
-    assert log_of(outcome.slurm, run).count("stopped by SIGTERM") == len(killer.kills)
+    assert sum("stopped by SIGTERM" in text for text in killer.logs.values()) == len(killer.kills)
 
 
 def test_slurm_ended_the_jobs_as_was_asked(outcome):
@@ -285,7 +290,9 @@ def test_partitions_come_from_the_environment_and_small_jobs_share_an_allocation
     assert len(jobs("problems_")) == 1
     assert len(jobs("displays_")) == 1
     assert not jobs("build_") and not jobs("plot_figure") and not jobs("write_table")
-    assert re.search(r"2 GPUs \(CUDA_VISIBLE_DEVICES is '\d,\d'", log_of(outcome.slurm, GRPO))
+    for killer in outcome.killers.values():
+        for text in killer.logs.values():
+            assert re.search(r"2 GPUs \(CUDA_VISIBLE_DEVICES is '\d,\d'", text)
 
 
 @pytest.mark.parametrize(
