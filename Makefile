@@ -51,7 +51,7 @@ test: $(STAMP)  ## all tests, with a real end-to-end run of config/test.yaml
 test-vllm: $(VLLM_STAMP)  ## the vLLM backend on the CPU, in .venv-vllm (3 GB); no part of `make test`
 	$(VLLM_ENVIRONMENT) .venv-vllm/bin/python -m pytest tests/engine
 
-test-slurm: $(STAMP)  ## a reduced study through a real one-node Slurm, with kills; as root, about 6 minutes; no part of `make test`
+test-slurm: $(STAMP)  ## a reduced study through a real one-node Slurm, with kills; as root, 10 to 20 minutes; no part of `make test`
 	OMP_NUM_THREADS=1 tests/slurm/cluster.sh $(BIN)/python -m pytest -s tests/slurm
 
 $(VLLM_STAMP): $(VLLM_DEPENDENCIES) pyproject.toml
