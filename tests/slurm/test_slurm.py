@@ -290,7 +290,8 @@ def test_partitions_come_from_the_environment_and_small_jobs_share_an_allocation
     assert {job.partition for job in jobs("train_base") + jobs("make_report")} == {"cpu"}
     assert len(jobs("problems_")) == 1
     assert len(jobs("displays_")) == 1
-    assert not jobs("build_") and not jobs("plot_figure") and not jobs("write_table")
+    for rule in ("build_training_problems", "build_benchmark", "plot_figure", "write_table"):
+        assert not jobs(rule), "this rule's jobs run in a group"
     for killer in outcome.killers.values():
         for text in killer.logs.values():
             assert re.search(r"2 GPUs \(CUDA_VISIBLE_DEVICES is '\d,\d'", text)
@@ -312,7 +313,7 @@ def test_a_job_with_other_gpus_than_asked_for_ends_at_once(outcome, tmp_path):
         fails=True,
     )
     assert f"train_grpo: asked for {GPUS} GPUs, sees {GPUS - 1} (CUDA_VISIBLE_DEVICES is" in output
-    assert not (study.root / RESULTS / "resume" / GRPO).exists()
+    assert not (study.root / RESULTS / "resume" / GRPO / "training").exists()
 
 
 def test_a_job_that_slurm_starts_as_several_tasks_ends_at_once(outcome):
