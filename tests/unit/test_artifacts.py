@@ -193,6 +193,7 @@ def snakemake(tmp_path, monkeypatch):
     return SimpleNamespace(
         rule="train_sdpo",
         threads=1,
+        resources={},
         log=["job.log"],
         input=["in"],
         output=Named(data="out/data.txt", manifest="out/data.manifest.json"),
