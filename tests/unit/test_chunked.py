@@ -8,8 +8,9 @@ from torch.nn import functional as F
 from trl.experimental.sdpo import loss_utils
 
 from selfdistill.training import chunked
-from selfdistill.training.chunked import Head, LossOptions, chunked_distillation, chunked_log_probs
-from selfdistill.training.losses import distillation_loss, token_log_probs
+from selfdistill.training.chunked import LossOptions, chunked_distillation
+from selfdistill.training.losses import distillation_loss
+from selfdistill.training.projection import CHUNK_BYTES, Head, chunked_log_probs, token_log_probs
 
 TOKENS, VOCABULARY, STUDENT, TEACHER = 23, 61, 16, 12
 ROW = VOCABULARY * 4 * chunked.TOP_K_COPIES  # bytes of one token's logits in a chunk
@@ -205,7 +206,7 @@ def test_chunks_fill_the_budget_and_grow_with_the_head():
     small = Head(torch.empty(70, 128, device="meta"))
     assert chunked.chunk_tokens(small, chunked.TOP_K_COPIES) > 400_000  # a mini mini-batch is one chunk
     wide = Head(torch.empty(151_936, 256, device="meta"))
-    assert chunked.chunk_tokens(wide, chunked.TOP_K_COPIES) == chunked.CHUNK_BYTES // (2 * 4 * 151_936)
+    assert chunked.chunk_tokens(wide, chunked.TOP_K_COPIES) == CHUNK_BYTES // (2 * 4 * 151_936)
     large = Head(torch.empty(151_936, 4096, device="meta"))
     assert chunked.chunk_tokens(large, chunked.TOP_K_COPIES) == 4096 // 2
     assert chunked.chunk_tokens(large, chunked.TOP_K_COPIES, budget=1) == 1

@@ -83,7 +83,7 @@ def test_comments_docstrings_layout_and_type_imports_do_not_count(package):
 
 def test_a_change_counts_for_what_imports_it(package):
     before = fingerprints(package.root)
-    package("training/teacher.py", "\nimport torch", "\nADDED = 1\nimport torch")
+    package("training/losses.py", "\nimport torch", "\nADDED = 1\nimport torch")
     assert changed(before, fingerprints(package.root)) == {"training.sdpo"}
 
 

@@ -13,31 +13,18 @@ and costs what the loss on logits costs.
 from typing import NamedTuple
 
 import torch
-from torch.nn import functional as F
-from trl.kernels import ChunkedLogProbFunction
-from trl.kernels.chunked_logprob import TOKEN_CHUNK_SIZE
 
 from selfdistill.training.losses import (
-    at_least_float32,
     check_top_k,
     distillation_loss,
     importance_weighted,
     support_divergence,
-    token_log_probs,
 )
+from selfdistill.training.projection import CHUNK_BYTES, Head, at_least_float32, project
 
-CHUNK_BYTES = 256 * 2**20
 # (tokens, vocabulary) tensors that are alive at once, in units of float32: measured, rounded up
 TOP_K_COPIES = 2
 FULL_COPIES = 28
-LOG_PROB_COPIES = 4
-
-
-class Head(NamedTuple):
-    """An output head: weight (vocabulary, hidden) and bias (vocabulary,) or None."""
-
-    weight: torch.Tensor
-    bias: torch.Tensor | None = None
 
 
 class LossOptions(NamedTuple):
@@ -101,41 +88,6 @@ def chunked_distillation(
     )  # fmt: skip
 
 
-def chunked_log_probs(
-    hidden: torch.Tensor, head: Head, token_ids: torch.Tensor, temperature: float, budget: int | None = None
-) -> torch.Tensor:
-    """Log-probability of each token, (tokens,) in float32, with gradient. Within the byte budget from
-    the logits, else by TRL's kernel, which the width of its tiles holds to the budget.
-    """
-    rows, width = _tile(hidden, head, budget)
-    if len(token_ids) <= rows and width == head.weight.shape[0]:
-        return token_log_probs(project(hidden, head, temperature), token_ids)
-    return _by_tiles(hidden, head, token_ids, temperature, width, ("log_probs",))[0]
-
-
-def chunked_statistics(
-    hidden: torch.Tensor, head: Head, token_ids: torch.Tensor, temperature: float, budget: int | None = None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(log-probability with gradient, entropy in nats of the distribution it is drawn from) of each token, (tokens,) each, in
-    float32, by TRL's kernel within the byte budget.
-    """
-    width = _tile(hidden, head, budget)[1]
-    return _by_tiles(hidden, head, token_ids, temperature, width, ("log_probs", "entropy"))[:2]
-
-
-def _tile(hidden: torch.Tensor, head: Head, budget: int | None) -> tuple[int, int]:
-    """Tokens and vocabulary entries that are projected together."""
-    rows = max(min(len(hidden), TOKEN_CHUNK_SIZE), 1)
-    width = (budget or CHUNK_BYTES) // (rows * 4 * LOG_PROB_COPIES)
-    return rows, min(max(width, 1), head.weight.shape[0])
-
-
-def _by_tiles(hidden, head: Head, token_ids, temperature: float, width: int, outputs: tuple[str, ...]):
-    return ChunkedLogProbFunction.apply(
-        hidden, *head, token_ids, temperature, width, None, 1.0, outputs
-    )  # fmt: skip
-
-
 def detached(head: Head) -> Head:
     """The head without gradient."""
     return Head(head.weight.detach(), None if head.bias is None else head.bias.detach())
@@ -150,12 +102,6 @@ def compute_dtype(hidden: torch.Tensor) -> torch.dtype:
     """What a linear layer would compute in here: the autocast type inside autocast, else the input's."""
     device = hidden.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
-
-
-def project(hidden: torch.Tensor, head: Head, temperature: float) -> torch.Tensor:
-    """Logits of a chunk, (tokens, vocabulary), rounded as the model's own head does and then widened."""
-    logits = at_least_float32(F.linear(hidden, head.weight, head.bias))
-    return logits if temperature == 1.0 else logits.div_(temperature)
 
 
 def shift_exp_(logits: torch.Tensor, maximum: torch.Tensor) -> torch.Tensor:

@@ -10,10 +10,10 @@ from trl import GRPOTrainer
 
 from selfdistill.seeds import derive_seed
 from selfdistill.training.arguments import grpo_arguments
-from selfdistill.training.chunked import chunked_statistics
 from selfdistill.training.head import causal_model, hidden_at, output_head
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.on_policy import train_on_policy
+from selfdistill.training.projection import chunked_statistics
 from selfdistill.training.resume import ResumableMixin
 from selfdistill.training.rewards import Reward
 from selfdistill.training.rollouts import RolloutMixin, compact

@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 from trl.models.utils import _ForwardRedirection
 
-from selfdistill.training.chunked import Head
+from selfdistill.training.projection import Head
 from selfdistill.training.shared_prefix import can_share, shared_prefix_hidden
 
 # keys of a configuration by which a model changes its logits after the head

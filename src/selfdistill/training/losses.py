@@ -17,6 +17,8 @@ from trl.experimental.sdpo.loss_utils import (
     compute_divergence,
 )
 
+from selfdistill.training.projection import at_least_float32, token_log_probs
+
 
 def check_top_k(top_k: int, vocabulary: int) -> None:
     """Refuse a top-k that the vocabulary cannot fill, before torch.topk fails in the first step."""
@@ -25,19 +27,6 @@ def check_top_k(top_k: int, vocabulary: int) -> None:
             f"sdpo.top_k is {top_k}, but the model's vocabulary has {vocabulary} tokens: "
             f"choose 1..{vocabulary}"
         )
-
-
-def token_log_probs(logits: torch.Tensor, token_ids: torch.Tensor) -> torch.Tensor:
-    """Log-probability of each token, the shape of token_ids; logits (..., vocabulary).
-
-    TRL's `selective_log_softmax` loops over the rows in Python, here over the tokens, and fails without any.
-    """
-    return logits.gather(-1, token_ids.unsqueeze(-1)).squeeze(-1) - logits.logsumexp(-1)
-
-
-def at_least_float32(values: torch.Tensor) -> torch.Tensor:
-    """`values` in float32, or in float64 if that is what they are."""
-    return values if values.dtype == torch.float64 else values.float()
 
 
 def support_divergence(

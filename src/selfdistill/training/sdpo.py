@@ -16,7 +16,7 @@ from trl.trainer.utils import maybe_gather_lm_head_ctx
 
 from selfdistill.models import load_model
 from selfdistill.training.arguments import sdpo_arguments
-from selfdistill.training.chunked import LossOptions, chunked_distillation, chunked_log_probs
+from selfdistill.training.chunked import LossOptions, chunked_distillation
 from selfdistill.training.head import (
     causal_model,
     check_linear_head,
@@ -27,6 +27,7 @@ from selfdistill.training.head import (
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.losses import check_top_k, token_mean
 from selfdistill.training.on_policy import train_on_policy
+from selfdistill.training.projection import chunked_log_probs
 from selfdistill.training.resume import ResumableMixin
 from selfdistill.training.rewards import Reward
 from selfdistill.training.rollouts import RolloutMixin, compact
