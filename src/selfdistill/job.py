@@ -227,9 +227,12 @@ def device_name() -> str:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident memory of this process and of its largest child, in MB."""
+    """Largest resident memory of this process or of any child that has ended, whichever is more, in MB.
+
+    Not their sum: Linux counts for a child what its parent held when it was started.
+    """
     usage = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return round(sum(usage) / 1024, 1)
+    return round(max(usage) / 1024, 1)
 
 
 def describe_job(

@@ -321,3 +321,15 @@ def test_schema_version_is_written_into_the_file(tmp_path):
     write_table(tmp_path / "t.parquet", rollouts(), rollouts_schema())
     metadata = pyarrow.parquet.read_schema(tmp_path / "t.parquet").metadata
     assert metadata[b"schema_version"] == str(artifacts.SCHEMA_VERSION).encode()
+
+
+def test_peak_memory_counts_a_job_once_that_started_programs():
+    """Linux counts for a child what its parent held when it was started; a sum would double it."""
+    code = (
+        "import resource, subprocess; from selfdistill.job import peak_memory_mb; block = bytearray(200 * 2**20); "
+        "subprocess.run(['true'], check=True); "
+        "print(peak_memory_mb(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    peak, own = map(float, output.split())
+    assert 200 < own <= peak < 1.2 * own
