@@ -43,17 +43,24 @@ def check_allocation(rule: str, gpus: int, environment: Mapping[str, str] = os.e
     logger.info("%d GPUs (%s)", seen, source)
 
 
+def built_for_gpus() -> bool:
+    """Whether this PyTorch can use GPUs at all."""
+    import torch
+
+    return bool(torch.version.cuda or torch.version.hip)
+
+
 def visible_devices(environment: Mapping[str, str] = os.environ) -> tuple[int, str]:
     """(number of GPUs that this process sees, who says so).
 
     PyTorch counts the devices that exist. A build without CUDA knows of none; there the variable that Slurm sets
     is counted.
     """
-    import torch
-
     variable = environment.get(VISIBLE)
     shown = f"{VISIBLE} is {variable!r}" if variable is not None else f"{VISIBLE} is not set"
-    if torch.version.cuda or torch.version.hip:
+    if built_for_gpus():
+        import torch
+
         return torch.cuda.device_count(), f"PyTorch's count; {shown}"
     return len(device_names(variable)), f"{shown}; this PyTorch is built without CUDA"
 

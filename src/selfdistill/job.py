@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from selfdistill.allocation import check_allocation
+from selfdistill.allocation import built_for_gpus, check_allocation
 from selfdistill.artifacts import job_lock, lock_of, slice_hash, write_text
 from selfdistill.timing import ImportClock, importing, process_start
 
@@ -324,7 +324,8 @@ def train_run(snakemake: Any, job: Job) -> dict[str, Any]:
         seed=run.seed,
     )
     if processes > 1:
-        config = Path(snakemake.resources.accelerate) if snakemake.resources.get("gpu") else None
+        on_gpus = snakemake.resources.get("gpu") and built_for_gpus()
+        config = Path(snakemake.resources.accelerate) if on_gpus else None
         set_threads(max(snakemake.threads // processes, 1))  # of each
         launch(training, processes, config)
         importlib.import_module("torch")  # the manifest asks it for the device

@@ -59,7 +59,7 @@ def write_reduced_study(study: Workspace) -> None:
     ]  # fmt: skip
     content["figures"] = {"figure3": ["on-policy"], "figure3-all": ["on-policy"]}
     content["tables"] = {"table1": [], "main-results": []}
-    content["resources"] = {"rl": {"gpus": GPUS, "mem_mb": 1500, "runtime": 60}}
+    content["resources"] = {"rl": {"gpus": GPUS, "accelerate": "ddp", "mem_mb": 3000, "runtime": 60}}
     (study.root / "config/reduced.yaml").write_text(yaml.safe_dump(content))
 
 
@@ -73,8 +73,8 @@ def make_harder(study: Workspace) -> None:
     study.edit(module, "self.requested = True\n", f"self.requested = True\n        time.sleep({LAST_STEP})\n")
     study.edit(
         module,
-        "        if self.requested and",
-        f"        time.sleep({STEP / 2})  # two updates a step\n        if self.requested and",
+        "        if state.global_step % self.updates_per_step == 0:\n",
+        f"        if state.global_step % self.updates_per_step == 0:\n            time.sleep({STEP})\n",
     )
 
 
@@ -135,7 +135,7 @@ class Killer:
 
     def attempts(self) -> list[tuple[int, int]]:
         """(first step, last step) of every attempt that did a step."""
-        steps = [re.findall(r"progress: step (\d+) of", text) for text in self.logs.values()]
+        steps = [re.findall(r"progress(?: \[0\])?: step (\d+) of", text) for text in self.logs.values()]
         return [(int(found[0]), int(found[-1])) for found in steps if found]
 
     def look(self) -> None:
