@@ -5,8 +5,16 @@ import tiny
 import torch
 
 from selfdistill.models import load_model
+from selfdistill.training import shared_prefix
 from selfdistill.training.head import hidden_at
-from selfdistill.training.shared_prefix import can_share, distinct_rows, parcels, shared_prefix_hidden, widths
+from selfdistill.training.shared_prefix import (
+    can_share,
+    distinct_rows,
+    parcels,
+    pays,
+    shared_prefix_hidden,
+    widths,
+)
 
 PROMPTS = [[5, 6, 7], [9, 8, 7, 6, 5, 4], [5, 6, 7], [5, 6, 7], [9, 8, 7, 6, 5, 4], [11]]
 COMPLETIONS = [[3, 4], [12, 13, 14, 15, 16], [4], [6, 5, 4, 3, 2, 1, 7], [8, 8, 8], [10, 11]]
@@ -94,3 +102,12 @@ def test_recomputed_activations_forbid_sharing_in_training_only(tmp_path):
     assert not can_share(model)
     with torch.no_grad():
         assert can_share(model)
+
+
+def test_sharing_pays_where_prompts_recur_and_masks_stay_small(monkeypatch):
+    prompts, prompt_mask, completions, _, _ = batch()
+    assert pays(prompts, prompt_mask, completions)
+    first = distinct_rows(prompts, prompt_mask)[0]
+    assert not pays(prompts[first], prompt_mask[first], completions[first])
+    monkeypatch.setattr(shared_prefix, "MASK_LIMIT", 6 * 7 * (6 + 7) - 1)
+    assert not pays(prompts, prompt_mask, completions)

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from trl.models.utils import _ForwardRedirection
 
 from selfdistill.training.projection import Head
-from selfdistill.training.shared_prefix import can_share, shared_prefix_hidden
+from selfdistill.training.shared_prefix import can_share, pays, shared_prefix_hidden
 
 # keys of a configuration by which a model changes its logits after the head
 AFTER_HEAD = (
@@ -63,10 +63,9 @@ def hidden_at(
     several rows share is run once.
     """
     prompt = ids.shape[1] - tokens.shape[1]
-    if can_share(model):
-        return shared_prefix_hidden(
-            model, ids[:, :prompt], attention_mask[:, :prompt], ids[:, prompt:], tokens
-        )
+    parts = ids[:, :prompt], attention_mask[:, :prompt], ids[:, prompt:]
+    if can_share(model) and pays(*parts):
+        return shared_prefix_hidden(model, *parts, tokens)
     states = model.base_model(input_ids=ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
     return states[:, -tokens.shape[1] - 1 : -1][tokens]
 

@@ -16,6 +16,7 @@ from transformers import DynamicCache
 
 from selfdistill.attention import attention_masks, padded_prompt
 
+MASK_LIMIT = 2**26  # entries of a mask over all rows
 WASTE = 64  # tokens of padding that cost about as much as another parcel: measured
 
 
@@ -29,6 +30,17 @@ def can_share(model: nn.Module) -> bool:
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
     recomputed = torch.is_grad_enabled() and getattr(model, "is_gradient_checkpointing", False)
     return not several and not recomputed and model.config._attn_implementation in ("sdpa", "eager")
+
+
+def pays(prompt_ids: torch.Tensor, prompt_mask: torch.Tensor, completion_ids: torch.Tensor) -> bool:
+    """Whether prompts recur, and sequences are so short that their masks may be written out (MASK_LIMIT).
+
+    At the paper's lengths a pass is one row, and the mask would cost the kernels that need none.
+    """
+    rows, width = completion_ids.shape
+    if rows * width * (prompt_ids.shape[1] + width) > MASK_LIMIT:
+        return False
+    return len(distinct_rows(prompt_ids, prompt_mask)[0]) < rows
 
 
 def distinct_rows(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
