@@ -13,6 +13,24 @@ LEFT_PADDED = ("prompt_ids", "prompt_mask")
 PROMPT_THEN_COMPLETION = ("teacher_input_ids", "teacher_attention_mask")
 
 
+def is_column(value: Any) -> bool:
+    """Whether a value of a batch has one entry a row (the others belong to the whole batch)."""
+    return torch.is_tensor(value) and value.ndim > 0
+
+
+def joined(batches: list[dict[str, Any]]) -> dict[str, Any]:
+    """The rows of several batches as one."""
+    return {
+        name: torch.cat([batch[name] for batch in batches]) if is_column(value) else value
+        for name, value in batches[0].items()
+    }
+
+
+def rows_of(batch: dict[str, Any], rows: torch.Tensor | slice) -> dict[str, Any]:
+    """`batch` with the given rows only."""
+    return {name: value[rows] if is_column(value) else value for name, value in batch.items()}
+
+
 def deal(
     used: torch.Tensor, order: torch.Tensor, mini_batches: int, process: int, processes: int
 ) -> torch.Tensor:
@@ -55,7 +73,7 @@ def exchange(
     """`batch` with the given rows (indices into the rows of all processes) in place of this process's own."""
     return {
         name: rows_of_all(accelerator, batch, name, pad_token_id)[rows.to(value.device)]
-        if torch.is_tensor(value) and value.ndim
+        if is_column(value)
         else value
         for name, value in batch.items()
     }

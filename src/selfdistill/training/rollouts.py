@@ -9,7 +9,7 @@ from accelerate.utils import gather_object
 
 from selfdistill.generation.transformers_backend import sample_batch
 from selfdistill.seeds import derive_seed
-from selfdistill.training.exchange import deal, exchange
+from selfdistill.training.exchange import deal, exchange, joined, rows_of
 
 COMPLETION_TENSORS = (
     "completion_ids",
@@ -57,19 +57,8 @@ def by_length(mini_batch: list[dict], used: torch.Tensor) -> list[dict]:
     """
     rows = [len(batch["completion_ids"]) for batch in mini_batch]
     order = torch.argsort(used, stable=True).split(rows)
-    whole = {
-        name: torch.cat([batch[name] for batch in mini_batch])
-        if torch.is_tensor(value) and value.ndim
-        else value
-        for name, value in mini_batch[0].items()
-    }
-    return [
-        {
-            name: value[part] if torch.is_tensor(value) and value.ndim else value
-            for name, value in whole.items()
-        }
-        for part in order
-    ]
+    whole = joined(mini_batch)
+    return [rows_of(whole, part) for part in order]
 
 
 class RolloutMixin:
@@ -115,12 +104,7 @@ class RolloutMixin:
         one process.
         """
         accelerator, rows = self.accelerator, sum(len(batch["completion_ids"]) for batch in micro_batches)
-        local = {
-            name: torch.cat([batch[name] for batch in micro_batches])
-            if torch.is_tensor(value) and value.ndim
-            else value
-            for name, value in micro_batches[0].items()
-        }
+        local = joined(micro_batches)
         processes, index = accelerator.num_processes, torch.arange(rows * accelerator.num_processes)
         # which rollout stands at each place of what is gathered (every process has shuffled its own), and the inverse
         gathered = index.view(processes, rows)[:, self.row_order(rows)].flatten()
@@ -130,13 +114,7 @@ class RolloutMixin:
         mine = deal(used, self.row_order(len(index)), updates, accelerator.process_index, processes)
         local = exchange(accelerator, local, place[mine], self._tokenizer.pad_token_id)
         size = rows // len(micro_batches)
-        return [
-            {
-                name: value[start : start + size] if torch.is_tensor(value) and value.ndim else value
-                for name, value in local.items()
-            }
-            for start in range(0, rows, size)
-        ]
+        return [rows_of(local, slice(start, start + size)) for start in range(0, rows, size)]
 
     def _prepare_inputs(self, generation_batch):
         """TRL's buffering; a freshly generated buffer is trimmed, counted and given its old
