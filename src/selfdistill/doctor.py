@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from selfdistill.artifacts import Paths
 from selfdistill.costs import Assumptions
 from selfdistill.packaged import SCHEME, PackageMissing
 from selfdistill.plan import costs_of, done_jobs, number
+from selfdistill.preflight import data_sources
 from selfdistill.problems import ProblemError
 from selfdistill.sources import DATA_ROOT, read_hub_problems
 from selfdistill.study import Study, study_from_config
@@ -102,13 +104,8 @@ def check_gpus(study: Study, run: Callable[..., str | None] = output_of) -> Iter
 
 def sources_of(study: Study) -> dict[str, dict]:
     """Every data file that the study reads: name -> source."""
-    file = study.file
-    found = {name: study.benchmark_spec(name) for name in study.all_benchmarks()}
-    for name, spec in file.datasets.items():
-        found[name] = study.dataset_spec(name)
-        subsets = {size: study.subset_spec(name, size) for size in getattr(spec, "subsets", {})}
-        found |= {f"{name}/{size}": source for size, source in subsets.items()}
-    return {name: source for name, source in found.items() if source["source"] == "hub"}
+    found = data_sources(study, Paths(study.name))
+    return {name: source for name, _, _, source in found if source["source"] == "hub"}
 
 
 def check_data(study: Study) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ problem sets and bases that are made already. Rows and columns are verified by t
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from selfdistill.artifacts import Paths
@@ -34,28 +35,26 @@ def check_inputs(study: Study, paths: Paths) -> None:
 
 def inputs(study: Study, paths: Paths) -> Iterator[tuple[str, str, Callable[[], None]]]:
     """(file and key of the config, what is made of the input, its check) of every input."""
-    for name in study.all_benchmarks():
-        key = f"{study.path.with_name('benchmarks.yaml')}: benchmarks.{name}"
-        yield key, paths.benchmark(name), lambda name=name: check_source(study.benchmark_spec(name))
-    for name, spec in study.file.datasets.items():
-        key = f"{study.path}: datasets.{name}"
-        yield (
-            key,
-            paths.training_problems(name, "full"),
-            lambda name=name: check_source(study.dataset_spec(name)),
-        )
-        for size in getattr(spec, "subsets", {}):
-            output = paths.training_problems(name, str(size))
-            yield (
-                f"{key}.subsets.{size}",
-                output,
-                lambda name=name, size=size: check_source(study.subset_spec(name, size)),
-            )
+    for _, key, output, source in data_sources(study, paths):
+        yield key, output, partial(check_source, source)
     for name in study.bases():
         base = study.base(name)
         if isinstance(base, PackageBase):
             key = f"{study.path.with_name('models.yaml')}: bases.{name}.file"
-            yield key, paths.base(name), lambda file=base.file: weights_file(file)
+            yield key, paths.base(name), partial(weights_file, base.file)
+
+
+def data_sources(study: Study, paths: Paths) -> Iterator[tuple[str, str, str, dict]]:
+    """(name, file and key of the config, problem set that is made of it, source) of all problems that a study reads or makes."""
+    for name in study.all_benchmarks():
+        key = f"{study.path.with_name('benchmarks.yaml')}: benchmarks.{name}"
+        yield name, key, paths.benchmark(name), study.benchmark_spec(name)
+    for name, spec in study.file.datasets.items():
+        key = f"{study.path}: datasets.{name}"
+        yield name, key, paths.training_problems(name, "full"), study.dataset_spec(name)
+        for size in getattr(spec, "subsets", {}):
+            output = paths.training_problems(name, str(size))
+            yield f"{name}/{size}", f"{key}.subsets.{size}", output, study.subset_spec(name, size)
 
 
 def check_source(source: dict) -> None:
