@@ -62,7 +62,7 @@ def quick_manifests(study: Study) -> list[str]:
     paths = Paths(study.name)
     trained, tuned = study.runs(methods=("grpo", "sdpo")), study.runs(methods=("sft",))
     sets = [paths.training_problems(run.dataset, part) for run in trained for part in ("full", run.coverage)]
-    sets += [paths.benchmark(name) for name in study.file.benchmarks.names]
+    sets += [paths.benchmark(name) for name in study.all_benchmarks()]
     return list(
         dict.fromkeys(
             [
