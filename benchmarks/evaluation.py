@@ -18,9 +18,10 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import time
 from pathlib import Path
+
+from common import add_results
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -34,7 +35,7 @@ ADVERSARIAL = r"\boxed{9^{9^{9^{9}}}}"
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--results", type=Path, default=Path("results/mini"), help="the finished mini study")
+    add_results(parser)
     parser.add_argument("--models", nargs="+", default=["r1-mini", "qwen3-mini", "olmo3-mini"], help="bases")
     parser.add_argument("--benchmark", default="in-domain")
     parser.add_argument("--rows", type=int, default=256)
@@ -178,10 +179,6 @@ def table(result: dict) -> str:
 def main() -> None:
     """Measure, print and write."""
     options = arguments()
-    if not options.results.is_dir():
-        sys.exit(
-            f"{options.results}: no finished mini study there; run `make mini` first, or name it with --results"
-        )
     result = {
         "load_average": os.getloadavg()[0],
         "generation": [generation(options, base) for base in options.models],

@@ -29,6 +29,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from common import add_results
+
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results" / "training_step.json"
 PROFILE = FOLDER / "results" / "training_step_profile.json"
@@ -42,7 +44,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--methods", choices=["grpo", "sdpo"], nargs="+", default=["grpo", "sdpo"])
     parser.add_argument("--model", default="r1-mini", help="a model of the mini study")
-    parser.add_argument("--results", type=Path, default=Path("results/mini"), help="the finished mini study")
+    add_results(parser)
     parser.add_argument("--steps", type=int, default=10, help="steps a process, warm-up included")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--note", default="", help="a word for the table, such as `before`")
@@ -337,10 +339,6 @@ def table(rows: list[dict]) -> str:
 def main() -> None:
     """Measure the methods asked for and write results and table."""
     options = arguments()
-    if not options.results.is_dir():
-        sys.exit(
-            f"{options.results}: no finished mini study there; run `make mini` first, or name it with --results"
-        )
     if options.side:
         print(json.dumps(measure(options, options.methods[0])))
         return
