@@ -1,15 +1,19 @@
 """The model organism: problems, splits, pre-training documents, tokenizer, and a base that resumes bit-identically."""
 
+import contextlib
 import random
 from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from selfdistill.models import load_tokenizer
+from selfdistill.organism import pretraining, products
 from selfdistill.organism.acceptance import BaseRejected, arithmetic_tries
 from selfdistill.organism.chains import Chain, chain_of, draw_chain, make_problem_set, to_problem
 from selfdistill.organism.pretraining import build_model, draw_batches, encode_documents, train_base
+from selfdistill.organism.products import wide_products
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.organism.traces import Document, Style, draw_document, search
 from selfdistill.prompts import chat_template_kwargs, reprompt_user_turn
@@ -109,18 +113,17 @@ def test_arithmetic_check_sees_a_slip():
 
 def test_only_responses_and_shown_solutions_carry_loss():
     tokenizer = build_tokenizer("qwen3")
-    ids, mask = draw_batches(spec(batch_size=64), tokenizer, 0, 0)[0]
-    user, assistant = tokenizer.convert_tokens_to_ids(["<|user|>", "<|assistant|>"])
-    assert not mask[ids == tokenizer.pad_token_id].any()
-    assert not mask[ids == user].any()
-    assert mask[ids == tokenizer.eos_token_id].all()
-    kinds = Counter(tokenizer.convert_ids_to_tokens(ids[mask].tolist()))
+    user = tokenizer.convert_tokens_to_ids("<|user|>")
+    kinds = Counter()
+    for ids, mask in draw_batches(spec(batch_size=8), tokenizer, 0, 0):
+        assert not mask[ids == tokenizer.pad_token_id].any()
+        assert not mask[ids == user].any()
+        assert mask[ids == tokenizer.eos_token_id].all()
+        kinds.update(tokenizer.convert_ids_to_tokens(ids[mask].tolist()))
     assert kinds["find"] == 0 < kinds["no"]
 
 
 def test_killed_base_resumes_bit_identically(tmp_path, monkeypatch):
-    from selfdistill.organism import pretraining
-
     monkeypatch.setattr(pretraining, "check_base", lambda *args: {})
     monkeypatch.setattr(pretraining, "CHECKPOINT_EVERY", 20)
     train_base(spec(), 0, tmp_path / "whole", tmp_path / "resume-whole")
@@ -182,3 +185,42 @@ def test_loss_lies_on_the_response_and_the_shown_solution_only(template, mode):
         assert len(ids) == len(loss)
         kept = tokenizer.decode([one for one, keep in zip(ids, loss, strict=True) if keep])
         assert kept == f"{expected}{response} <eos>"
+
+
+def test_wide_products_keep_float32_and_leave_no_setting_behind():
+    matmul = torch.backends.mkldnn.matmul
+    before = matmul.fp32_precision
+    left, right = torch.randn(512, 128), torch.randn(128, 384)
+    exact = left.double() @ right.double()
+    plain = ((left @ right).double() - exact).abs().max()
+    with pytest.raises(KeyboardInterrupt), wide_products() as wide:
+        assert not wide or matmul.fp32_precision == "bf16"
+        assert ((left @ right).double() - exact).abs().max() < 3 * plain
+        raise KeyboardInterrupt
+    assert matmul.fp32_precision == before
+
+
+def test_products_that_would_be_rounded_are_not_used(monkeypatch):
+    monkeypatch.setattr(products, "keeps_float32", lambda: False)
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    with wide_products() as wide:
+        assert not wide
+        assert torch.backends.mkldnn.matmul.fp32_precision == before
+
+
+def test_rounding_to_bfloat16_is_seen(monkeypatch):
+    rounded = torch.Tensor.float
+    monkeypatch.setattr(torch.Tensor, "float", lambda x: rounded(x.bfloat16()))
+    assert not products.keeps_float32()
+
+
+def test_a_step_is_the_same_with_wide_products():
+    tokenizer = build_tokenizer("qwen3")
+    ids, mask = draw_batches(spec(batch_size=16), tokenizer, 0, 0)[0]
+    losses = []
+    for surroundings in (contextlib.nullcontext(), wide_products()):
+        model = build_model(spec(), tokenizer, 0)
+        optimizer = pretraining._optimizer(model, spec())
+        with surroundings:
+            losses.append([pretraining.train_step(model, optimizer, ids, mask) for _ in range(3)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)

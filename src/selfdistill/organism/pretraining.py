@@ -16,6 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from selfdistill.organism.acceptance import check_base
+from selfdistill.organism.products import wide_products
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.organism.traces import Style, draw_document
 from selfdistill.prompts import chat_template_kwargs
@@ -24,7 +25,8 @@ from selfdistill.training.progress import write_progress
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 32  # batches drawn at once and sorted by length
+CHUNK = 64  # batches drawn at once and sorted by length
+WIDTHS = 4  # batches are padded to a multiple of this, so that few shapes recur
 CHECKPOINT_EVERY = 200
 MAX_POSITIONS = 512
 SOLUTION_MARK = "solution:"
@@ -118,7 +120,8 @@ def draw_batches(spec, tokenizer, seed: int, chunk: int) -> list[tuple[torch.Ten
 
 
 def _pad(group: list[tuple[list[int], list[bool]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    width = max(len(ids) for ids, _ in group)
+    longest = max(len(ids) for ids, _ in group)
+    width = longest + -longest % WIDTHS
     ids = torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in group])
     return ids, torch.tensor([loss + [False] * (width - len(loss)) for _, loss in group])
 
@@ -164,7 +167,9 @@ def train_base(spec, seed: int, output: Path, resume: Path) -> dict:
     resume.mkdir(parents=True, exist_ok=True)
     first, tokens = _load_checkpoint(resume / "checkpoint.pt", model, optimizer)
     logger.info("base: %d parameters, steps %d to %d", model.num_parameters(), first, spec.steps)
-    _train_loop(model, optimizer, tokenizer, spec, seed, first, tokens, resume)
+    with wide_products() as wide:
+        logger.info("matrix products: %s", "oneDNN, AVX-512" if wide else "as torch chooses")
+        _train_loop(model, optimizer, tokenizer, spec, seed, first, tokens, resume)
     staging = resume / "candidate"
     model.save_pretrained(staging)
     tokenizer.save_pretrained(staging)
