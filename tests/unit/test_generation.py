@@ -28,7 +28,8 @@ def draw(model, tokenizer, prompts, seed=0, **kwargs):
     options = dict(
         max_new_tokens=12, eos_token_ids=[tokenizer.eos_token_id], pad_token_id=tokenizer.pad_token_id
     )
-    return sample_batch(model, prompts, generator=torch.Generator().manual_seed(seed), **options | kwargs)
+    generator = torch.Generator().manual_seed(seed)
+    return sample_batch(model, prompts, generator=generator, **options | kwargs).token_ids
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -106,3 +107,18 @@ def test_truncation_is_recorded():
     for completion in (c for g in groups for c in g):
         assert completion.truncated == (completion.token_ids[-1] != tokenizer.eos_token_id)
         assert len(completion.token_ids) <= 4
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_log_probabilities_are_those_of_a_forward_pass(temperature):
+    model, tokenizer = tiny("qwen3")
+    prompts = [[3, 8, 10, 20, 30, 4], [3, 8, 4], [3, 8, 10, 33, 4], [3, 8, 10, 33, 4]]
+    drawn = sample_batch(
+        model, prompts, generator=torch.Generator().manual_seed(1), max_new_tokens=12, temperature=temperature,
+        eos_token_ids=[tokenizer.eos_token_id], pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    for prompt, ids, log_probs in zip(prompts, *drawn, strict=True):
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
+        expected = (logits / temperature).log_softmax(-1).gather(1, torch.tensor(ids)[:, None]).squeeze(1)
+        torch.testing.assert_close(torch.tensor(log_probs), expected, rtol=1e-4, atol=1e-5)

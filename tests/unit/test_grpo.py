@@ -64,11 +64,16 @@ def mini_batch_loss(model, old, batch: dict) -> torch.Tensor:
     return total / tokens
 
 
+@pytest.mark.parametrize("drawn", [True, False], ids=["as drawn", "by a forward pass"])
 @pytest.mark.parametrize("learning_rate", [0.3, 3.0])  # the second moves ratios far out of the clip range
-def test_two_updates_are_the_authors_loss_on_two_mini_batches(tmp_path, learning_rate):
+def test_two_updates_are_the_authors_loss_on_two_mini_batches(tmp_path, monkeypatch, learning_rate, drawn):
+    if not drawn:
+        monkeypatch.setattr(GroupRelativeTrainer, "draws_from_policy", False)
+    forward_passes = tiny.count_calls(monkeypatch, GroupRelativeTrainer, "current_log_probs")
     trainer = sgd_trainer(tmp_path, learning_rate)
     policy, old = copy_of(trainer.model), copy_of(trainer.model)
     trainer.train()
+    assert bool(forward_passes) is not drawn
     batches = trainer._buffered_inputs
     assert len({int(n) for batch in batches for n in batch["completion_mask"].sum(1)}) > 1
     for batch in batches:
@@ -116,7 +121,7 @@ def test_rollouts_are_sampled_from_the_policy_with_the_steps_own_seed(tmp_path):
     expected = sample_batch(
         before, ids["input_ids"], max_new_tokens=40, eos_token_ids=trainer.eos_token_ids, pad_token_id=0,
         generator=torch.Generator().manual_seed(derive_seed(0, "rollout", 0)),
-    )  # fmt: skip
+    ).token_ids  # fmt: skip
     trainer.train()
     rollouts = pandas.read_parquet(tmp_path / "run" / "resume" / "records" / "rollouts-000000.parquet")
     assert rollouts["response"].tolist() == trainer.processing_class.batch_decode(

@@ -232,11 +232,16 @@ def test_accumulating_micro_batches_equals_one_mini_batch(tmp_path):
     assert whole == pytest.approx(split, rel=1e-4)
 
 
-def test_later_mini_batches_are_weighted_by_the_policy_at_rollout_time(tmp_path):
+@pytest.mark.parametrize("drawn", [True, False], ids=["as drawn", "by a forward pass"])
+def test_later_mini_batches_are_weighted_by_the_policy_at_rollout_time(tmp_path, monkeypatch, drawn):
+    if not drawn:
+        monkeypatch.setattr(SelfDistillationTrainer, "draws_from_policy", False)
     trainer = sgd_trainer(tmp_path)
+    forward_passes = tiny.count_calls(monkeypatch, SelfDistillationTrainer, "current_log_probs")
     before = type(trainer.model)(trainer.model.config)
     before.load_state_dict(trainer.model.state_dict())
     trainer.train()
+    assert bool(forward_passes) is not drawn
     first, second = trainer._buffered_inputs
     assert "old_per_token_logps" not in first
     prompt = unpadded(second["prompt_ids"][0], second["prompt_mask"][0])

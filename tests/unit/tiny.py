@@ -111,3 +111,11 @@ def same_weights(left: Path, right: Path) -> bool:
     """Whether two model folders hold bit-identical weights."""
     a, b = weights(left), weights(right)
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def count_calls(monkeypatch, owner: type, name: str) -> list[None]:
+    """A list that grows by one with every call of the method."""
+    calls: list[None] = []
+    method = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *args: calls.append(None) or method(*args))
+    return calls

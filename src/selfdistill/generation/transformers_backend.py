@@ -7,6 +7,7 @@ distribution; tests compare it with `generate`.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from transformers import DynamicCache
@@ -18,6 +19,13 @@ from selfdistill.models import load_model, load_tokenizer
 from selfdistill.prompts import prompt_ids as tokenize_prompts
 
 COMPACT_BELOW = 0.85  # drop ended rows once fewer than this share of the batch is still decoding
+
+
+class Drawn(NamedTuple):
+    """Completions as they were drawn: token ids, and the log-probability with which each token was."""
+
+    token_ids: list[list[int]]
+    log_probs: list[list[float]]
 
 
 class PreallocatedLayer(DynamicLayer):
@@ -104,10 +112,10 @@ def sample_batch(
     top_p: float = 1.0,
     top_k: int = 0,
     banned_token_ids: Sequence[int] = (),
-) -> list[list[int]]:
+) -> Drawn:
     """Sample one completion per prompt; equal prompts standing side by side are prefilled once.
 
-    prompts: token ids, any lengths. Returns token ids per prompt, end-of-sequence token included if reached, at most
+    prompts: token ids, any lengths. Returns the completion of each prompt, end-of-sequence token included if reached, at most
     max_new_tokens long. The random stream is `generator`'s alone (the global one is untouched).
     """
     sampling = Sampling(temperature, top_p, top_k, max_new_tokens)
@@ -149,9 +157,7 @@ def _prefill(model, prompts, capacity_after: int, pad_token_id: int):
     return logits[rows], cache, valid[rows], positions[rows], lengths[rows]
 
 
-def _decode(
-    model, prompts, sampling, eos_token_ids, pad_token_id, generator, banned_token_ids
-) -> list[list[int]]:
+def _decode(model, prompts, sampling, eos_token_ids, pad_token_id, generator, banned_token_ids) -> Drawn:
     logits, cache, valid, key_positions, next_position = _prefill(
         model, prompts, sampling.max_new_tokens, pad_token_id
     )
@@ -159,12 +165,16 @@ def _decode(
     eos = torch.tensor(list(eos_token_ids), device=device)
     banned = torch.tensor(list(banned_token_ids), device=device) if banned_token_ids else None
     out = torch.full((count, sampling.max_new_tokens), pad_token_id, device=device)
+    chances = torch.ones(out.shape, device=device)
     length = torch.full((count,), sampling.max_new_tokens, device=device)
     active = torch.arange(count, device=device)
     going = torch.ones(count, dtype=torch.bool, device=device)
     for step in range(sampling.max_new_tokens):
-        tokens = _draw(_filtered(logits.float(), sampling, banned).softmax(-1), generator)
-        out[active[going], step] = tokens[going]
+        probabilities = _filtered(logits.float(), sampling, banned).softmax(-1)
+        tokens = _draw(probabilities, generator)
+        rows = active[going]
+        out[rows, step] = tokens[going]
+        chances[rows, step] = probabilities.gather(1, tokens[:, None]).squeeze(1)[going]
         ended = going & torch.isin(tokens, eos)
         length[active[ended]] = step + 1
         going &= ~ended
@@ -195,7 +205,12 @@ def _decode(
             logits_to_keep=1,
         ).logits[:, -1]
         next_position = next_position + 1
-    return [row[:n] for row, n in zip(out.tolist(), length.tolist(), strict=True)]
+    return Drawn(
+        *(
+            [row[:n] for row, n in zip(values.tolist(), length.tolist(), strict=True)]
+            for values in (out, chances.log())
+        )
+    )
 
 
 class TransformersGenerator:
@@ -244,7 +259,7 @@ class TransformersGenerator:
                 pad_token_id=self.tokenizer.pad_token_id,
                 generator=generator,
                 banned_token_ids=self.banned_ids(sampling.banned_words),
-            )
+            ).token_ids
             texts = self.tokenizer.batch_decode(drawn, skip_special_tokens=True)
             completions += [
                 Completion(tuple(ids), text, ids[-1] != eos) for ids, text in zip(drawn, texts, strict=True)

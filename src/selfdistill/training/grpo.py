@@ -35,7 +35,8 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrain
             return super()._generate_single_turn(
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             )
-        return self.sample_completions(prompt_ids), None
+        drawn = self.sample_completions(prompt_ids)
+        return drawn.token_ids, drawn.log_probs if self.draws_from_policy else None
 
     def row_order(self, rows: int) -> torch.Tensor:
         """TRL shuffles a step's rollouts with the global stream, which `_prepare_inputs` has seeded."""
@@ -46,7 +47,7 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrain
     def _get_per_token_logps_and_entropies(
         self, model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
     ):
-        """On the transformers path, none for the whole batch at rollout time: `add_old_log_probs` does what
+        """On the transformers path, none for the whole batch at rollout time: `old_log_probs` does what
         is needed. Else log-probabilities and entropies of the completion tokens, (rows, logits_to_keep); 0 at padding.
         """
         if not torch.is_grad_enabled() and not self.use_vllm:
@@ -85,18 +86,17 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrain
             inputs = compact(inputs, rows)
         return super()._compute_loss(model, inputs)
 
-    def add_old_log_probs(self, batch: dict) -> None:
-        """Log-probabilities of the completion tokens before the first update (TRL has them already with
-        vLLM).
-        """
-        if "old_per_token_logps" in batch:
-            return
+    def old_log_probs(self, batch: dict) -> torch.Tensor:
+        """As the mixin's; what vLLM drew with is not the policy's."""
+        return self.current_log_probs(batch) if self.use_vllm else super().old_log_probs(batch)
+
+    def current_log_probs(self, batch: dict) -> torch.Tensor:
+        """Log-probabilities of the completion under the policy as it is, without gradient."""
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         with torch.no_grad():
-            batch["old_per_token_logps"], _, _ = self.completion_log_probs(
-                self.model, ids, mask, batch["completion_ids"].shape[1]
-            )
+            width = batch["completion_ids"].shape[1]
+            return self.completion_log_probs(self.model, ids, mask, width)[0]
 
 
 def train_grpo(job: TrainingJob, reward: Reward | None = None) -> None:

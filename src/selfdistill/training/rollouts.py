@@ -7,7 +7,7 @@ batch in the same way).
 import torch
 from accelerate.utils import gather_object
 
-from selfdistill.generation.transformers_backend import sample_batch
+from selfdistill.generation.transformers_backend import Drawn, sample_batch
 from selfdistill.seeds import derive_seed
 from selfdistill.training.exchange import deal, exchange, joined, rows_of
 
@@ -72,7 +72,13 @@ class RolloutMixin:
         updates = self.args.steps_per_generation // self.args.gradient_accumulation_steps
         return self.state.global_step // updates
 
-    def sample_completions(self, prompt_ids: list[list[int]]) -> list[list[int]]:
+    @property
+    def draws_from_policy(self) -> bool:
+        """Whether the log-probabilities with which tokens are drawn are the policy's own, as the loss computes them."""
+        unfiltered = self.args.top_p == 1 and not self.args.top_k
+        return unfiltered and self.accelerator.mixed_precision == "no"
+
+    def sample_completions(self, prompt_ids: list[list[int]]) -> Drawn:
         """One completion per prompt from the current policy; the stream depends on the run's seed and the
         step only.
 
@@ -93,7 +99,7 @@ class RolloutMixin:
             generator=torch.Generator(device=device).manual_seed(seed),
         )
         first = self.accelerator.process_index * own
-        return drawn[first : first + own]
+        return Drawn(*(part[first : first + own] for part in drawn))
 
     def row_order(self, rows: int) -> torch.Tensor:
         """Order of a step's rollouts in which they are split into mini-batches."""
@@ -141,8 +147,7 @@ class RolloutMixin:
         """Micro-batches of one optimizer mini-batch: sorted, trimmed, with the mini-batch's token count and
         old log-probabilities.
 
-        moved: whether the policy will have been updated since the rollouts. If not, the ratio is one and
-        needs no forward pass.
+        moved: whether the policy will have been updated since the rollouts. If not, the ratio is one.
         """
         used = torch.cat([self.loss_mask(batch).sum(1) for batch in mini_batch])
         tokens = self.accelerator.gather(used.sum()).sum()
@@ -150,15 +155,23 @@ class RolloutMixin:
         mini_batch = [compact(batch) | {"loss_tokens": tokens} for batch in mini_batch]
         if moved:
             for batch in mini_batch:
-                self.add_old_log_probs(batch)
+                if "old_per_token_logps" not in batch:
+                    batch["old_per_token_logps"] = self.old_log_probs(batch)
         return mini_batch
 
     def loss_mask(self, batch: dict) -> torch.Tensor:
         """Which completion tokens enter the loss, (rows, completion tokens)."""
         return batch["completion_mask"]
 
-    def add_old_log_probs(self, batch: dict) -> None:
-        """Store the log-probabilities of the completion under the policy at rollout time in `batch`."""
+    def old_log_probs(self, batch: dict) -> torch.Tensor:
+        """Log-probabilities of the completion under the policy at rollout time, (rows, completion tokens): those with
+        which it was drawn, where these are known, else of a forward pass (before the first update of the step).
+        """
+        drawn = batch.get("sampling_per_token_logps")
+        return self.current_log_probs(batch) if drawn is None else drawn
+
+    def current_log_probs(self, batch: dict) -> torch.Tensor:
+        """Log-probabilities of the completion under the policy as it is, without gradient."""
         raise NotImplementedError
 
     def create_model_card(self, *args, **kwargs) -> None:

@@ -10,6 +10,7 @@ from functools import cached_property
 
 import torch
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 from trl.experimental.sdpo import SDPOTrainer
 from trl.experimental.sdpo.teacher_sync import SyncTeacherModelCallback
 from trl.trainer.utils import maybe_gather_lm_head_ctx
@@ -57,6 +58,7 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
     ) -> None:
         super().__init__(model, *args, **kwargs)
         self.run_seed = run_seed
+        self._drawn_log_probs: list[list[float]] | None = None
         check_top_k(self.args.distillation_topk, self.model.config.get_text_config().vocab_size)
         check_linear_head(causal_model(self.accelerator.unwrap_model(self.model)))
         self.teacher_context_builder = TeacherContextBuilder(
@@ -77,15 +79,23 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
             self.add_callback(SyncTeacherModelCallback(self.teacher_model, self.accelerator))
 
     def _generate_transformers(self, prompt_ids: list[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
-        return prompt_ids, self.sample_completions(prompt_ids)
+        drawn = self.sample_completions(prompt_ids)
+        self._drawn_log_probs = drawn.log_probs if self.draws_from_policy else None
+        return prompt_ids, drawn.token_ids
+
+    def sample_rollouts(self, inputs: list[dict]) -> dict:
+        """TRL's, with the log-probabilities of the tokens as they were drawn (under the name that GRPO gives them)."""
+        batch = super().sample_rollouts(inputs)
+        if self._drawn_log_probs is not None and self.args.distillation_is_clip is not None:
+            rows = [torch.tensor(row, device=self.accelerator.device) for row in self._drawn_log_probs]
+            batch["sampling_per_token_logps"] = pad_sequence(rows, batch_first=True)
+        return batch
 
     def _compute_rollout_logps(self, **_) -> None:
-        """Nothing for the whole batch: `add_old_log_probs` does it for the mini-batches that need it."""
+        """Nothing for the whole batch: `old_log_probs` does it for the mini-batches that need it."""
 
-    def add_old_log_probs(self, batch: dict) -> None:
-        """Log-probabilities of the completion tokens before the first update of this step."""
-        if self.args.distillation_is_clip is None:
-            return
+    def current_log_probs(self, batch: dict) -> torch.Tensor:
+        """Log-probabilities of the completion under the policy as it is, without gradient; 0 at padding."""
         tokens, model = batch["completion_mask"].bool(), causal_model(self.policy)
 
         def log_probs(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -97,8 +107,7 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
 
         with torch.no_grad():
             chosen = through_wrapper(self.model, self.policy, log_probs, *student_inputs(batch))
-        batch["old_per_token_logps"] = torch.zeros(tokens.shape, device=chosen.device)
-        batch["old_per_token_logps"][tokens] = chosen
+        return torch.zeros(tokens.shape, device=chosen.device).masked_scatter(tokens, chosen)
 
     def loss_mask(self, batch: dict) -> torch.Tensor:
         """Completion tokens of the rollouts that have a demonstration."""
