@@ -14,6 +14,7 @@ from transformers.cache_utils import DynamicLayer
 
 from selfdistill.attention import attention_masks, padded_prompt
 from selfdistill.generation.protocol import Completion, Sampling
+from selfdistill.generation.single_query import single_query_attention
 from selfdistill.models import load_model, load_tokenizer
 from selfdistill.prompts import prompt_ids as tokenize_prompts
 
@@ -127,7 +128,8 @@ def sample_batch(
     was_training = model.training
     model.eval()
     try:
-        return _decode(model, prompts, sampling, eos_token_ids, pad_token_id, generator, banned_token_ids)
+        with single_query_attention(model):
+            return _decode(model, prompts, sampling, eos_token_ids, pad_token_id, generator, banned_token_ids)
     finally:
         model.train(was_training)
 
