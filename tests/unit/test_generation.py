@@ -5,9 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from selfdistill.generation.protocol import Sampling
-from selfdistill.generation.transformers_backend import TransformersGenerator, sample_batch
+from selfdistill.generation.single_query import NAME, attend
+from selfdistill.generation.transformers_backend import (
+    COMPACT_BELOW,
+    TransformersGenerator,
+    _draw,
+    sample_batch,
+)
 from selfdistill.organism.pretraining import build_model
 from selfdistill.organism.tokenizer import build_tokenizer
 
@@ -122,3 +130,94 @@ def test_log_probabilities_are_those_of_a_forward_pass(temperature):
             logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
         expected = (logits / temperature).log_softmax(-1).gather(1, torch.tensor(ids)[:, None]).squeeze(1)
         torch.testing.assert_close(torch.tensor(log_probs), expected, rtol=1e-4, atol=1e-5)
+
+
+def variant(architecture: str, **changes):
+    """A tiny model whose configuration is changed in the given fields."""
+    config = tiny(architecture)[0].config
+    for name, value in changes.items():
+        setattr(config, name, value)
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(8 if parameter.ndim > 1 else 1)
+    return model
+
+
+VARIANTS = {
+    "qwen2": ("qwen2", {}),
+    "qwen3": ("qwen3", {}),
+    "olmo3": ("olmo3", {"sliding_window": 5, "layer_types": ["sliding_attention", "full_attention"]}),
+    "grouped queries": ("llama", {"num_key_value_heads": 1}),
+    "eager": ("qwen3", {"_attn_implementation": "eager"}),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_decoding_gives_the_log_probabilities_of_full_attention(name):
+    architecture, changes = VARIANTS[name]
+    model = variant(architecture, **changes)
+    before = model.config._attn_implementation
+    seen, used = [], []
+
+    def record(_, __, output):
+        seen.append(output.logits[:, -1].log_softmax(-1))
+        used.append(model.config._attn_implementation)
+
+    prompts = [[3, 8, 10, 20, 30, 4], [3, 8, 4], [3, 8, 10, 33, 4], [3, 8, 10, 33, 4]]
+    hook = model.register_forward_hook(record)
+    drawn = sample_batch(
+        model, prompts, max_new_tokens=24, eos_token_ids=[-1], pad_token_id=0,
+        generator=torch.Generator().manual_seed(0),
+    ).token_ids  # fmt: skip
+    hook.remove()
+    assert set(used) == {NAME} and model.config._attn_implementation == before
+    seen[0] = seen[0][[0, 1, 2, 2]]  # distinct prompts are prefilled once
+    for row, (prompt, completion) in enumerate(zip(prompts, drawn, strict=True)):
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + completion])).logits[0]
+        expected = logits[len(prompt) - 1 : -1].log_softmax(-1)
+        torch.testing.assert_close(torch.stack([step[row] for step in seen]), expected, atol=1e-5, rtol=0)
+
+
+def test_single_query_attention_equals_sdpa():
+    torch.manual_seed(0)
+    query, (key, value) = torch.randn(5, 4, 1, 8), torch.randn(2, 5, 2, 11, 8)
+    mask = torch.rand(5, 1, 1, 11) < 0.7
+    module = SimpleNamespace(num_key_value_groups=2)
+    ours, theirs = (
+        f(module, query, key, value, mask, scaling=0.3)[0] for f in (attend, sdpa_attention_forward)
+    )
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+
+
+def test_each_number_of_the_stream_goes_to_its_row_though_rows_move():
+    model, tokenizer = tiny("qwen3")
+    prompts = [[3, 8, 10 + i, 4] for i in range(24)]
+    ends = range(8)  # several tokens that end a row, so that many rows end
+    generator = torch.Generator().manual_seed(5)
+    texts, active = [list(prompt) for prompt in prompts], list(range(24))
+    ended = set()
+    for _ in range(12):  # what sample_batch does, without a cache and with its rows in order
+        with torch.no_grad():
+            logits = torch.cat([model(torch.tensor([texts[row]])).logits[:, -1] for row in active])
+        tokens = _draw(logits.softmax(-1), generator, torch.arange(len(active))).tolist()
+        for row, token in zip(active, tokens, strict=True):
+            if row not in ended:
+                texts[row].append(token)
+                ended |= {row} if token in ends else set()
+        going = [row for row in active if row not in ended]
+        active = going if len(going) < COMPACT_BELOW * len(active) else active
+    assert 5 < len(ended) < 24
+    assert draw(model, tokenizer, prompts, seed=5, eos_token_ids=ends) == [text[4:] for text in texts]
+
+
+def test_the_model_keeps_its_attention_after_sampling_and_after_an_error():
+    model, tokenizer = tiny("qwen2")
+    model.train()
+    draw(model, tokenizer, [[3, 8, 4]])
+    assert model.config._attn_implementation == "sdpa" and model.training
+    with pytest.raises(IndexError):
+        draw(model, tokenizer, [[3, 10_000]])
+    assert model.config._attn_implementation == "sdpa" and model.training

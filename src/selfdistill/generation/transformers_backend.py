@@ -2,7 +2,7 @@
 
 `transformers.generate` spends most of a small model's time beside the model: it rebuilds masks, grows the cache by copying, keeps
 decoding rows that have ended and prefills the same prompt once per sample. `sample_batch` calls the same model with a cache
-allocated ahead, masks passed in, each distinct prompt prefilled once, and ended rows dropped. What is sampled is the same
+that grows in steps, masks passed in, each distinct prompt prefilled once, and ended rows dropped. What is sampled is the same
 distribution; tests compare it with `generate`.
 """
 
@@ -15,10 +15,12 @@ from transformers.cache_utils import DynamicLayer
 
 from selfdistill.attention import attention_masks, padded_prompt
 from selfdistill.generation.protocol import Completion, Sampling
+from selfdistill.generation.single_query import single_query_attention
 from selfdistill.models import load_model, load_tokenizer
 from selfdistill.prompts import prompt_ids as tokenize_prompts
 
 COMPACT_BELOW = 0.85  # drop ended rows once fewer than this share of the batch is still decoding
+GROW_BY = 16  # tokens for which the cache makes room when it grows, if not an eighth of its length
 
 
 class Drawn(NamedTuple):
@@ -28,44 +30,55 @@ class Drawn(NamedTuple):
     log_probs: list[list[float]]
 
 
-class PreallocatedLayer(DynamicLayer):
-    """A cache layer that writes into a buffer of fixed capacity instead of concatenating at every token."""
+class GrowingLayer(DynamicLayer):
+    """A cache layer that grows by several tokens at a time instead of being copied at every token.
 
-    def __init__(self, capacity: int) -> None:
+    Room for all tokens to come would be simpler, but it leaves gaps between the rows: reading across them is several times slower.
+    """
+
+    def __init__(self) -> None:
         super().__init__()
-        self.capacity, self.length = capacity, 0
+        self.length = 0
 
     def update(self, key_states, value_states, *args, **kwargs):
         """Append keys and values, (batch, heads, tokens, head_dim); returns views of all cached ones."""
-        tokens = key_states.shape[-2]
         if not self.is_initialized:
             self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
-            shape = (*key_states.shape[:-2], self.capacity, key_states.shape[-1])
-            self._keys, self._values = key_states.new_empty(shape), value_states.new_empty(shape)
-        end = self.length + tokens
+            self._keys, self._values = key_states[..., :0, :], value_states[..., :0, :]
+        end = self.length + key_states.shape[-2]
+        if end > self._keys.shape[-2]:
+            capacity = end + max(GROW_BY, end // 8)
+            self._keys, self._values = (self._grown(b, capacity) for b in (self._keys, self._values))
         self._keys[..., self.length : end, :] = key_states
         self._values[..., self.length : end, :] = value_states
         self.length = end
         return self._keys[..., :end, :], self._values[..., :end, :]
 
+    def _grown(self, buffer: torch.Tensor, capacity: int) -> torch.Tensor:
+        """The filled part in a new buffer with room for `capacity` tokens."""
+        grown = buffer.new_empty((*buffer.shape[:-2], capacity, buffer.shape[-1]))
+        grown[..., : self.length, :] = buffer[..., : self.length, :]
+        return grown
+
     def get_seq_length(self) -> int:
         """Number of cached tokens."""
         return self.length
 
-    def select_rows(self, rows: torch.Tensor) -> None:
-        """Keep (or repeat) the given batch rows."""
-        self._keys, self._values = (self._rows_of(buffer, rows) for buffer in (self._keys, self._values))
+    def repeat_rows(self, rows: torch.Tensor) -> None:
+        """Take the given rows, repeated ones included."""
+        self._keys, self._values = self._keys.index_select(0, rows), self._values.index_select(0, rows)
 
-    def _rows_of(self, buffer: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """The given rows in a new buffer; only the filled part is copied."""
-        kept = buffer.new_empty((len(rows), *buffer.shape[1:]))
-        kept[..., : self.length, :] = buffer[rows, ..., : self.length, :]
-        return kept
+    def move_rows(self, source: torch.Tensor, target: torch.Tensor, count: int) -> None:
+        """Copy the rows `source` to the places `target` and keep the first `count` rows; the others stay where they are."""
+        for name in ("_keys", "_values"):
+            filled = getattr(self, name)[..., : self.length, :]
+            filled.index_copy_(0, target, filled.index_select(0, source))
+            setattr(self, name, getattr(self, name)[:count])
 
 
-def _preallocated_cache(layers: int, capacity: int) -> DynamicCache:
+def _growing_cache(layers: int) -> DynamicCache:
     cache = DynamicCache()
-    cache.layers = [PreallocatedLayer(capacity) for _ in range(layers)]
+    cache.layers = [GrowingLayer() for _ in range(layers)]
     cache.layer_class_to_replicate = None
     return cache
 
@@ -87,14 +100,15 @@ def _filtered(logits: torch.Tensor, sampling: Sampling, banned: torch.Tensor | N
     return logits
 
 
-def _draw(probabilities: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def _draw(probabilities: torch.Tensor, generator: torch.Generator, place: torch.Tensor) -> torch.Tensor:
     """One token per row by inverting the cumulative distribution: one uniform number a row, whatever the vocabulary.
 
+    place: which of the numbers is which row's, so that the stream does not depend on the order of the rows.
     In double precision, where uniform * total < total always holds, so that a token of probability zero is never drawn.
     """
     uniform = torch.rand(
         len(probabilities), 1, generator=generator, device=probabilities.device, dtype=torch.float64
-    )
+    )[place]
     cumulative = probabilities.double().cumsum(-1)
     return torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True).squeeze(1)
 
@@ -122,12 +136,13 @@ def sample_batch(
     was_training = model.training
     model.eval()
     try:
-        return _decode(model, prompts, sampling, eos_token_ids, pad_token_id, generator, banned_token_ids)
+        with single_query_attention(model):
+            return _decode(model, prompts, sampling, eos_token_ids, pad_token_id, generator, banned_token_ids)
     finally:
         model.train(was_training)
 
 
-def _prefill(model, prompts, capacity_after: int, pad_token_id: int):
+def _prefill(model, prompts, pad_token_id: int):
     """Run the distinct prompts through the model. Returns last logits, cache, key validity and next positions, per prompt."""
     device = next(model.parameters()).device
     distinct: list[tuple[int, ...]] = []
@@ -142,7 +157,7 @@ def _prefill(model, prompts, capacity_after: int, pad_token_id: int):
     valid = torch.arange(width, device=device)[None] >= width - lengths[:, None]
     allowed, positions = padded_prompt(valid)
     layers = model.config.get_text_config().num_hidden_layers
-    cache = _preallocated_cache(layers, width + capacity_after)
+    cache = _growing_cache(layers)
     logits = model(
         input_ids=ids,
         attention_mask=attention_masks(model, allowed, positions, positions),
@@ -153,58 +168,51 @@ def _prefill(model, prompts, capacity_after: int, pad_token_id: int):
     ).logits[:, -1]
     rows = torch.tensor(row_of, device=device)
     for layer in cache.layers:
-        layer.select_rows(rows)
+        layer.repeat_rows(rows)
     return logits[rows], cache, valid[rows], positions[rows], lengths[rows]
 
 
 def _decode(model, prompts, sampling, eos_token_ids, pad_token_id, generator, banned_token_ids) -> Drawn:
-    logits, cache, valid, key_positions, next_position = _prefill(
-        model, prompts, sampling.max_new_tokens, pad_token_id
-    )
-    device, count = logits.device, len(prompts)
+    logits, cache, valid, positions, lengths = _prefill(model, prompts, pad_token_id)
+    device, count, width = logits.device, *valid.shape
     eos = torch.tensor(list(eos_token_ids), device=device)
     banned = torch.tensor(list(banned_token_ids), device=device) if banned_token_ids else None
     out = torch.full((count, sampling.max_new_tokens), pad_token_id, device=device)
     chances = torch.ones(out.shape, device=device)
-    length = torch.full((count,), sampling.max_new_tokens, device=device)
-    active = torch.arange(count, device=device)
+    after = torch.arange(sampling.max_new_tokens, device=device)
+    valid = torch.cat([valid, torch.ones_like(out, dtype=torch.bool)], dim=1)
+    positions = torch.cat([positions, lengths[:, None] + after], dim=1)
+    active = place = torch.arange(count, device=device)
     going = torch.ones(count, dtype=torch.bool, device=device)
     for step in range(sampling.max_new_tokens):
         probabilities = _filtered(logits.float(), sampling, banned).softmax(-1)
-        tokens = _draw(probabilities, generator)
-        rows = active[going]
-        out[rows, step] = tokens[going]
-        chances[rows, step] = probabilities.gather(1, tokens[:, None]).squeeze(1)[going]
-        ended = going & torch.isin(tokens, eos)
-        length[active[ended]] = step + 1
-        going &= ~ended
+        tokens = _draw(probabilities, generator, place)
+        out[active, step] = tokens  # what follows an end is cut off below
+        chances[active, step] = probabilities.gather(1, tokens[:, None]).squeeze(1)
+        going &= ~torch.isin(tokens, eos)
         alive = int(going.sum())
         if alive == 0 or step + 1 == sampling.max_new_tokens:
             break
-        if alive < COMPACT_BELOW * len(active):
-            keep = going.nonzero().squeeze(1)
-            active, tokens, valid, next_position = (
-                active[keep],
-                tokens[keep],
-                valid[keep],
-                next_position[keep],
-            )
-            key_positions, going = key_positions[keep], going[keep]
+        if alive < COMPACT_BELOW * len(active):  # the last rows going move to the places of ended ones
+            source = going[alive:].nonzero().squeeze(1) + alive
+            target = (~going[:alive]).nonzero().squeeze(1)
+            rows = torch.arange(alive, device=device).index_copy_(0, target, source)
+            active, tokens, valid, positions = active[rows], tokens[rows], valid[rows], positions[rows]
+            place, going = active.argsort().argsort(), going[rows]
             for layer in cache.layers:
-                layer.select_rows(keep)
-        valid = torch.cat([valid, torch.ones_like(valid[:, :1])], dim=1)
-        key_positions = torch.cat([key_positions, next_position[:, None]], dim=1)
+                layer.move_rows(source, target, alive)
+        end = width + step + 1
+        own = positions[:, end - 1 : end]
         logits = model(
             input_ids=tokens[:, None],
-            attention_mask=attention_masks(
-                model, valid[:, None, None], next_position[:, None], key_positions
-            ),
-            position_ids=next_position[:, None],
+            attention_mask=attention_masks(model, valid[:, None, None, :end], own, positions[:, :end]),
+            position_ids=own,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-        next_position = next_position + 1
+    ended = torch.isin(out, eos)
+    length = torch.where(ended.any(1), ended.int().argmax(1) + 1, sampling.max_new_tokens)
     return Drawn(
         *(
             [row[:n] for row, n in zip(values.tolist(), length.tolist(), strict=True)]
