@@ -45,6 +45,7 @@ class Paths:
         self.logs = f"logs/{study}"
         self.report = f"{self.results}/report.html"
         self.lock = f"{self.results}/locks/workflow.lock"
+        self.warm_log = f"{self.logs}/warm.log"
 
     def training_problems(self, dataset: str = "{dataset}", coverage: str = "{coverage}") -> str:
         """A training problem set, whole (`full`) or a coverage subset."""
