@@ -43,11 +43,23 @@ LATE = {
     "vllm": ("selfdistill.generation.vllm_backend",),
 }
 """What a backend imports when it loads a model; a job that surely loads one asks for it at its head (Job.importing)."""
-_ALWAYS = ("selfdistill.job", "snakemake.iocontainers", "snakemake.logging")
-_GENERATION = (*_ALWAYS, *LATE["transformers"], "selfdistill.evaluation", "selfdistill.richness", "pyarrow.parquet")
+_ALWAYS = ("snakemake.iocontainers", "snakemake.logging")
+_GENERATION = (
+    *_ALWAYS,
+    *LATE["transformers"],
+    "selfdistill.evaluation",
+    "selfdistill.richness",
+    "pyarrow.parquet",
+)
 _TRAINING = (*_ALWAYS, *LATE["transformers"], "selfdistill.training.launch")
 WARM = {
-    "drawing": (*_ALWAYS, "matplotlib.backends.backend_agg", "seaborn", "selfdistill.figures", "selfdistill.loading"),
+    "drawing": (
+        *_ALWAYS,
+        "matplotlib.backends.backend_agg",
+        "seaborn",
+        "selfdistill.figures",
+        "selfdistill.loading",
+    ),
     "generation": _GENERATION,
     "base": (*_ALWAYS, *LATE["transformers"], "selfdistill.organism.pretraining"),
     "sft": (*_TRAINING, "selfdistill.training.sft"),

@@ -10,9 +10,10 @@ where the server does not answer or does not take the job (another Python, anoth
 cannot be forked). Linux only.
 """
 
+import atexit
 import json
-import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,8 +27,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from selfdistill.timing import process_start
-
-logger = logging.getLogger(__name__)
 
 VARIABLE = "SELFDISTILL_WARM"
 """Path of the server's socket; `off` before the call of Snakemake: no server."""
@@ -74,16 +73,21 @@ def start_server(log: str | Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener, Path(log).open("a", encoding="utf-8") as output:
         listener.bind(str(folder / "socket"))
         listener.listen(128)
-        process = subprocess.Popen(
-            # -P: the working directory must not shadow modules
-            [sys.executable, "-P", "-m", "selfdistill.warm_server", str(listener.fileno())],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=output,
-            pass_fds=[listener.fileno()],
-            start_new_session=True,  # an interrupt from the terminal is the scripts' business
-        )
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
+        try:
+            process = subprocess.Popen(
+                # -P: the working directory must not shadow modules
+                [sys.executable, "-P", "-m", "selfdistill.warm_server", str(listener.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                pass_fds=[listener.fileno()],
+                start_new_session=True,  # an interrupt from the terminal is the scripts' business
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     _servers.append(process)  # kept, for the pipe closes with the object
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # should the server have been killed
     os.environ[VARIABLE] = str(folder / "socket")
 
 

@@ -6,14 +6,13 @@ A connection is a job. Its script sends one line of JSON (`warm.send_request`) w
 that it got; it is answered by a line `child` or `refused`, and by a line `status` at the end. When the script dies, its connection
 closes and the child is killed (within seconds, if the server is just importing); when the server dies, the kernel kills the children.
 Standard input is a pipe from Snakemake that closes when Snakemake ends, however it ends; the server then takes no more jobs, and ends
-with its last child.
+with its last child. It was started with SIGTERM and SIGINT blocked, which a child unblocks when it is ready for them, so that none is lost.
 
 Forking is safe only from a single thread, which is checked before every fork.
 """
 
 import atexit
 import ctypes
-import importlib
 import json
 import os
 import runpy
@@ -235,7 +234,7 @@ def run_script(path: str) -> int:
         if end.code is not None:
             print(end.code, file=sys.stderr)
         return int(end.code is not None)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 (reported as the interpreter would, and it ends the process)
         sys.excepthook(type(error), error, error.__traceback__)
         return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     return 0
@@ -243,8 +242,6 @@ def run_script(path: str) -> int:
 
 def main() -> None:
     """Serve at the socket that was handed down."""
-    # blocked and not ignored: a signal that a child gets before it is ready for it waits there
-    signal.pthread_sigmask(signal.SIG_BLOCK, warm.PASSED_ON)
     set_threads(warm.THREADS)
     os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # of the memory allocator in pyarrow
     listener = socket.socket(fileno=int(sys.argv[1]))
