@@ -122,7 +122,8 @@ def send_request(connection: socket.socket, modules: Sequence[str], threads: int
     }
     data = json.dumps(request).encode() + b"\n"
     sent = socket.send_fds(connection, [data], [0, 1, 2])
-    connection.sendall(data[sent:])
+    if rest := data[sent:]:  # sending nothing fails where the server has answered and closed already
+        connection.sendall(rest)
 
 
 def identity(threads: int) -> list[str | int]:
