@@ -42,6 +42,10 @@ class Refused(Exception):
     """The server does not take a job; the script then runs by itself."""
 
 
+class Unfit(Refused):
+    """Nor will the server take any other job."""
+
+
 class Connection:
     """A script that waits for its child: the socket to it, and once it is forked the child with its pidfd."""
 
@@ -108,6 +112,8 @@ class Server:
             self.fork(connection, request, streams, before)
         except Refused as reason:
             connection.answer(refused=str(reason))
+            if isinstance(reason, Unfit) and self.open:
+                self.close()
         except (OSError, ValueError) as error:
             connection.answer(refused=f"{type(error).__name__}: {error}")
         else:
@@ -182,9 +188,9 @@ def prepare(request: dict[str, Any]) -> warm.Before:
         raise Refused(f"the server cannot import what it needs: {error!r}") from error
     torch = sys.modules.get("torch")
     if torch is not None and (torch.version.cuda or torch.version.hip):
-        raise Refused("this PyTorch is built for GPUs")
+        raise Unfit("this PyTorch is built for GPUs")
     if (threads := len(os.listdir("/proc/self/task"))) > 1:
-        raise Refused(f"the server has {threads} threads, which a child would lack")
+        raise Unfit(f"the server has {threads} threads, which a child would lack")
     spent = time.perf_counter() - wall, time.process_time() - cpu
     before = warm.Before(**request["before"])
     return replace(before, import_seconds=spent[0], import_cpu_seconds=spent[1])

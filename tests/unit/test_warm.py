@@ -262,6 +262,14 @@ def test_a_server_with_threads_takes_no_job(place):
     status, output, _ = place.run(SAY)
     assert status == 0
     assert output == f"{os.getpid()} the server has 2 threads, which a child would lack\n"
+    wait_for(lambda: gone(place.server))
+
+
+def test_no_job_is_forked_from_a_pytorch_that_is_built_for_gpus(place):
+    fake = "import sys, types\nsys.modules['torch'] = types.SimpleNamespace(version=types.SimpleNamespace(cuda='13.0', hip=None))\n"
+    (place.root / "slow_import.py").write_text(fake)
+    assert place.run(SAY)[1] == f"{os.getpid()} this PyTorch is built for GPUs\n"
+    wait_for(lambda: gone(place.server))
 
 
 def test_an_incomplete_request_leaves_the_server_at_work(place):
