@@ -10,15 +10,14 @@ where the server does not answer or does not take the job (another Python, anoth
 cannot be forked). Linux only.
 """
 
-import atexit
 import json
 import os
-import shutil
+import secrets
 import signal
 import socket
+import struct
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -29,7 +28,7 @@ from typing import NoReturn
 from selfdistill.timing import process_start
 
 VARIABLE = "SELFDISTILL_WARM"
-"""Path of the server's socket; `off` before the call of Snakemake: no server."""
+"""Name of the server's socket; `off` before the call of Snakemake: no server."""
 OFF = "off"
 PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 THREADS = 1
@@ -62,16 +61,14 @@ def start_server(log: str | Path) -> None:
     """Start the server and announce it to the scripts by SELFDISTILL_WARM; its own output goes to `log`.
 
     It costs a bare Python until a script asks for it. It holds the reading end of a pipe from this process, which tells it when this
-    process has ended. Where it cannot be started, the scripts run by themselves.
+    process has ended.
     """
     if os.environ.get(VARIABLE) == OFF or sys.platform != "linux":
         return
-    # socket paths have at most 107 bytes, which the folder for temporary files may exceed
-    parent = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"
-    folder = Path(tempfile.mkdtemp(prefix="selfdistill-", dir=parent))
+    name = f"selfdistill-{secrets.token_hex(16)}"
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     with socket.socket(socket.AF_UNIX) as listener, Path(log).open("a", encoding="utf-8") as output:
-        listener.bind(str(folder / "socket"))
+        listener.bind(f"\0{name}")  # no file: Linux forgets the name with the server, however that ends
         listener.listen(128)
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)
         try:
@@ -87,8 +84,7 @@ def start_server(log: str | Path) -> None:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     _servers.append(process)  # kept, for the pipe closes with the object
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # should the server have been killed
-    os.environ[VARIABLE] = str(folder / "socket")
+    os.environ[VARIABLE] = name
 
 
 def hand_over(modules: Sequence[str], threads: int) -> str | None:
@@ -97,16 +93,25 @@ def hand_over(modules: Sequence[str], threads: int) -> str | None:
     modules: what the server imports before it forks. Returns only where the script must run here: None in the child itself and where
     no server is announced, else why the server did not take it.
     """
-    address = os.environ.get(VARIABLE, OFF)
-    if served or address == OFF:
+    name = os.environ.get(VARIABLE, OFF)
+    if served or name == OFF:
         return None
     with socket.socket(socket.AF_UNIX) as connection:
         try:
-            connection.connect(address)
+            connection.connect(f"\0{name}")
+            check_peer(connection)
             send_request(connection, modules, threads)
             return wait_for_end(connection)
         except OSError as error:
-            return f"no answer from {address}: {error}"
+            return f"no answer from {name}: {error}"
+
+
+def check_peer(connection: socket.socket) -> None:
+    """Raise PermissionError where another user is at the other end: a name without a file has no permissions that would keep others out."""
+    size = struct.calcsize("3i")
+    _, user, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    if user != os.geteuid():
+        raise PermissionError(f"it belongs to user {user}")
 
 
 def send_request(connection: socket.socket, modules: Sequence[str], threads: int) -> None:
@@ -127,8 +132,10 @@ def send_request(connection: socket.socket, modules: Sequence[str], threads: int
 
 
 def identity(threads: int) -> list[str | int]:
-    """What script and server must have in common: the Python, where it finds its modules, the threads of each job."""
-    return [sys.executable, os.environ.get("PYTHONPATH", ""), threads]
+    """What script and server must have in common: the file system (a container has its own), the Python, where it finds its modules,
+    the threads of each job.
+    """
+    return [os.readlink("/proc/self/ns/mnt"), sys.executable, os.environ.get("PYTHONPATH", ""), threads]
 
 
 def current_umask() -> int:

@@ -17,15 +17,14 @@ import json
 import os
 import runpy
 import selectors
-import shutil
 import signal
 import socket
 import sys
 import threading
 import time
+import traceback
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, NoReturn
 
 from selfdistill import warm
@@ -99,7 +98,6 @@ class Server:
         self.open = False
         for descriptor in (self.listener, sys.stdin.fileno()):
             self.selector.unregister(descriptor)
-        shutil.rmtree(Path(self.listener.getsockname()).parent, ignore_errors=True)
         self.listener.close()
 
     def take_job(self) -> None:
@@ -107,6 +105,7 @@ class Server:
         connection = Connection(self.listener.accept()[0])
         streams: list[int] = []
         try:
+            warm.check_peer(connection.link)
             request, streams, signals = connection.read_request()
             before = prepare(request)
             self.fork(connection, request, streams, before)
@@ -141,9 +140,16 @@ class Server:
                 self.selector.close()
                 warm.served = before
                 run_job(request, streams)
+            except Exception:  # noqa: BLE001 (of this module: the script's own end in run_script)
+                traceback.print_exc()
             finally:
                 os._exit(1)
-        connection.child, connection.pidfd = child, os.pidfd_open(child)
+        try:
+            connection.child, connection.pidfd = child, os.pidfd_open(child)
+        except OSError:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raise
         self.connections.add(connection)
         self.selector.register(connection.pidfd, selectors.EVENT_READ, lambda: self.finish(connection))
         self.selector.register(connection.link, selectors.EVENT_READ, lambda: self.listen(connection))
@@ -179,7 +185,7 @@ class Server:
 def prepare(request: dict[str, Any]) -> warm.Before:
     """Import what a job asks for; returns what was spent before its child. Raises Refused where no child can or may be forked."""
     if request["identity"] != warm.identity(warm.THREADS):
-        raise Refused("it has another Python, PYTHONPATH or number of threads")
+        raise Refused("it has another file system, Python, PYTHONPATH or number of threads")
     wall, cpu = time.perf_counter(), time.process_time()
     try:
         with importing(*request["modules"]):

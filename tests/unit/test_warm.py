@@ -75,8 +75,8 @@ class Place:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.address = self.owner.stdout.readline().strip()
-        self.environment[warm.VARIABLE] = self.address
+        self.name = self.owner.stdout.readline().strip()
+        self.environment[warm.VARIABLE] = self.name
         (self.server,) = psutil.Process(self.owner.pid).children()
 
     def start(self, body: str, *arguments: str, head: str = HEAD, **environment: str) -> subprocess.Popen:
@@ -97,6 +97,11 @@ class Place:
         process = self.start(body, *arguments, **environment)
         output, errors = process.communicate(timeout=60)
         return process.returncode, output, errors
+
+    def answers(self) -> bool:
+        """Whether anything listens at the announced name."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(f"\0{self.name}") == 0
 
     def waiting(self, *arguments: str) -> tuple[subprocess.Popen, psutil.Process]:
         """A script that waits, and its child, which is at work."""
@@ -217,7 +222,7 @@ def test_children_and_scripts_of_a_killed_server_end(place):
 def test_the_server_ends_with_its_owner_but_not_before_its_children(place):
     script, child = place.waiting()
     place.owner.kill()
-    wait_for(lambda: not Path(place.address).parent.exists())
+    wait_for(lambda: not place.answers())
     assert child.is_running()
     assert "no answer" in place.run("print(refused)")[1]
     script.terminate()
@@ -234,17 +239,17 @@ def test_a_server_without_jobs_ends_with_its_owner(place, end):
     else:
         place.owner.send_signal({"kill": signal.SIGKILL, "interrupt": signal.SIGINT}[end])
     wait_for(lambda: gone(place.server))
-    assert not Path(place.address).parent.exists()
+    assert not place.answers()
 
 
 @pytest.mark.parametrize(
     ("old", "new", "environment", "reason"),
     [
         ("1)", "2)", {}, "number of threads"),
-        ("1)", "1)", {"PYTHONPATH": str(Path(warm.__file__).parents[1])}, "another Python"),
+        ("1)", "1)", {"PYTHONPATH": str(Path(warm.__file__).parents[1])}, "another file system, Python"),
         ("slow_import", "no_such_module", {}, "No module named 'no_such_module'"),
         ("1)", "1)", {warm.VARIABLE: warm.OFF}, "None"),
-        ("1)", "1)", {warm.VARIABLE: "/no/such/socket"}, "no answer from /no/such/socket"),
+        ("1)", "1)", {warm.VARIABLE: "selfdistill-none"}, "no answer from selfdistill-none"),
     ],
 )
 def test_a_script_runs_by_itself_where_the_server_does_not_take_it(place, old, new, environment, reason):
@@ -275,9 +280,15 @@ def test_no_job_is_forked_from_a_pytorch_that_is_built_for_gpus(place):
 def test_an_incomplete_request_leaves_the_server_at_work(place):
     for data in (b"", b"{", b"nonsense\n"):
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.connect(place.address)
+            connection.connect(f"\0{place.name}")
             connection.sendall(data)
     assert place.run("print(refused)")[1] == "None\n"
+
+
+def test_a_socket_of_another_user_is_not_trusted():
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(PermissionError, match="to user"):
+        patch.setattr(os, "geteuid", lambda: -1)
+        warm.check_peer(socket.socketpair()[0])
 
 
 def test_no_server_is_started_where_it_is_switched_off(monkeypatch, tmp_path):
