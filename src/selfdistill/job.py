@@ -44,13 +44,6 @@ LATE = {
 }
 """What a backend imports when it loads a model; a job that surely loads one asks for it at its head (Job.importing)."""
 _ALWAYS = ("snakemake.iocontainers", "snakemake.logging")
-_GENERATION = (
-    *_ALWAYS,
-    *LATE["transformers"],
-    "selfdistill.evaluation",
-    "selfdistill.richness",
-    "pyarrow.parquet",
-)
 _TRAINING = (*_ALWAYS, *LATE["transformers"], "selfdistill.training.launch")
 WARM = {
     "drawing": (
@@ -60,7 +53,13 @@ WARM = {
         "selfdistill.figures",
         "selfdistill.loading",
     ),
-    "generation": _GENERATION,
+    "generation": (
+        *_ALWAYS,
+        *LATE["transformers"],
+        "selfdistill.evaluation",
+        "selfdistill.richness",
+        "pyarrow.parquet",
+    ),
     "base": (*_ALWAYS, *LATE["transformers"], "selfdistill.organism.pretraining"),
     "sft": (*_TRAINING, "selfdistill.training.sft"),
     "grpo": (*_TRAINING, "selfdistill.training.grpo"),

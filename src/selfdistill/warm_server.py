@@ -51,17 +51,25 @@ class Connection:
     def __init__(self, link: socket.socket) -> None:
         self.link = link
         self.child = self.pidfd = -1
+        self.streams: list[int] = []
+        """The script's standard streams, until it has been forked or refused."""
 
-    def read_request(self) -> tuple[dict[str, Any], list[int], bytes]:
-        """The request, the script's three standard streams, and signals that came with it. Raises OSError or ValueError."""
+    def read_request(self) -> tuple[dict[str, Any], bytes]:
+        """The request, and signals that came with it. Raises OSError or ValueError."""
         self.link.settimeout(REQUEST_TIMEOUT)
-        data, streams, _, _ = socket.recv_fds(self.link, 1 << 16, 3)
+        data, self.streams, _, _ = socket.recv_fds(self.link, 1 << 16, 3)
         while data and b"\n" not in data:
             chunk = self.link.recv(1 << 16)
             data = data + chunk if chunk else b""
         line, _, signals = data.partition(b"\n")
         self.link.settimeout(None)
-        return json.loads(line), streams, signals
+        return json.loads(line), signals
+
+    def close_streams(self) -> None:
+        """The child has its own copies."""
+        for stream in self.streams:
+            os.close(stream)
+        self.streams = []
 
     def answer(self, **message: Any) -> None:
         """Send the script one line; one that has died gets none."""
@@ -103,12 +111,10 @@ class Server:
     def take_job(self) -> None:
         """Accept a script, import what it asks for, and fork its child."""
         connection = Connection(self.listener.accept()[0])
-        streams: list[int] = []
         try:
             warm.check_peer(connection.link)
-            request, streams, signals = connection.read_request()
-            before = prepare(request)
-            self.fork(connection, request, streams, before)
+            request, signals = connection.read_request()
+            self.fork(connection, request, prepare(request))
         except Refused as reason:
             connection.answer(refused=str(reason))
             if isinstance(reason, Unfit) and self.open:
@@ -119,13 +125,10 @@ class Server:
             self.deliver(connection, signals)
             return
         finally:
-            for stream in streams:
-                os.close(stream)
+            connection.close_streams()
         connection.close()
 
-    def fork(
-        self, connection: Connection, request: dict[str, Any], streams: list[int], before: warm.Before
-    ) -> None:
+    def fork(self, connection: Connection, request: dict[str, Any], before: warm.Before) -> None:
         """Start the child of a job; returns in the server only. Raises OSError where there can be no more processes."""
         sys.stdout.flush()
         sys.stderr.flush()
@@ -139,7 +142,7 @@ class Server:
                 self.listener.close()
                 self.selector.close()
                 warm.served = before
-                run_job(request, streams)
+                run_job(request, connection.streams)
             except Exception:  # noqa: BLE001 (of this module: the script's own end in run_script)
                 traceback.print_exc()
             finally:
