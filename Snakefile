@@ -32,3 +32,5 @@ include: "rules/report.smk"
 onstart:
     hold_workflow_lock(PATHS.lock)
     check_inputs(STUDY, PATHS)
+    if workflow.local_exec and STUDY.file.backend == "transformers":
+        start_server(PATHS.warm_log)

@@ -83,7 +83,7 @@ def run_head(script: str, plain: bool) -> None:
 
     if plain:
         gc.disable = gc.freeze = lambda: None
-    selfdistill.job.run_job = lambda snakemake, main: main(snakemake, HeadOnly())
+    selfdistill.job.run_job = lambda snakemake, main, warm=None: main(snakemake, HeadOnly())
     runpy.run_path(
         str(SCRIPTS / f"{script}.py"), init_globals={"snakemake": Fake(script.removeprefix("train_"))}
     )

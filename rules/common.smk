@@ -10,6 +10,7 @@ from selfdistill.preflight import check_inputs
 from selfdistill.sources import DATA_ROOT
 from selfdistill.status import expected_jobs, quick_manifests
 from selfdistill.study import study_from_config
+from selfdistill.warm import start_server
 
 # Snakemake loads nbformat, hence jsonschema, for any script; jsonschema then builds 38 parsers of addresses, half the time of a
 # dry run, where this package is installed. Nothing here checks an address, and jsonschema does without.

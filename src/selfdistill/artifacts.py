@@ -45,6 +45,7 @@ class Paths:
         self.logs = f"logs/{study}"
         self.report = f"{self.results}/report.html"
         self.lock = f"{self.results}/locks/workflow.lock"
+        self.warm_log = f"{self.logs}/warm.log"
 
     def training_problems(self, dataset: str = "{dataset}", coverage: str = "{coverage}") -> str:
         """A training problem set, whole (`full`) or a coverage subset."""
@@ -126,7 +127,10 @@ class Paths:
         return f"{self.logs}/{rule}/{os.path.relpath(os.path.splitext(path)[0], self.results)}.log"
 
     def benchmark_log(self, rule: str, path: str) -> str:
-        """Time and memory of the job of `rule` that writes `path`, as Snakemake measures them."""
+        """Time and memory of the job of `rule` that writes `path`, as Snakemake measures them.
+
+        Of a job that the warm process ran only the wall seconds are right: Snakemake sees the script that waits. The manifest has all.
+        """
         return f"{self.logs}/benchmark/{rule}/{os.path.relpath(os.path.splitext(path)[0], self.results)}.tsv"
 
 

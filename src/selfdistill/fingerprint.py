@@ -41,6 +41,8 @@ INFRASTRUCTURE = frozenset(
         "fingerprint",
         "job",
         "timing",
+        "warm",
+        "warm_server",
         "status",
         "reference",
         "loading",

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 from selfdistill.allocation import built_for_gpus, check_allocation
 from selfdistill.artifacts import job_lock, lock_of, slice_hash, write_text
-from selfdistill.timing import ImportClock, importing, process_start
+from selfdistill.timing import ImportClock, importing
+from selfdistill.warm import Before, before_job, hand_over
 
 if TYPE_CHECKING:
     from selfdistill.parts import Parts
@@ -42,6 +43,29 @@ LATE = {
     "vllm": ("selfdistill.generation.vllm_backend",),
 }
 """What a backend imports when it loads a model; a job that surely loads one asks for it at its head (Job.importing)."""
+_ALWAYS = ("snakemake.iocontainers", "snakemake.logging")
+_TRAINING = (*_ALWAYS, *LATE["transformers"], "selfdistill.training.launch")
+WARM = {
+    "drawing": (
+        *_ALWAYS,
+        "matplotlib.backends.backend_agg",
+        "seaborn",
+        "selfdistill.figures",
+        "selfdistill.loading",
+    ),
+    "generation": (
+        *_ALWAYS,
+        *LATE["transformers"],
+        "selfdistill.evaluation",
+        "selfdistill.richness",
+        "pyarrow.parquet",
+    ),
+    "base": (*_ALWAYS, *LATE["transformers"], "selfdistill.organism.pretraining"),
+    "sft": (*_TRAINING, "selfdistill.training.sft"),
+    "grpo": (*_TRAINING, "selfdistill.training.grpo"),
+    "sdpo": (*_TRAINING, "selfdistill.training.sdpo"),
+}
+"""What the warm process imports before it forks a job of each kind. What is missing here the job imports itself."""
 RESUME_KEY = "job.json"
 """File of a resume folder that says of which job it is; it is written before anything else."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
@@ -72,13 +96,18 @@ class Job:
         write_progress(self.resume, step=done, steps=total, seconds=time.monotonic() - self.started)
 
 
-def run_job(snakemake: Any, main: Callable[[Any, Job], Mapping[str, Any] | None]) -> None:
+def run_job(
+    snakemake: Any, main: Callable[[Any, Job], Mapping[str, Any] | None], warm: str | None = None
+) -> None:
     """Run `main` with its threads limited, output in the rule's log, and a manifest written last.
 
+    warm: what the job imports (WARM), if a child of the warm process may run it (selfdistill.warm); this process then only waits.
     Where another process (left over from a killed Snakemake) is at work on the same output, wait for it; if
     it finished with the same config and code, there is nothing left to do. The resume folder is deleted after
     success, never before. A job that sees other GPUs than it asked for ends before all this.
     """
+    alone = warm and snakemake.resources.get("processes", 1) == 1
+    refused = hand_over(WARM[warm], snakemake.threads) if alone else None
     set_threads(snakemake.threads)
     redirect_output(Path(snakemake.log[0]))
     check_allocation(snakemake.rule, snakemake.resources.get("gpu", 0))
@@ -87,6 +116,8 @@ def run_job(snakemake: Any, main: Callable[[Any, Job], Mapping[str, Any] | None]
         params = {key: value for key, value in snakemake.params.items() if key != "resume"}
         code = params.pop("code", None)
         log_header(snakemake.rule, params, code)
+        if refused:
+            logger.info("not run by the warm process: %s", refused)
         if waited and is_finished(snakemake.output, params, code):
             logger.info("the other process finished this job")
             return
@@ -99,25 +130,29 @@ def run_job(snakemake: Any, main: Callable[[Any, Job], Mapping[str, Any] | None]
             logger.error("%s failed; it continues from %s on the next call", snakemake.rule, resume)
             raise
         manifest = describe_job(snakemake, params, code, time.monotonic() - job.started, facts or {})
-        manifest["times"] = describe_times(begun, clock)
+        manifest["times"] = describe_times(begun, clock, before_job())
         write_text(snakemake.output.manifest, json.dumps(manifest, indent=1, default=str) + "\n")
         shutil.rmtree(resume, ignore_errors=True)
         logger.info("done in %.0f s", manifest["wall_seconds"])
 
 
-def describe_times(begun: tuple[float, float], clock: ImportClock) -> dict[str, Any]:
+def describe_times(begun: tuple[float, float], clock: ImportClock, before: Before) -> dict[str, Any]:
     """When the process and its main function began and when it ended (seconds of the epoch), and the seconds of its imports.
 
     `cpu_seconds` are this process's own, which other programs on the machine do not lengthen. begun: time.time() and
-    time.process_time() when the main function began.
+    time.process_time() when the main function began. A child of the warm process began with its script, whose processor time is
+    start-up; imports that it made the server do count as its own, as the beginning of its main function.
     """
-    spent = {"start-up": begun[1], "imports": clock.cpu_seconds}
-    spent["compute"] = time.process_time() - sum(spent.values())
+    spent = {
+        "start-up": before.cpu_seconds + begun[1],
+        "imports": before.import_cpu_seconds + clock.cpu_seconds,
+        "compute": time.process_time() - begun[1] - clock.cpu_seconds,
+    }
     return {
-        "process_began": round(process_start(), 2),
-        "main_began": round(begun[0], 2),
+        "process_began": round(before.began, 2),
+        "main_began": round(begun[0] - before.import_seconds, 2),
         "ended": round(time.time(), 2),
-        "import_seconds": round(clock.seconds, 3),
+        "import_seconds": round(before.import_seconds + clock.seconds, 3),
         "cpu_seconds": {name: round(seconds, 3) for name, seconds in spent.items()},
     }
 
@@ -229,7 +264,8 @@ def device_name() -> str:
 def peak_memory_mb() -> float:
     """Largest resident memory of this process or of any child that has ended, whichever is more, in MB.
 
-    Not their sum: Linux counts for a child what its parent held when it was started.
+    Not their sum: Linux counts for a child what its parent held when it was started. So a job of the warm process counts all that
+    the server has imported, also what other jobs asked for.
     """
     usage = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return round(max(usage) / 1024, 1)

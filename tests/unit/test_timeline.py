@@ -8,6 +8,7 @@ import time
 import pytest
 
 from selfdistill.figures.timeline import timeline
+from selfdistill.job import describe_times
 from selfdistill.timeline import (
     Span,
     describe,
@@ -18,6 +19,7 @@ from selfdistill.timeline import (
     spans_of,
 )
 from selfdistill.timing import ImportClock, importing, process_start
+from selfdistill.warm import Before
 
 
 def manifest(rule, began, main, ended, imports):
@@ -128,6 +130,19 @@ def test_import_clock_counts_nested_imports_once_and_nothing_else(slow_module):
     sys.modules.pop("slow_inner")
     importlib.import_module("slow_inner")  # the clock has stopped
     assert clock.seconds < 0.65
+
+
+def test_imports_that_a_job_made_the_warm_process_do_count_as_its_own():
+    clock = ImportClock()
+    clock.cpu_seconds = 0.25
+    begun, before = time.time(), Before(time.time() - 4.0, 0.125, 3.0, 2.0)
+    times = describe_times((begun, 0.0625), clock, before)
+    assert times["main_began"] == pytest.approx(begun - 3.0, abs=0.02)
+    assert times["import_seconds"] == 3.0
+    assert times["cpu_seconds"]["start-up"] == pytest.approx(0.1875, abs=0.001)
+    assert times["cpu_seconds"]["imports"] == 2.25
+    (span,) = spans_of([{"rule": "train_sft", "times": times}])
+    assert span.phases["start-up"] == pytest.approx(1.0, abs=0.05)
 
 
 def test_collection_is_paused_for_imports_and_goes_on_after_a_failed_one():

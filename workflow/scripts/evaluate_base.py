@@ -9,4 +9,4 @@ def main(snakemake, job):
     return evaluate_checkpoints(snakemake, job, {0: Path(snakemake.input.base)})
 
 
-run_job(snakemake, main)
+run_job(snakemake, main, warm="generation")

@@ -12,4 +12,4 @@ def main(snakemake, job):
     )
 
 
-run_job(snakemake, main)
+run_job(snakemake, main, warm="generation")

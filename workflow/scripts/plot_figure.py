@@ -17,4 +17,4 @@ def main(snakemake, job):
     write_text(output.caption, CAPTIONS[name](data) + "\n")
 
 
-run_job(snakemake, main)
+run_job(snakemake, main, warm="drawing")

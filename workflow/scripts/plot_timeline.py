@@ -20,4 +20,4 @@ def main(snakemake, job):
     return {"jobs_with_times": len(spans)}
 
 
-run_job(snakemake, main)
+run_job(snakemake, main, warm="drawing")

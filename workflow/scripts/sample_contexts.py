@@ -32,4 +32,4 @@ def main(snakemake, job):
     return {"tokens": int(frame["response_tokens"].sum())}
 
 
-run_job(snakemake, main)
+run_job(snakemake, main, warm="generation")

@@ -14,4 +14,4 @@ def main(snakemake, job):
     return train_base(spec, spec.seed, Path(snakemake.output.model), job.resume)
 
 
-run_job(snakemake, main)
+run_job(snakemake, main, warm="base")

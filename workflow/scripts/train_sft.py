@@ -2,4 +2,4 @@
 
 from selfdistill.job import run_job, train_run
 
-run_job(snakemake, train_run)
+run_job(snakemake, train_run, warm="sft")

@@ -1,0 +1,96 @@
+"""Jobs that are forked from the warm process (selfdistill.warm) give what jobs give that import everything themselves, bit for bit."""
+
+import json
+import os
+import shutil
+import signal
+import time
+
+import pandas
+import psutil
+import pytest
+
+from selfdistill.job import WARM
+
+from .conftest import Workspace
+
+RESULTS = "results/test"
+RUN = "runs/r1-test/sdpo/solution/ema-0.05/chain/full/default/seed-0"
+WARM_RULES = {
+    "train_base",
+    "train_sft",
+    "train_grpo",
+    "train_sdpo",
+    "evaluate_base",
+    "evaluate_run",
+    "plot_figure",
+}
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether a process has not ended; one whose parent has yet to ask for its status has."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def without_run(finished, tmp_path) -> Workspace:
+    """A copy of the finished study from which one run is taken out."""
+    shutil.copytree(finished.root, tmp_path / "study", symlinks=True)
+    study = Workspace(tmp_path / "study")
+    shutil.rmtree(study.root / RESULTS / RUN)
+    shutil.rmtree(study.root / "logs")
+    return study
+
+
+def test_every_job_that_may_was_forked_and_few_imported_anything(finished):
+    logs = "".join(path.read_text() for path in (finished.root / "logs/test").rglob("*.log"))
+    assert "not run by the warm process" not in logs
+    manifests = [json.loads(path.read_text()) for path in (finished.root / RESULTS).rglob("*manifest.json")]
+    imports = [m["times"]["cpu_seconds"]["imports"] for m in manifests if m["rule"] in WARM_RULES]
+    assert len(imports) > 30
+    assert sum(seconds > 0.3 for seconds in imports) <= len(WARM)
+
+
+def test_a_run_without_the_warm_process_is_bit_identical(finished, without_run):
+    call = (f"{RESULTS}/{RUN}/samples.parquet", "--config", "study=test")
+    without_run.snakemake(*call, environment={"SELFDISTILL_WARM": "off"})
+    manifest = json.loads((without_run.root / RESULTS / RUN / "manifest.json").read_text())
+    assert manifest["times"]["cpu_seconds"]["imports"] > 1, "it must have imported torch and TRL itself"
+    folders = [place.root / RESULTS / RUN for place in (finished, without_run)]
+    weights = sorted(path.relative_to(folders[0]) for path in folders[0].rglob("*.safetensors"))
+    assert weights
+    for name in (*weights, "rollouts.parquet", "samples.parquet"):
+        assert len({(folder / name).read_bytes() for folder in folders}) == 1, name
+    frames = [pandas.read_parquet(folder / "training.parquet").drop(columns="seconds") for folder in folders]
+    pandas.testing.assert_frame_equal(*frames)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupt_and_a_killed_snakemake_leave_no_process(without_run, number):
+    without_run.edit("config/test.yaml", "    steps: 2\n", "    steps: 60\n")
+    process = without_run.start(f"{RESULTS}/{RUN}/training.parquet", "--config", "study=test")
+    while not list((without_run.root / RESULTS / "resume").glob("runs/**/checkpoint-*/COMPLETE")):
+        assert process.poll() is None, (without_run.root / "snakemake.log").read_text()
+        time.sleep(0.01)
+    snakemake = psutil.Process(process.pid)
+    family = [snakemake, *snakemake.children(recursive=True)]
+    scripts = [member for member in family if "/scripts/tmp" in " ".join(member.cmdline())]
+    assert len(family) > len(scripts) + 2, "Snakemake, the warm process and its child"
+    if number == signal.SIGINT:  # from the terminal: to all that are in Snakemake's group
+        members = [member for member in family if os.getpgid(member.pid) == os.getpgid(process.pid)]
+    else:  # Snakemake alone: the script goes on, until it is told to end
+        snakemake.kill()
+        process.wait()
+        members = [member for member in scripts if is_alive(member)]
+        assert members
+        number = signal.SIGTERM
+    for member in members:
+        member.send_signal(number)
+    process.wait()
+    deadline = time.monotonic() + 60
+    while left := [member for member in family if is_alive(member)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.05)
