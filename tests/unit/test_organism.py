@@ -187,25 +187,37 @@ def test_loss_lies_on_the_response_and_the_shown_solution_only(template, mode):
         assert kept == f"{expected}{response} <eos>"
 
 
-def test_wide_products_keep_float32_and_leave_no_setting_behind():
+@pytest.mark.parametrize("biased", [False, True])
+def test_wide_linear_layers_keep_float32_and_gradients(biased):
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(128, 384, bias=biased)
+    inputs, gradient = torch.randn(5, 100, 128, requires_grad=True), torch.randn(5, 100, 384)
+    found = []
+    for mode in (contextlib.nullcontext(), products.WideLinears()):
+        with mode:
+            outputs = layer(inputs)
+        found.append((outputs, *torch.autograd.grad(outputs, [inputs, *layer.parameters()], gradient)))
+    exact = inputs.double() @ layer.weight.double().t() + (layer.bias.double() if biased else 0)
+    plain, wide = ((each[0].double() - exact).abs().max() for each in found)
+    assert wide < 3 * plain
+    for left, right in zip(*found, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-4)
+
+
+def test_products_leave_no_setting_behind(monkeypatch):
     matmul = torch.backends.mkldnn.matmul
     before = matmul.fp32_precision
-    left, right = torch.randn(512, 128), torch.randn(128, 384)
-    exact = left.double() @ right.double()
-    plain = ((left @ right).double() - exact).abs().max()
-    with pytest.raises(KeyboardInterrupt), wide_products() as wide:
-        assert not wide or matmul.fp32_precision == "bf16"
-        assert ((left @ right).double() - exact).abs().max() < 3 * plain
-        raise KeyboardInterrupt
+    with pytest.raises(RuntimeError):
+        products.wide_mm(torch.ones(2, 3), torch.ones(2, 3))
     assert matmul.fp32_precision == before
 
 
 def test_products_that_would_be_rounded_are_not_used(monkeypatch):
     monkeypatch.setattr(products, "keeps_float32", lambda: False)
-    before = torch.backends.mkldnn.matmul.fp32_precision
+    monkeypatch.setattr(products, "wide_mm", lambda *_: pytest.fail("used"))
     with wide_products() as wide:
         assert not wide
-        assert torch.backends.mkldnn.matmul.fp32_precision == before
+        torch.nn.functional.linear(torch.ones(2, 3), torch.ones(2, 3))
 
 
 def test_rounding_to_bfloat16_is_seen(monkeypatch):
