@@ -54,13 +54,15 @@ class WideLinear(torch.autograd.Function):
 
 
 class WideLinears(TorchFunctionMode):
-    """Within the block, F.linear is `WideLinear`. Attention keeps torch's kernel: its products are so small that oneDNN's cost by call
-    is more than they take.
+    """Within the block, F.linear of whole batches (rows, tokens, in) is `WideLinear`.
+
+    Chosen tokens, whose number hardly ever recurs, keep torch's product, for kernels are kept and take a megabyte each. So does
+    attention: its products are so small that oneDNN's cost by call is more than they take.
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         """Called by torch in place of each of its functions."""
-        if function is not F.linear:
+        if function is not F.linear or args[0].ndim < 3:
             return function(*args, **(kwargs or {}))
         inputs, weight, bias = (*args, None)[:3]
         outputs = WideLinear.apply(inputs, weight)
