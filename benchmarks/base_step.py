@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import torch
+from torch.nn import functional as F
 
 from selfdistill.organism.pretraining import _optimizer, build_model, draw_batches, train_step
 from selfdistill.organism.products import wide_products
@@ -51,12 +52,15 @@ def seconds_a_step(model, optimizer, batches) -> float:
 
 def gigaflops(spec, repeats: int = 50) -> float:
     """Speed of the feed-forward layers' products, in GFLOP/s."""
-    left, right = torch.randn(ROWS, spec.hidden_size), torch.randn(spec.hidden_size, spec.intermediate_size)
-    left @ right
+    inputs, weight = (
+        torch.randn(1, ROWS, spec.hidden_size),
+        torch.randn(spec.intermediate_size, spec.hidden_size),
+    )
+    F.linear(inputs, weight)
     begin = time.process_time()
     for _ in range(repeats):
-        left @ right
-    return 2 * ROWS * right.numel() * repeats / (time.process_time() - begin) / 1e9
+        F.linear(inputs, weight)
+    return 2 * ROWS * weight.numel() * repeats / (time.process_time() - begin) / 1e9
 
 
 def measure(spec, batches: int, rounds: int) -> dict:
