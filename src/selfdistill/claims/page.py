@@ -157,7 +157,8 @@ def part_cells(part: Record) -> list[str]:
 
 
 RULE_TEXT = (
-    "Effects are paired by problem, with 95 % intervals from a two-level bootstrap (training seed and problem). A claim is "
+    "Effects are paired by problem, with 95 % intervals from a two-level bootstrap (training seed and problem). They are those of the "
+    "base models that training began from: another base of the same recipe may give others. A claim is "
     "reproduced if every part lies within its claimed bounds (largest one-sided p, Holm-corrected in its family, at most "
     "{alpha} / 2), not reproduced if one lies outside by the same measure, and inconclusive otherwise. Parts in parentheses "
     "are extensions that do not count. The sign-flip p is a permutation check of the effect against 0, where arms are paired. "
