@@ -1,12 +1,15 @@
-"""How the cost of a training run grows with steps, coverage, model width and response length.
+"""How the cost of a training run grows with steps, coverage, model width and response length, and that of a study with its seeds.
 
     python benchmarks/scaling.py
+    python benchmarks/scaling.py --results results/mini    # seeds only: from the manifests of a study with several (`make mini-full`)
 
 Each point is an SDPO or GRPO run in a process of its own with one thread, from a randomly initialised organism whose responses
 are forced to the full length (the end of sequence is never drawn), with a random reward: cost does not depend on what the model
 knows. Counted are CPU seconds of training (start-up left out), which another process's load hardly changes, and peak resident
 memory above that of the same process before training. The exponent is the slope of log cost against log size, by least squares
 over all points of a sweep; 1 is linear. Small sizes carry fixed costs, so the slope between the two largest points is given too.
+
+The cost of N seeds is that of all jobs of a finished study but those of the other seeds: no job was run twice for it.
 
 Writes benchmarks/results/scaling.json and benchmarks/scaling.md.
 """
@@ -15,13 +18,17 @@ import argparse
 import json
 import math
 import os
+import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+
+from common import finished_study
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results" / "scaling.json"
@@ -33,7 +40,13 @@ SWEEPS = {
     "width": [64, 128, 256, 512],
     "response tokens": [32, 64, 128, 256, 512],
 }
-EXPECTED = {"steps": "1", "coverage": "0", "width": "1 to 2", "response tokens": "1 to 2 (attention)"}
+EXPECTED = {
+    "steps": "1",
+    "coverage": "0",
+    "width": "1 to 2",
+    "response tokens": "1 to 2 (attention)",
+    "seeds": "1 beside the bases",
+}
 
 
 def arguments() -> argparse.Namespace:
@@ -41,6 +54,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--methods", choices=["grpo", "sdpo"], nargs="+", default=["grpo", "sdpo"])
     parser.add_argument("--sweeps", choices=list(SWEEPS), nargs="+", default=list(SWEEPS))
+    parser.add_argument("--results", type=finished_study, help="a finished study with several seeds")
     parser.add_argument("--point", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -126,6 +140,30 @@ def in_own_process(method: str, size: dict) -> dict:
     return json.loads(output.splitlines()[-1])
 
 
+def seeds_of(results: Path) -> dict:
+    """The row of the seeds: CPU seconds and largest job of a study with its first one, two, ... seeds."""
+    manifests = [json.loads(path.read_text(encoding="utf-8")) for path in results.rglob("*manifest.json")]
+    found = [
+        (int(match[1]) if (match := re.search(r"/seed-(\d+)/", manifest["outputs"][0])) else None, manifest)
+        for manifest in manifests
+    ]
+    seeds = sorted({seed for seed, _ in found} - {None})
+    if len(seeds) < 2:
+        raise SystemExit(f"{results}: only the seeds {seeds}; at least two are needed")
+    points = []
+    for seed in seeds:
+        counted = [m for own, m in found if (own is None or own <= seed) and "times" in m]
+        points.append(
+            {
+                "cpu": sum(sum(m["times"]["cpu_seconds"].values()) for m in counted),
+                "memory_mb": max(m["peak_memory_mb"] for m in counted),
+                "before_mb": 0,
+            }
+        )
+    values = list(range(1, len(seeds) + 1))
+    return {"method": f"study {results.name}", "sweep": "seeds", "values": values, "points": points}
+
+
 def slope(points: list[tuple[float, float]]) -> float:
     """Least-squares slope of log cost against log size."""
     xs, ys = ([math.log(point[i]) for point in points] for i in (0, 1))
@@ -156,8 +194,8 @@ def table(rows: list[dict]) -> str:
         )
     lines += [
         "",
-        "Seeds are runs of their own: their number multiplies the jobs of training and evaluation, and nothing else",
-        "(`make plan STUDY=mini`); the bases, section 3 and the off-policy data are made once.",
+        "Seeds are runs of their own: their number multiplies the jobs of training and evaluation (`make plan STUDY=mini`); the bases,",
+        "section 3 and the off-policy data are made once.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -169,15 +207,24 @@ def main() -> None:
         print(json.dumps(measure(options.methods[0], json.loads(options.point))))
         return
     rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    for row in measured(options):
+        key = (row["method"], row["sweep"])
+        rows = [old for old in rows if (old["method"], old["sweep"]) != key] + [row]
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        TABLE.write_text(table(rows), encoding="utf-8")
+        print(table([row]).splitlines()[7], flush=True)
+
+
+def measured(options: argparse.Namespace) -> Iterator[dict]:
+    """The rows that the command line asks for, one after the other."""
+    if options.results:
+        yield seeds_of(options.results)
+        return
     for method in options.methods:
         for sweep in options.sweeps:
             points = [in_own_process(method, DEFAULT | {sweep: value}) for value in SWEEPS[sweep]]
-            row = {"method": method, "sweep": sweep, "values": SWEEPS[sweep], "points": points}
-            rows = [old for old in rows if (old["method"], old["sweep"]) != (method, sweep)] + [row]
-            RESULTS.parent.mkdir(exist_ok=True)
-            RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-            TABLE.write_text(table(rows), encoding="utf-8")
-            print(table([row]).splitlines()[7], flush=True)
+            yield {"method": method, "sweep": sweep, "values": SWEEPS[sweep], "points": points}
 
 
 if __name__ == "__main__":
