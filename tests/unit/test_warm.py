@@ -114,7 +114,15 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path):
+def interruptible():
+    """Processes started here do not ignore SIGINT, as they would where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def place(tmp_path, interruptible):
     """A folder with a running server; nothing may be left of it."""
     place = Place(tmp_path)
     yield place
