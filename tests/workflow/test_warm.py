@@ -68,9 +68,17 @@ def test_a_run_without_the_warm_process_is_bit_identical(finished, without_run):
     pandas.testing.assert_frame_equal(*frames)
 
 
+@pytest.fixture
+def interruptible():
+    """Processes started here do not ignore SIGINT, as they would where the tests run in the background of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupt_and_a_killed_snakemake_leave_no_process(without_run, number):
-    without_run.edit("config/test.yaml", "    steps: 2\n", "    steps: 60\n")
+def test_an_interrupt_and_a_killed_snakemake_leave_no_process(without_run, interruptible, number):
+    without_run.edit("config/test.yaml", "    steps: 2\n", "    steps: 600\n")
     process = without_run.start(f"{RESULTS}/{RUN}/training.parquet", "--config", "study=test")
     while not list((without_run.root / RESULTS / "resume").glob("runs/**/checkpoint-*/COMPLETE")):
         assert process.poll() is None, (without_run.root / "snakemake.log").read_text()
@@ -94,3 +102,4 @@ def test_an_interrupt_and_a_killed_snakemake_leave_no_process(without_run, numbe
     while left := [member for member in family if is_alive(member)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.05)
+    assert not (without_run.root / RESULTS / RUN / "training.parquet").exists(), "ended, not stopped"
