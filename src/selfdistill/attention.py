@@ -6,19 +6,27 @@ import torch
 def attention_masks(
     model, allowed: torch.Tensor, query_positions: torch.Tensor, key_positions: torch.Tensor
 ) -> dict[str, torch.Tensor] | torch.Tensor:
-    """One boolean mask per attention type of the model; sliding layers also forget keys beyond their window.
+    """One mask per attention type of the model; sliding layers also forget keys beyond their window. Boolean, but for eager
+    attention, which adds its mask to the scores.
 
     allowed: (rows or 1, 1, queries, keys), which keys a query may see in a full layer; positions: (rows, queries) and
     (rows, keys), counted without padding. A model that knows one type only (Llama's) takes its mask bare.
     """
     config = model.config.get_text_config()
     types = getattr(config, "layer_types", None)
+
+    def written(mask: torch.Tensor) -> torch.Tensor:
+        if config._attn_implementation != "eager":
+            return mask
+        lowest = torch.finfo(model.dtype).min
+        return torch.zeros(mask.shape, dtype=model.dtype, device=mask.device).masked_fill(~mask, lowest)
+
     if not types:
-        return allowed
-    masks = {"full_attention": allowed}
+        return written(allowed)
+    masks = {"full_attention": written(allowed)}
     if "sliding_attention" in types:
         near = query_positions[:, None, :, None] - key_positions[:, None, None, :] < config.sliding_window
-        masks["sliding_attention"] = allowed & near
+        masks["sliding_attention"] = written(allowed & near)
     return masks
 
 

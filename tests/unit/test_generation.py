@@ -181,6 +181,23 @@ def test_decoding_gives_the_log_probabilities_of_full_attention(name):
         torch.testing.assert_close(torch.stack([step[row] for step in seen]), expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_models_that_keep_their_attention_decode_as_in_one_pass(attention):
+    model = variant("olmo3", **VARIANTS["olmo3"][1], _attn_implementation=attention).double()
+    prompts, used = [[3, 8, 10, 20, 30, 4], [3, 8, 4]], []
+    hook = model.register_forward_hook(lambda *_: used.append(model.config._attn_implementation))
+    drawn = sample_batch(
+        model, prompts, max_new_tokens=12, eos_token_ids=[-1], pad_token_id=0, generator=torch.Generator().manual_seed(0)
+    )  # fmt: skip
+    hook.remove()
+    assert set(used) == {attention}
+    for prompt, ids, log_probs in zip(prompts, *drawn, strict=True):
+        with torch.no_grad():
+            logits = model(torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1]
+        expected = logits.log_softmax(-1).gather(1, torch.tensor(ids)[:, None]).squeeze(1).float()
+        torch.testing.assert_close(torch.tensor(log_probs), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_single_query_attention_equals_sdpa():
     torch.manual_seed(0)
     query, (key, value) = torch.randn(5, 4, 1, 8), torch.randn(2, 5, 2, 11, 8)

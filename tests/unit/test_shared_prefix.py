@@ -40,11 +40,15 @@ def gradients(model, hidden):
 
 
 # with the window, the first keys of a prompt are out of a completion's sight
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize(
     ("template", "window"), [("r1", None), ("qwen3", None), ("olmo3", None), ("olmo3", 4)]
 )
-def test_values_and_gradients_are_those_of_whole_sequences(tmp_path, template, window, monkeypatch):
+def test_values_and_gradients_are_those_of_whole_sequences(
+    tmp_path, template, window, attention, monkeypatch
+):
     model = load_model(tiny.save_base(tmp_path / "base", template))
+    model.set_attn_implementation(attention)
     if window is not None:
         assert "sliding_attention" in model.config.layer_types
         monkeypatch.setattr(model.config, "sliding_window", window)
