@@ -65,3 +65,12 @@ class SubsetFile(Section):
     data_files: str | None = Field(default=None, description="address or path of the file")
     local: str | None = Field(default=None, description="the same file below `data_root`")
     expect: Expectation = Field(default=Expectation(), description="what the file must hold")
+
+
+class Domains(Section):
+    """Which training sets the broad and the narrow domain of Fig. 1 and Table 3 are."""
+
+    broad: str = Field(description="training set of section 5")
+    narrow: str | None = Field(
+        default=None, description="training set with few types (the paper's chemistry)"
+    )

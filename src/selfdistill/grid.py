@@ -2,14 +2,15 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
+from selfdistill.errors import StudyError
 from selfdistill.runs import RUN_FIELDS, Run
 from selfdistill.settings import Context, Positive, Section
 
-__all__ = ["RUN_FIELDS", "SDPO_CONTEXTS", "TEACHER", "Run", "RunGrid", "base_run", "expand"]
+__all__ = ["RUN_FIELDS", "SDPO_CONTEXTS", "TEACHER", "Run", "RunGrid", "base_run", "expand", "parse_seeds"]
 
 SDPO_CONTEXTS = ("solution", "answer-only", "other-solution")
 """What SDPO's teacher may see; `other-solution` is a control (the solution of another problem)."""
@@ -63,3 +64,16 @@ def expand(entry: RunGrid, seeds: Iterable[int]) -> Iterator[Run]:
                                 variant,
                                 seed,
                             )
+
+
+def parse_seeds(value: Any) -> list[int] | None:
+    """The seeds that a command line gives (`0`, `0,1,2` or a list); None for none. Raises StudyError."""
+    if value in (None, ""):
+        return None
+    items = value if isinstance(value, list) else str(value).strip("[]").split(",")
+    try:
+        return [int(str(item)) for item in items]
+    except ValueError as error:
+        raise StudyError(
+            f"--config seeds: {value!r} is not a list of numbers, such as seeds=0,1,2"
+        ) from error

@@ -17,8 +17,9 @@ from pydantic import Field
 
 from selfdistill import displays
 from selfdistill.checks import check_study
+from selfdistill.data_settings import Domains
 from selfdistill.errors import StudyError, read_yaml, reject, suggestion, validated
-from selfdistill.grid import RUN_FIELDS, Run, RunGrid, base_run, expand
+from selfdistill.grid import RUN_FIELDS, Run, RunGrid, base_run, expand, parse_seeds
 from selfdistill.settings import (
     METHOD_SECTIONS,
     METHOD_SETTINGS,
@@ -44,15 +45,6 @@ STAGES = ("problems", "base", "richness", "off_policy", "sft", "rl", "evaluate",
 FIGURES, TABLES = tuple(displays.FIGURES), tuple(displays.TABLES)
 NO_STUDIES = ("models", "benchmarks", "claims", "paper_settings", "reported")
 """Files of config/ that are not studies."""
-
-
-class Domains(Section):
-    """Which training sets the broad and the narrow domain of Fig. 1 and Table 3 are."""
-
-    broad: str = Field(description="training set of section 5")
-    narrow: str | None = Field(
-        default=None, description="training set with few types (the paper's chemistry)"
-    )
 
 
 class StudyFile(Section):
@@ -296,10 +288,7 @@ class Study:
         return self.file.off_policy.model_dump() if self.file.off_policy else {}
 
     def shift_benchmark(self) -> str:
-        """The benchmark on which Fig.
-
-        12 compares word frequencies: the paper's AIME24, the last of the headline.
-        """
+        """The benchmark on which Figure 12 compares word frequencies: the paper's AIME24, the last of the headline."""
         benchmarks = self.file.benchmarks
         return (benchmarks.headline or benchmarks.names)[-1]
 
@@ -379,19 +368,6 @@ def load_study(path: str | Path, seeds: Sequence[int] | None = None) -> Study:
     study = Study(path, file, catalogue, benchmarks)
     check_study(study, models_path, benchmarks_path)
     return study
-
-
-def parse_seeds(value: Any) -> list[int] | None:
-    """The seeds that a command line gives (`0`, `0,1,2` or a list); None for none. Raises StudyError."""
-    if value in (None, ""):
-        return None
-    items = value if isinstance(value, list) else str(value).strip("[]").split(",")
-    try:
-        return [int(str(item)) for item in items]
-    except ValueError as error:
-        raise StudyError(
-            f"--config seeds: {value!r} is not a list of numbers, such as seeds=0,1,2"
-        ) from error
 
 
 def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> Study:
