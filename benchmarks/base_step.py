@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from selfdistill.fast_cpu.products import wide_products
 from selfdistill.organism.pretraining import _optimizer, build_model, draw_batches, train_step
-from selfdistill.organism.products import wide_products
 from selfdistill.organism.tokenizer import build_tokenizer
-from selfdistill.study import load_study
+from selfdistill.study.load import load_study
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results" / "base_step.json"

@@ -69,7 +69,7 @@ class HeadOnly:
     @contextlib.contextmanager
     def importing(self, *modules: str):
         """The script's imports; then print which of HEAVY they loaded, and exit."""
-        from selfdistill.timing import importing
+        from selfdistill.jobs.timing import importing
 
         with importing(*modules):
             yield
@@ -79,11 +79,11 @@ class HeadOnly:
 
 def run_head(script: str, plain: bool) -> None:
     """Run a script up to the end of its imports; `plain`: with the garbage collector at work."""
-    import selfdistill.job
+    import selfdistill.jobs.run_job
 
     if plain:
         gc.disable = gc.freeze = lambda: None
-    selfdistill.job.run_job = lambda snakemake, main, warm=None: main(snakemake, HeadOnly())
+    selfdistill.jobs.run_job.run_job = lambda snakemake, main, warm=None: main(snakemake, HeadOnly())
     runpy.run_path(
         str(SCRIPTS / f"{script}.py"), init_globals={"snakemake": Fake(script.removeprefix("train_"))}
     )

@@ -51,8 +51,8 @@ def loss_of(side: str, options: argparse.Namespace, hidden, head, teacher_hidden
     import torch
     from trl.experimental.sdpo import loss_utils
 
-    from selfdistill.training.chunked import LossOptions, chunked_distillation
-    from selfdistill.training.projection import Head
+    from selfdistill.training.loss.chunked import LossOptions, chunked_distillation
+    from selfdistill.training.loss.projection import Head
 
     top_k = options.top_k if options.mode == "top-k" else None
     if side == "chunked":

@@ -50,8 +50,8 @@ def generation(options: argparse.Namespace, base: str) -> dict:
 
     from selfdistill.generation.protocol import Sampling
     from selfdistill.generation.transformers_backend import TransformersGenerator
-    from selfdistill.problems import read_problems
-    from selfdistill.study import load_study
+    from selfdistill.problems.problem import read_problems
+    from selfdistill.study.load import load_study
 
     torch.set_num_threads(1)
     study = load_study("config/mini.yaml")
@@ -84,7 +84,7 @@ def generate_tokens(generator, turns: list[str], sampling, seed: int) -> int:
     """Response tokens of transformers' generate, two samples a prompt."""
     import torch
 
-    from selfdistill.prompts import prompt_ids
+    from selfdistill.models.prompts import prompt_ids
 
     torch.manual_seed(seed)
     rows = [ids for ids in prompt_ids(generator.tokenizer, turns, generator.thinking) for _ in range(2)]
@@ -104,8 +104,8 @@ def grading(options: argparse.Namespace) -> dict:
     """Seconds of both sides on the same responses."""
     import pandas
 
-    from selfdistill.grading import Grader, extract_answer
-    from selfdistill.problems import read_problems
+    from selfdistill.grading.graders import Grader, extract_answer
+    from selfdistill.problems.problem import read_problems
 
     answers_of = {
         problem.problem_id: list(problem.answers)

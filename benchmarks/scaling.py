@@ -63,16 +63,16 @@ def measure(method: str, size: dict) -> dict:
     """CPU seconds and peak memory of one run; in a process of its own."""
     import torch
 
-    from selfdistill.grid import Run
     from selfdistill.organism.chains import make_problem_set
     from selfdistill.organism.pretraining import build_model
     from selfdistill.organism.tokenizer import build_tokenizer
-    from selfdistill.problems import write_problems
-    from selfdistill.settings import METHOD_SETTINGS
+    from selfdistill.problems.problem import write_problems
+    from selfdistill.study.training import METHOD_SETTINGS
     from selfdistill.training import grpo, sdpo
     from selfdistill.training.arguments import grpo_arguments, sdpo_arguments
     from selfdistill.training.job import TrainingJob
     from selfdistill.training.on_policy import build_trainer
+    from selfdistill.vocabulary.runs import Run
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:

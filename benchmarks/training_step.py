@@ -55,8 +55,8 @@ def arguments() -> argparse.Namespace:
 
 def training_job(options: argparse.Namespace, method: str, folder: Path):
     """The mini study's run of a method on the broad domain, cut to --steps."""
-    from selfdistill.settings import METHOD_SETTINGS
-    from selfdistill.study import load_study
+    from selfdistill.study.load import load_study
+    from selfdistill.study.training import METHOD_SETTINGS
     from selfdistill.training.job import TrainingJob
 
     study = load_study("config/mini.yaml")
@@ -113,8 +113,8 @@ def trl_trainer(method: str, job, settings, reward):
     from trl import GRPOTrainer
     from trl.experimental.sdpo import SDPOTrainer
 
+    from selfdistill.training.checkpoints import load_policy
     from selfdistill.training.data import rollout_dataset
-    from selfdistill.training.resume import load_policy
 
     model, tokenizer = load_policy(job.base)
     data = rollout_dataset(
@@ -155,8 +155,8 @@ def measure(options: argparse.Namespace, method: str) -> dict:
     """Seconds of each step and mean tokens of a rollout, of one side; run in a process of its own."""
     import torch
 
-    from selfdistill.grading import Grader
-    from selfdistill.problems import read_problems
+    from selfdistill.grading.graders import Grader
+    from selfdistill.problems.problem import read_problems
     from selfdistill.training.rewards import TAIL_CHARS, reward_for
 
     torch.set_num_threads(1)

@@ -2,15 +2,15 @@
 import os
 import sys
 
-from selfdistill.artifacts import Paths
-from selfdistill.displays import FIGURES, TABLES
-from selfdistill.fingerprint import code_fingerprint
-from selfdistill.job import hold_workflow_lock
-from selfdistill.preflight import check_inputs
-from selfdistill.sources import DATA_ROOT
-from selfdistill.status import expected_jobs, quick_manifests
-from selfdistill.study import study_from_config
-from selfdistill.warm import start_server
+from selfdistill.records.paths import Paths
+from selfdistill.study.displays import FIGURES, TABLES
+from selfdistill.jobs.fingerprint import code_fingerprint
+from selfdistill.jobs.locks import hold_workflow_lock
+from selfdistill.jobs.preflight import check_inputs
+from selfdistill.problems.sources import DATA_ROOT
+from selfdistill.commands.status import expected_jobs, quick_manifests
+from selfdistill.study.load import study_from_config
+from selfdistill.jobs.warm.client import start_server
 
 # Snakemake loads nbformat, hence jsonschema, for any script; jsonschema then builds 38 parsers of addresses, half the time of a
 # dry run, where this package is installed. Nothing here checks an address, and jsonschema does without.
@@ -23,7 +23,7 @@ if STUDY.file.data_root:  # read when a job runs: where the files lie is no part
 BENCHMARKS = STUDY.file.benchmarks.names
 REPORTED = os.path.relpath(f"{workflow.basedir}/config/reported.yaml")
 TEMPLATES = [
-    os.path.relpath(f"{workflow.basedir}/src/selfdistill/templates/{name}")
+    os.path.relpath(f"{workflow.basedir}/src/selfdistill/report/templates/{name}")
     for name in ("report.html.j2", "report.css", "report.js")
 ]
 DEVIATIONS = os.path.relpath(f"{workflow.basedir}/docs/deviations.md")
@@ -114,7 +114,7 @@ def evaluated_on(fixed):
 
 
 def frames_of(name):
-    """Input files of a figure or table by the names that selfdistill.loading knows: those of its frames."""
+    """Input files of a figure or table by the names that selfdistill.report.loading knows: those of its frames."""
     display = FIGURES.get(name) or TABLES[name]
     runs = STUDY.runs(*STUDY.shown(name), methods=("grpo", "sdpo"))
     several = {

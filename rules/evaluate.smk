@@ -20,7 +20,7 @@ rule evaluate_base:
         **requested("evaluate"),
     params:
         evaluation=evaluation_params(BASE),
-        code=code_fingerprint("evaluation", BACKEND),
+        code=code_fingerprint("sampling.evaluation", BACKEND),
         resume=PATHS.resume(PATHS.samples(**BASE)),
     message:
         "Evaluating {wildcards.model} before training, seed {wildcards.seed}"
@@ -47,7 +47,7 @@ rule evaluate_run:
         **requested("evaluate"),
     params:
         evaluation=evaluation_params({}),
-        code=code_fingerprint("evaluation", BACKEND),
+        code=code_fingerprint("sampling.evaluation", BACKEND),
         resume=PATHS.resume(PATHS.samples()),
     message:
         "Evaluating {wildcards.method} {wildcards.model} ({wildcards.context}, {wildcards.teacher}, {wildcards.coverage} of {wildcards.dataset}, {wildcards.variant}), seed {wildcards.seed}"
@@ -77,7 +77,7 @@ rule estimate:
     params:
         ood=STUDY.ood(),
         shift_benchmark=STUDY.shift_benchmark(),
-        code=code_fingerprint("figures.estimates", "figures.words"),
+        code=code_fingerprint("report.figures.estimates", "report.figures.words"),
         resume=PATHS.resume(PATHS.numbers("estimates")),
     message:
         "Estimates with intervals from all samples"

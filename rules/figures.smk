@@ -1,4 +1,4 @@
-# Every figure of the paper that the study declares (selfdistill.displays), and a target of its name: `snakemake figure3`.
+# Every figure of the paper that the study declares (selfdistill.study.displays), and a target of its name: `snakemake figure3`.
 
 
 rule plot_figure:
@@ -31,7 +31,7 @@ rule plot_figure:
         name="{figure}",
         title=lambda wildcards: FIGURES[wildcards.figure].title,
         display=STUDY.display(),
-        code=code_fingerprint("figures"),
+        code=code_fingerprint("report.figures"),
         resume=PATHS.resume(PATHS.figure("{figure}", "csv")),
     message:
         "{params.name}: {params.title}"

@@ -15,12 +15,12 @@ rule build_off_policy_data:
     priority: 80
     conda:
         ENVIRONMENT
-    threads: requested_threads("off_policy")
+    threads: requested_threads("sampling.off_policy")
     resources:
-        **requested("off_policy"),
+        **requested("sampling.off_policy"),
     params:
         off_policy=STUDY.off_policy_params(),
-        code=code_fingerprint("off_policy"),
+        code=code_fingerprint("sampling.off_policy"),
         resume=PATHS.resume(PATHS.off_policy_manifest()),
     message:
         "Section 4: data sets of {wildcards.model}"

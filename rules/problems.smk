@@ -19,7 +19,7 @@ rule build_training_problems:
         spec=lambda wildcards: STUDY.dataset_spec(wildcards.dataset),
         dataset="{dataset}",
         seed=STUDY.file.data_seed,
-        code=code_fingerprint("problems", "sources", "organism.chains"),
+        code=code_fingerprint("problems.problem", "problems.sources", "organism.chains"),
         resume=PATHS.resume(PATHS.training_problems(coverage="full")),
     message:
         "Training problems {wildcards.dataset}"
@@ -49,7 +49,7 @@ rule build_coverage_subset:
         coverage=lambda wildcards: int(wildcards.coverage),
         source=lambda wildcards: STUDY.subset_spec(wildcards.dataset, int(wildcards.coverage)),
         seed=STUDY.file.data_seed,
-        code=code_fingerprint("problems", "sources"),
+        code=code_fingerprint("problems.problem", "problems.sources"),
         resume=PATHS.resume(PATHS.training_problems()),
     message:
         "{wildcards.coverage} problems of {wildcards.dataset}"
@@ -75,7 +75,7 @@ rule build_benchmark:
         spec=lambda wildcards: STUDY.benchmark_spec(wildcards.benchmark),
         benchmark="{benchmark}",
         seed=STUDY.file.data_seed,
-        code=code_fingerprint("problems", "sources", "organism.chains"),
+        code=code_fingerprint("problems.problem", "problems.sources", "organism.chains"),
         resume=PATHS.resume(PATHS.benchmark()),
     message:
         "Benchmark {wildcards.benchmark}"

@@ -27,7 +27,7 @@ rule plot_timeline:
         **requested("report"),
     params:
         title="Where the time of the jobs went",
-        code=code_fingerprint("figures.timeline"),
+        code=code_fingerprint("report.figures.timeline"),
         resume=PATHS.resume(PATHS.figure("timeline", "csv")),
     message:
         "Timeline of all jobs"
@@ -78,7 +78,7 @@ rule make_report:
     params:
         study=STUDY.name,
         display=STUDY.display(),
-        code=code_fingerprint("report"),
+        code=code_fingerprint("report.page"),
         resume=PATHS.resume(PATHS.report),
     message:
         "Report: {output.report}"

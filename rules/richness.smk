@@ -20,7 +20,7 @@ rule sample_contexts:
         **requested("richness"),
     params:
         richness=lambda wildcards: STUDY.richness_params(wildcards.model),
-        code=code_fingerprint("richness", BACKEND),
+        code=code_fingerprint("sampling.contexts", BACKEND),
         resume=PATHS.resume(PATHS.section_3()),
     message:
         "Section 3: {wildcards.model} under four contexts"

@@ -1,4 +1,4 @@
-# Every table that the study declares (selfdistill.displays), and a target of its name: `snakemake table1`, `main_results`.
+# Every table that the study declares (selfdistill.study.displays), and a target of its name: `snakemake table1`, `main_results`.
 
 
 rule write_table:
@@ -29,7 +29,7 @@ rule write_table:
         name="{table}",
         title=lambda wildcards: TABLES[wildcards.table].title,
         display=STUDY.display(),
-        code=code_fingerprint("tables"),
+        code=code_fingerprint("report.tables"),
         resume=PATHS.resume(PATHS.table("{table}", "csv")),
     message:
         "{params.name}: {params.title}"

@@ -21,13 +21,13 @@ pytest.importorskip("vllm", reason="vllm is not installed: `make test-vllm` make
 
 import torch  # noqa: E402
 
-from selfdistill.evaluation import load_generator  # noqa: E402
 from selfdistill.generation.protocol import Sampling  # noqa: E402
 from selfdistill.generation.vllm_backend import VllmGenerator  # noqa: E402
-from selfdistill.models import load_model  # noqa: E402
+from selfdistill.models.loading import load_model  # noqa: E402
+from selfdistill.models.prompts import prompt_ids  # noqa: E402
 from selfdistill.organism.pretraining import build_model  # noqa: E402
 from selfdistill.organism.tokenizer import build_tokenizer  # noqa: E402
-from selfdistill.prompts import prompt_ids  # noqa: E402
+from selfdistill.sampling.evaluation import load_generator  # noqa: E402
 
 TURNS = ["find x : x +2 = 4", "find x : x *5 +9 = 4", "find x : x ^2 = 9"]
 SHARPER = 1.5

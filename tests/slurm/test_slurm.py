@@ -318,7 +318,7 @@ def test_a_job_with_other_gpus_than_asked_for_ends_at_once(outcome, tmp_path):
 
 
 def test_a_job_that_slurm_starts_as_several_tasks_ends_at_once(outcome):
-    code = "from selfdistill.allocation import check_allocation; check_allocation('train_sft', 0)"
+    code = "from selfdistill.jobs.allocation import check_allocation; check_allocation('train_sft', 0)"
     for tasks in (1, 2):
         done = subprocess.run(
             ["srun", f"--ntasks={tasks}", "--overcommit", sys.executable, "-c", code],

@@ -18,7 +18,8 @@ from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 
-from selfdistill.training import launch, resume, sharding
+from selfdistill.training import checkpoints as resume
+from selfdistill.training.distributed import launch, sharding
 
 OPTIONS = json.loads(os.environ.get("TEST_OPTIONS", "{}"))
 

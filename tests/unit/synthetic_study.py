@@ -12,10 +12,11 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 
-from selfdistill.epistemic import EPISTEMIC_WORDS, count_columns
-from selfdistill.figures import KEY, StudyData, frequency_shifts, study_differences, study_estimates
-from selfdistill.figures.data import CONTEXTS, base_run
-from selfdistill.tables import load_reported, problems_summary
+from selfdistill.grading.epistemic import count_columns
+from selfdistill.report.data import CONTEXTS, base_run
+from selfdistill.report.figures import KEY, StudyData, frequency_shifts, study_differences, study_estimates
+from selfdistill.report.tables import load_reported, problems_summary
+from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 REPORTED = Path(__file__).parents[2] / "config" / "reported.yaml"
 MODELS = {

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from selfdistill import allocation, job
-from selfdistill.allocation import WrongAllocation, check_allocation
+from selfdistill.jobs import allocation
+from selfdistill.jobs import run_job as job
+from selfdistill.jobs.allocation import WrongAllocation, check_allocation
 
 
 @pytest.fixture

@@ -12,29 +12,21 @@ from types import SimpleNamespace
 import pandas
 import pytest
 
-from selfdistill import artifacts, job
-from selfdistill.artifacts import (
-    Paths,
-    SchemaError,
-    atomic_path,
-    is_locked,
-    job_lock,
-    lock_of,
-    read_table,
-    rollouts_schema,
-    samples_schema,
-    slice_hash,
-    training_schema,
-    write_table,
-)
-from selfdistill.epistemic import EPISTEMIC_WORDS
-from selfdistill.grid import RUN_FIELDS, Run
+from selfdistill.jobs import locks
+from selfdistill.jobs import run_job as job
+from selfdistill.jobs.locks import is_locked, job_lock, lock_of
+from selfdistill.records import files as artifacts
+from selfdistill.records.files import atomic_path, read_table, slice_hash, write_table
+from selfdistill.records.paths import Paths
+from selfdistill.records.schemas import SchemaError, rollouts_schema, samples_schema, training_schema
+from selfdistill.vocabulary.runs import RUN_FIELDS, Run
+from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 RUN = Run("r1-mini", "sdpo", "solution", "ema-0.05", "chain", "full", "default", 3)
 FOLDER = "results/mini/runs/r1-mini/sdpo/solution/ema-0.05/chain/full/default/seed-3"
 HOLD = """
 import sys, time
-from selfdistill.artifacts import job_lock
+from selfdistill.jobs.locks import job_lock
 with job_lock(sys.argv[1]):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
@@ -170,8 +162,8 @@ def test_children_do_not_inherit_the_lock(tmp_path):
 def test_two_snakemakes_of_one_study_are_refused(tmp_path, hold):
     path = tmp_path / "workflow.lock"
     holder = hold(path, 60)
-    with pytest.raises(job.AlreadyRunning, match=f"process {holder.pid}"):
-        job.hold_workflow_lock(path)
+    with pytest.raises(locks.AlreadyRunning, match=f"process {holder.pid}"):
+        locks.hold_workflow_lock(path)
 
 
 class Named(list):
@@ -326,7 +318,7 @@ def test_schema_version_is_written_into_the_file(tmp_path):
 def test_peak_memory_counts_a_job_once_that_started_programs():
     """Linux counts for a child what its parent held when it was started; a sum would double it."""
     code = (
-        "import resource, subprocess; from selfdistill.job import peak_memory_mb; block = bytearray(200 * 2**20); "
+        "import resource, subprocess; from selfdistill.jobs.run_job import peak_memory_mb; block = bytearray(200 * 2**20); "
         "subprocess.run(['true'], check=True); "
         "print(peak_memory_mb(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )

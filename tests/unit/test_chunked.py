@@ -7,10 +7,10 @@ import torch
 from torch.nn import functional as F
 from trl.experimental.sdpo import loss_utils
 
-from selfdistill.training import chunked
-from selfdistill.training.chunked import LossOptions, chunked_distillation
-from selfdistill.training.losses import distillation_loss
-from selfdistill.training.projection import CHUNK_BYTES, Head, chunked_log_probs, token_log_probs
+from selfdistill.training.loss import chunked
+from selfdistill.training.loss.chunked import LossOptions, chunked_distillation
+from selfdistill.training.loss.losses import distillation_loss
+from selfdistill.training.loss.projection import CHUNK_BYTES, Head, chunked_log_probs, token_log_probs
 
 TOKENS, VOCABULARY, STUDENT, TEACHER = 23, 61, 16, 12
 ROW = VOCABULARY * 4 * chunked.TOP_K_COPIES  # bytes of one token's logits in a chunk

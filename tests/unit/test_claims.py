@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from selfdistill.artifacts import Paths
 from selfdistill.claims.judge import (
     INCONCLUSIVE,
     NOT_REPRODUCED,
@@ -46,7 +45,9 @@ from selfdistill.claims.plan import (
     needed_files,
     plan_claims,
 )
-from selfdistill.study import StudyError, load_study
+from selfdistill.records.paths import Paths
+from selfdistill.study.load import load_study
+from selfdistill.study.yaml import StudyError
 
 CONFIG = Path(__file__).parents[2] / "config"
 BASE = dict(zip(NAMED, ("m", "base", "none", "none", "none", "none", "default"), strict=True))

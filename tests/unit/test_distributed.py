@@ -23,9 +23,9 @@ from accelerate.utils.launch import prepare_multi_gpu_env
 from test_resume import assert_same_outputs
 from transformers import AutoModelForCausalLM
 
-from selfdistill.training import launch
-from selfdistill.training.exchange import deal
-from selfdistill.training.resume import COMPLETE
+from selfdistill.training.checkpoints import COMPLETE
+from selfdistill.training.distributed import launch
+from selfdistill.training.distributed.exchange import deal
 from selfdistill.training.sdpo import TEACHER_FILE
 
 WORKER = (str(Path(__file__).with_name("distributed_worker.py")),)
@@ -198,7 +198,7 @@ def test_accelerate_takes_the_configurations(name):
     parsed, *_ = _validate_launch_command(launch_command_parser().parse_args(arguments))
     assert (parsed.use_fsdp, parsed.use_deepspeed) == (name == "fsdp", name == "zero3")
     assert (parsed.num_processes, parsed.mixed_precision, parsed.module) == (4, "bf16", True)
-    assert parsed.training_script == "selfdistill.training.launch"
+    assert parsed.training_script == "selfdistill.training.distributed.launch"
     if name == "fsdp":
         environment = prepare_multi_gpu_env(parsed)
         expected = {"VERSION": "2", "STATE_DICT_TYPE": "FULL_STATE_DICT", "RESHARD_AFTER_FORWARD": "true"}

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas
 import pytest
 
-from selfdistill import doctor
-from selfdistill.sources import DATA_ROOT
-from selfdistill.study import load_study
+from selfdistill.commands import doctor
+from selfdistill.problems.sources import DATA_ROOT
+from selfdistill.study.load import load_study
 
 ROOT = Path(__file__).parents[2]
 PAPER = load_study(ROOT / "config" / "paper.yaml")

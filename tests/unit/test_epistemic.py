@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from selfdistill.epistemic import (
+from selfdistill.grading.epistemic import (
     COUNT_COLUMNS,
-    EPISTEMIC_WORDS,
     count_columns,
     count_substring,
     count_word,
     frequency_shift,
 )
+from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,6 @@ import pandas as pd
 import pytest
 from synthetic_study import PROBLEMS, SAMPLES, problem_frame, responses
 
-from selfdistill.artifacts import (
-    Paths,
-    problems_schema,
-    rollouts_schema,
-    samples_schema,
-    training_schema,
-    write_frame,
-    write_table,
-)
 from selfdistill.explore import (
     ResultsError,
     answers_html,
@@ -24,10 +15,14 @@ from selfdistill.explore import (
     open_study,
     run_label,
 )
-from selfdistill.figures import study_differences, study_estimates
-from selfdistill.figures.data import runs_of
-from selfdistill.grid import Run, base_run
-from selfdistill.style import new_figure
+from selfdistill.records.files import write_frame, write_table
+from selfdistill.records.paths import Paths
+from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
+from selfdistill.report.data import runs_of
+from selfdistill.report.figures import study_differences, study_estimates
+from selfdistill.report.style import new_figure
+from selfdistill.study.grid import base_run
+from selfdistill.vocabulary.runs import Run
 
 PATHS = Paths("test")
 BASE = base_run("r1-test", 0)

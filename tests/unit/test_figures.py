@@ -1,4 +1,4 @@
-"""Figures (selfdistill.figures, selfdistill.style): the lines are the frames' numbers; bytes do not vary."""
+"""Figures (selfdistill.report.figures, selfdistill.report.style): the lines are the frames' numbers; bytes do not vary."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from synthetic_study import BENCHMARKS, MODELS, run, samples_frame, study
 
-from selfdistill.epistemic import EPISTEMIC_WORDS
-from selfdistill.figures import CAPTIONS, FIGURES, NEEDS, TITLES, FigureError, StudyData
-from selfdistill.figures.curves import training_curve
-from selfdistill.figures.data import base_run, rows_of_run, runs_of
-from selfdistill.settings import roles_by_thinking
-from selfdistill.style import coverage_styles, method_style, save_figure
+from selfdistill.report.data import base_run, rows_of_run, runs_of
+from selfdistill.report.figures import CAPTIONS, FIGURES, NEEDS, TITLES, FigureError, StudyData
+from selfdistill.report.figures.curves import training_curve
+from selfdistill.report.style import coverage_styles, method_style, save_figure
+from selfdistill.study.models import roles_by_thinking
+from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 
 def lines(axis) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from selfdistill.fingerprint import (
+from selfdistill.jobs.fingerprint import (
     ROOT,
     code_fingerprint,
     import_statements,
@@ -39,8 +39,8 @@ def fingerprints(root):
         "training.sft",
         "training.grpo",
         "training.sdpo",
-        "evaluation",
-        "figures",
+        "sampling.evaluation",
+        "report.figures",
     )
     return {module: code_fingerprint(module, root=root) for module in modules}
 
@@ -52,11 +52,21 @@ def changed(before, after):
 
 def test_transitive_imports_are_found_in_functions_and_relative_ones_too():
     found = reachable(("selfdistill.training.sdpo",))
-    for name in ("training.sdpo", "training", "training.losses", "grading", "prompts", "seeds", "epistemic"):
+    for name in (
+        "training.sdpo",
+        "training",
+        "training.loss.losses",
+        "grading.graders",
+        "models.prompts",
+        "seeds",
+        "vocabulary.words",
+    ):
         assert f"selfdistill.{name}" in found
-    assert not [name for name in found if "figures" in name or "organism" in name or name.endswith(".study")]
-    assert "selfdistill.generation.transformers_backend" in reachable(("selfdistill.evaluation",))
-    assert {"selfdistill.figures.curves", "selfdistill.style"} <= reachable(("selfdistill.figures",))
+    assert not [name for name in found if "figures" in name or "organism" in name or ".study" in name]
+    assert "selfdistill.generation.transformers_backend" in reachable(("selfdistill.sampling.evaluation",))
+    assert {"selfdistill.report.figures.curves", "selfdistill.report.style"} <= reachable(
+        ("selfdistill.report.figures",)
+    )
 
 
 def test_an_unknown_module_is_an_error():
@@ -67,47 +77,47 @@ def test_an_unknown_module_is_an_error():
 def test_comments_docstrings_layout_and_type_imports_do_not_count(package):
     before = fingerprints(package.root)
     package("training/sdpo.py", "def train_sdpo", "# a remark\n\n\n\ndef train_sdpo")
-    package("training/losses.py", '"""', '"""Another first line. ')
+    package("training/loss/losses.py", '"""', '"""Another first line. ')
     package("training/job.py", "from pathlib", "from typing import TYPE_CHECKING\nfrom pathlib")
     after_import = fingerprints(package.root)
     package(
         "training/job.py",
         "from pathlib",
-        "if TYPE_CHECKING:\n    from selfdistill.style import X\nfrom pathlib",
+        "if TYPE_CHECKING:\n    from selfdistill.report.style import X\nfrom pathlib",
     )
     assert changed(after_import, fingerprints(package.root)) == set()
-    package("training/job.py", "if TYPE_CHECKING:\n    from selfdistill.style import X\n", "")
+    package("training/job.py", "if TYPE_CHECKING:\n    from selfdistill.report.style import X\n", "")
     package("training/job.py", "from typing import TYPE_CHECKING\n", "")
     assert changed(before, fingerprints(package.root)) == set()
 
 
 def test_a_change_counts_for_what_imports_it(package):
     before = fingerprints(package.root)
-    package("training/losses.py", "\nimport torch", "\nADDED = 1\nimport torch")
+    package("training/loss/losses.py", "\nimport torch", "\nADDED = 1\nimport torch")
     assert changed(before, fingerprints(package.root)) == {"training.sdpo"}
 
 
 def test_a_change_of_style_counts_for_figures_only(package):
     before = fingerprints(package.root)
-    package("style.py", "def save_figure", "ADDED = 1\n\n\ndef save_figure")
-    assert changed(before, fingerprints(package.root)) == {"figures"}
+    package("report/style.py", "def save_figure", "ADDED = 1\n\n\ndef save_figure")
+    assert changed(before, fingerprints(package.root)) == {"report.figures"}
 
 
 def test_infrastructure_counts_by_the_params_that_it_makes(package):
     before = fingerprints(package.root)
-    package("study.py", "STAGES =", "ADDED = 1\nSTAGES =")
-    package("artifacts.py", "OUTCOMES =", "ADDED = 1\nOUTCOMES =")
+    package("study/file.py", "STAGES =", "ADDED = 1\nSTAGES =")
+    package("records/schemas.py", "OUTCOMES =", "ADDED = 1\nOUTCOMES =")
     assert changed(before, fingerprints(package.root)) == set()
 
 
 def test_the_vllm_backend_counts_for_studies_that_generate_with_it(package):
     def both():
-        studies = (("evaluation",), ("evaluation", "generation.vllm_backend"))
+        studies = (("sampling.evaluation",), ("sampling.evaluation", "generation.vllm_backend"))
         return [code_fingerprint(*modules, root=package.root) for modules in studies]
 
     before = both()
     package("generation/vllm_backend.py", "LENGTH_STEP =", "ADDED = 1\nLENGTH_STEP =")
     after = both()
     assert (before[0] == after[0], before[1] == after[1]) == (True, False)
-    own = code_fingerprint("evaluation", "generation.transformers_backend", root=package.root)
+    own = code_fingerprint("sampling.evaluation", "generation.transformers_backend", root=package.root)
     assert own == before[0]

@@ -8,8 +8,8 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from selfdistill.fast_cpu.single_query import NAME, attend
 from selfdistill.generation.protocol import Sampling
-from selfdistill.generation.single_query import NAME, attend
 from selfdistill.generation.transformers_backend import (
     COMPACT_BELOW,
     TransformersGenerator,

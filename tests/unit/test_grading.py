@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from selfdistill.grading import Grade, Grader, exact_verdict, extract_answer, normalise_answer
-from selfdistill.grading_worker import compare
+from selfdistill.grading.graders import Grade, Grader, exact_verdict, extract_answer, normalise_answer
+from selfdistill.grading.worker import compare
 
 HANG = "9^{9^{9}}"
 """Evaluated in C code that holds the interpreter: a Python signal handler would never run."""
@@ -189,7 +189,7 @@ def test_a_dead_worker_is_replaced_and_a_crash_is_an_error() -> None:
 
 def test_a_worker_ends_itself_when_nobody_kills_it() -> None:
     """A worker left by a killed parent must not compute for ever: the kernel's alarm ends it."""
-    command = [sys.executable, "-P", "-m", "selfdistill.grading_worker", "0.2"]
+    command = [sys.executable, "-P", "-m", "selfdistill.grading.worker", "0.2"]
     request = '{"prediction": "9^{9^{9}}", "gold": "9"}\n'
     done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=60)
     assert done.returncode == -signal.SIGALRM
@@ -198,7 +198,7 @@ def test_a_worker_ends_itself_when_nobody_kills_it() -> None:
 
 def test_importing_and_exact_grading_load_no_algebra_and_start_no_process() -> None:
     program = (
-        "import sys; from selfdistill.grading import Grader\n"
+        "import sys; from selfdistill.grading.graders import Grader\n"
         "grader = Grader(); grades = grader.grade(['\\\\boxed{5}', '\\\\boxed{8}'], [['5'], ['5']])\n"
         "assert [g.outcome for g in grades] == ['correct', 'wrong'], grades\n"
         "assert not grader._workers\n"
@@ -211,7 +211,7 @@ def test_workers_do_not_import_main_again(tmp_path: Path) -> None:
     """As under Snakemake's `script:`, where `__main__` is a temporary script without a main guard."""
     script = tmp_path / "job.py"
     script.write_text(
-        "print('main', flush=True)\nfrom selfdistill.grading import Grader\n"
+        "print('main', flush=True)\nfrom selfdistill.grading.graders import Grader\n"
         "print(Grader(timeout=30).grade([r'\\boxed{1/2}'], [['0.5']])[0].outcome)\n"
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=60, cwd=tmp_path)

@@ -12,9 +12,9 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 from transformers import AutoModelForCausalLM
 
-from selfdistill.training.chunked import LossOptions, chunked_distillation
-from selfdistill.training.head import check_linear_head, hidden_at, output_head, through_wrapper
-from selfdistill.training.losses import distillation_loss
+from selfdistill.training.loss.chunked import LossOptions, chunked_distillation
+from selfdistill.training.loss.head import check_linear_head, hidden_at, output_head, through_wrapper
+from selfdistill.training.loss.losses import distillation_loss
 
 OPTIONS = LossOptions(0.5, 20, True, None)
 

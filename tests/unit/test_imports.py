@@ -59,6 +59,6 @@ def test_script_imports_nothing_heavy_that_it_does_not_need(script):
 def test_the_plan_of_a_study_loads_nothing_heavy():
     """What every call of Snakemake imports (rules/common.smk, rules/claims.smk)."""
     code = "import sys, selfdistill.{}; print([m for m in {!r} if m in sys.modules])"
-    names = "study, selfdistill.job, selfdistill.status, selfdistill.fingerprint, selfdistill.claims.plan"
+    names = "study, selfdistill.jobs.run_job, selfdistill.commands.status, selfdistill.jobs.fingerprint, selfdistill.claims.plan"
     command = [sys.executable, "-c", code.format(names, sorted(HEAVY))]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"

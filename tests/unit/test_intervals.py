@@ -11,13 +11,7 @@ import numpy as np
 import pytest
 
 from selfdistill.statistics import Cells, minimum_detectable_effect
-from selfdistill.statistics.bootstrap import (
-    arm_draws,
-    linear_contrast,
-    p_above,
-    p_two_sided,
-    percentiles,
-)
+from selfdistill.statistics.bootstrap import arm_draws, linear_contrast, p_above, p_two_sided, percentiles
 from selfdistill.statistics.cells import Design
 
 REPLICATIONS = 2000

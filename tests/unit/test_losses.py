@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from selfdistill.training.losses import check_top_k, distillation_loss, token_mean
+from selfdistill.training.loss.losses import check_top_k, distillation_loss, token_mean
 
 TOKENS, VOCABULARY = 7, 12
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from selfdistill.evaluation import grade_by_kind
-from selfdistill.grading import Grader, extract_letter, grade_letters
-from selfdistill.problems import Problem
+from selfdistill.grading.graders import Grader, extract_letter, grade_letters
+from selfdistill.problems.problem import Problem
+from selfdistill.sampling.evaluation import grade_by_kind
 from selfdistill.training.rewards import BoxedAnswerReward, letter_reward, reward_for
 
 CASES = {

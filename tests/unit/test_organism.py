@@ -8,15 +8,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from selfdistill.models import load_tokenizer
-from selfdistill.organism import pretraining, products
+from selfdistill.fast_cpu import products
+from selfdistill.fast_cpu.products import wide_products
+from selfdistill.models.loading import load_tokenizer
+from selfdistill.models.prompts import chat_template_kwargs, reprompt_user_turn
+from selfdistill.organism import pretraining
 from selfdistill.organism.acceptance import BaseRejected, arithmetic_tries
 from selfdistill.organism.chains import Chain, chain_of, draw_chain, make_problem_set, to_problem
 from selfdistill.organism.pretraining import build_model, draw_batches, encode_documents, train_base
-from selfdistill.organism.products import wide_products
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.organism.traces import Document, Style, draw_document, search
-from selfdistill.prompts import chat_template_kwargs, reprompt_user_turn
 
 TYPES = {"d2": 0.3, "d3": 0.7}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from selfdistill.packaged import PackageMissing, package_file, unpack_model
-from selfdistill.sources import DATA_ROOT, read_hub_problems
-from selfdistill.study import load_study
+from selfdistill.problems.packaged import PackageMissing, package_file, unpack_model
+from selfdistill.problems.sources import DATA_ROOT, read_hub_problems
+from selfdistill.study.load import load_study
 
 SMOLLM = load_study(Path(__file__).parents[2] / "config" / "smollm.yaml")
 

@@ -8,8 +8,8 @@ import pytest
 import tiny
 import yaml
 
-from selfdistill.paper_settings import Deviation, load_settings, problems, used_methods, with_table
-from selfdistill.study import load_study
+from selfdistill.study.load import load_study
+from selfdistill.study.paper_settings import Deviation, load_settings, problems, used_methods, with_table
 from selfdistill.training.arguments import grpo_arguments, sdpo_arguments, sft_arguments
 from selfdistill.training.grpo import GroupRelativeTrainer
 from selfdistill.training.on_policy import build_trainer
@@ -135,4 +135,4 @@ def test_a_row_that_compares_nothing_and_a_stale_deviation_are_found():
 
 def test_page_of_deviations_is_written_from_the_rows():
     page = (ROOT / "docs" / "deviations.md").read_text()
-    assert page == with_table(page, ROWS), "run `python -m selfdistill.paper_settings`"
+    assert page == with_table(page, ROWS), "run `python -m selfdistill.study.paper_settings`"

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 from test_richness import ScriptedGenerator, problems
 
-from selfdistill import evaluation
-from selfdistill.artifacts import samples_schema, write_table
-from selfdistill.evaluation import VLLM_CHUNK, chunks_of, evaluate_run
 from selfdistill.generation.protocol import Sampling
-from selfdistill.parts import Parts
-from selfdistill.richness import run_section_3
+from selfdistill.records.files import write_table
+from selfdistill.records.parts import Parts
+from selfdistill.records.schemas import samples_schema
+from selfdistill.sampling import evaluation
+from selfdistill.sampling.contexts import run_section_3
+from selfdistill.sampling.evaluation import VLLM_CHUNK, chunks_of, evaluate_run
 
 FIELDS = {
     **{"study": "test", "model": "m", "method": "grpo", "context": "none", "teacher": "none"},

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from selfdistill import plan
-from selfdistill.artifacts import Paths
-from selfdistill.costs import (
+from selfdistill.commands import plan
+from selfdistill.commands.costs import (
     Assumptions,
     CostModel,
     Range,
@@ -18,7 +17,8 @@ from selfdistill.costs import (
     response_tokens,
     token_flops,
 )
-from selfdistill.study import load_study
+from selfdistill.records.paths import Paths
+from selfdistill.study.load import load_study
 
 CONFIG = Path(__file__).parents[2] / "config"
 PAPER = load_study(CONFIG / "paper.yaml")

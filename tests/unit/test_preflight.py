@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from selfdistill.artifacts import Paths
-from selfdistill.preflight import InputError, check_inputs
-from selfdistill.sources import DATA_ROOT
-from selfdistill.study import load_study
+from selfdistill.jobs.preflight import InputError, check_inputs
+from selfdistill.problems.sources import DATA_ROOT
+from selfdistill.records.paths import Paths
+from selfdistill.study.load import load_study
 
 CONFIG = Path(__file__).parents[2] / "config"
 CONTENT = "\n".join(json.dumps({"doc": {"question": name, "short_answer": "1"}}) for name in "abcd")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from selfdistill.problems import (
+from selfdistill.problems.problem import (
     Problem,
     ProblemError,
     check_distinct,

@@ -2,8 +2,7 @@
 
 import pytest
 
-from selfdistill.organism.tokenizer import build_tokenizer
-from selfdistill.prompts import (
+from selfdistill.models.prompts import (
     last_boxed,
     prompt_ids,
     reprompt_user_turn,
@@ -11,6 +10,7 @@ from selfdistill.prompts import (
     strip_thinking,
     thinking_text,
 )
+from selfdistill.organism.tokenizer import build_tokenizer
 
 QUESTION = "find x : x +9 *5 = 6"
 THINKING = "hmm perhaps 5 : 1 5 no wait check 6 : 2 10 no likely 4"

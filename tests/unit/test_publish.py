@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from selfdistill.artifacts import Paths
 from selfdistill.claims.judge import VERDICTS, PartResult, part_record
 from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.page import to_html, to_markdown
 from selfdistill.claims.plan import PlannedPart
-from selfdistill.errors import StudyError
-from selfdistill.publish import FIGURES, TABLES, publish
+from selfdistill.commands.publish import FIGURES, TABLES, publish
+from selfdistill.records.paths import Paths
+from selfdistill.study.yaml import StudyError
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "docs/results/mini"

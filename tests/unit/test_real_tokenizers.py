@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from selfdistill.prompts import (
+from selfdistill.models.prompts import (
     BOXED_SUFFIX,
     prompt_ids,
     reprompt_user_turn,
@@ -33,7 +33,7 @@ NO_THINKING = "<think>\n\n</think>\n\n"
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    from selfdistill.models import load_tokenizer
+    from selfdistill.models.loading import load_tokenizer
 
     return load_tokenizer(FOLDER)
 

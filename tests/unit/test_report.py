@@ -1,4 +1,4 @@
-"""The report (selfdistill.report): a page that needs nothing from outside, summary computed, text escaped."""
+"""The report (selfdistill.report.page): a page that needs nothing from outside, summary computed, text escaped."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from synthetic_study import MODELS, all_runs, run, samples_frame, study
 
-from selfdistill.figures import CAPTIONS, FIGURES, TITLES, StudyData
-from selfdistill.figures.data import Cell, base_run, final_cell, rows_of_run
-from selfdistill.report import (
+from selfdistill.report.data import Cell, base_run, final_cell, rows_of_run
+from selfdistill.report.figures import CAPTIONS, FIGURES, TITLES, StudyData
+from selfdistill.report.page import (
     Example,
     Report,
     build_report,
@@ -24,8 +24,8 @@ from selfdistill.report import (
     pick_examples,
     summary,
 )
-from selfdistill.style import save_figure
-from selfdistill.tables import TABLES
+from selfdistill.report.style import save_figure
+from selfdistill.report.tables import TABLES
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 

@@ -10,9 +10,9 @@ import pandas
 import pytest
 import tiny
 
+from selfdistill.training.checkpoints import COMPLETE, CheckpointStore, delete_checkpoint
 from selfdistill.training.grpo import train_grpo
 from selfdistill.training.job import STOP
-from selfdistill.training.resume import COMPLETE, CheckpointStore, delete_checkpoint
 from selfdistill.training.sdpo import SelfDistillationTrainer, train_sdpo
 from selfdistill.training.sft import LossRecorder, train_sft
 

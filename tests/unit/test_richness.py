@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from selfdistill.generation.protocol import Completion, Sampling
-from selfdistill.off_policy import NoTrajectories, build_datasets
 from selfdistill.organism.tokenizer import build_tokenizer
-from selfdistill.problems import Problem
-from selfdistill.richness import CONTEXTS, TooFewProblems, run_section_3
+from selfdistill.problems.problem import Problem
+from selfdistill.sampling.contexts import CONTEXTS, TooFewProblems, run_section_3
+from selfdistill.sampling.off_policy import NoTrajectories, build_datasets
 
 SETTINGS = SimpleNamespace(problems=2, samples=4, solve_rate=(1, 2), batch=2)
 

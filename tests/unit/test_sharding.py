@@ -7,7 +7,12 @@ import torch
 from accelerate.utils import DistributedType
 from torch import nn
 
-from selfdistill.training.sharding import check_teacher_can_move, load_whole, save_whole, set_precision
+from selfdistill.training.distributed.sharding import (
+    check_teacher_can_move,
+    load_whole,
+    save_whole,
+    set_precision,
+)
 
 
 def accelerator(kind: DistributedType, precision: str = "bf16", **plugin):

@@ -4,10 +4,8 @@ import pytest
 import tiny
 import torch
 
-from selfdistill.models import load_model
-from selfdistill.training import shared_prefix
-from selfdistill.training.head import hidden_at
-from selfdistill.training.shared_prefix import (
+from selfdistill.fast_cpu import shared_prefix
+from selfdistill.fast_cpu.shared_prefix import (
     can_share,
     distinct_rows,
     parcels,
@@ -15,6 +13,8 @@ from selfdistill.training.shared_prefix import (
     shared_prefix_hidden,
     widths,
 )
+from selfdistill.models.loading import load_model
+from selfdistill.training.loss.head import hidden_at
 
 PROMPTS = [[5, 6, 7], [9, 8, 7, 6, 5, 4], [5, 6, 7], [5, 6, 7], [9, 8, 7, 6, 5, 4], [11]]
 COMPLETIONS = [[3, 4], [12, 13, 14, 15, 16], [4], [6, 5, 4, 3, 2, 1, 7], [8, 8, 8], [10, 11]]
@@ -56,7 +56,7 @@ def test_values_and_gradients_are_those_of_whole_sequences(
     shared = shared_prefix_hidden(model, prompts, prompt_mask, completions, tokens)
     of_shared = gradients(model, shared)
     ids, whole_mask = torch.cat([prompts, completions], 1), torch.cat([prompt_mask, mask], 1)
-    monkeypatch.setattr("selfdistill.training.head.can_share", lambda model: False)
+    monkeypatch.setattr("selfdistill.training.loss.head.can_share", lambda model: False)
     whole = hidden_at(model, ids, whole_mask, tokens)
     torch.testing.assert_close(shared, whole, rtol=1e-5, atol=1e-6)
     of_whole = gradients(model, whole)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas
 import pytest
 
-from selfdistill.sources import (
+from selfdistill.problems.sources import (
     DAPO_HEAD,
     DAPO_TAIL,
     DATA_ROOT,
@@ -19,7 +19,7 @@ from selfdistill.sources import (
     read_hub_problems,
     strip_dapo_instructions,
 )
-from selfdistill.study import load_study
+from selfdistill.study.load import load_study
 
 BOXED = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 PAPER = load_study(Path(__file__).parents[2] / "config" / "paper.yaml")

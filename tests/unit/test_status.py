@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from selfdistill.artifacts import job_lock, lock_of
-from selfdistill.status import Entry, State, duration, expected_jobs, render, seconds_left, state_of
-from selfdistill.study import load_study
+from selfdistill.commands.status import Entry, State, duration, expected_jobs, render, seconds_left, state_of
+from selfdistill.jobs.locks import job_lock, lock_of
+from selfdistill.study.load import load_study
 
 STUDY = load_study(Path(__file__).parents[2] / "config" / "test.yaml")
 

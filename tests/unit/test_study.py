@@ -10,10 +10,10 @@ import yaml
 
 from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.plan import benchmarks_of, plan_claims
-from selfdistill.errors import StudyError
-from selfdistill.grid import Run
-from selfdistill.reference import readme
-from selfdistill.study import load_study, study_from_config
+from selfdistill.study.load import load_study, study_from_config
+from selfdistill.study.reference import readme
+from selfdistill.study.yaml import StudyError
+from selfdistill.vocabulary.runs import Run
 
 CONFIG = Path(__file__).parents[2] / "config"
 STUDIES = ("mini", "test", "paper", "single_gpu", "released", "smollm")
@@ -268,7 +268,7 @@ def test_seeds_of_the_command_line_replace_the_files():
 
 
 def test_loading_a_study_imports_nothing_heavy():
-    code = "import sys; from selfdistill.study import load_study; load_study(sys.argv[1]); print(sorted(sys.modules))"
+    code = "import sys; from selfdistill.study.load import load_study; load_study(sys.argv[1]); print(sorted(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", code, str(CONFIG / "mini.yaml")], check=True, capture_output=True, text=True
     )
@@ -278,7 +278,7 @@ def test_loading_a_study_imports_nothing_heavy():
 
 
 def test_readme_describes_every_key():
-    assert (CONFIG / "README.md").read_text() == readme(), "run `python -m selfdistill.reference`"
+    assert (CONFIG / "README.md").read_text() == readme(), "run `python -m selfdistill.study.reference`"
 
 
 def test_only_runs_on_chemistry_and_their_bases_are_evaluated_on_its_test():

@@ -1,4 +1,4 @@
-"""Tables (selfdistill.tables): cells equal the estimates, the paper's carry their marks, files agree."""
+"""Tables (selfdistill.report.tables): cells equal the estimates, the paper's carry their marks, files agree."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import pytest
 import yaml
 from synthetic_study import REPORTED, problem_frame, run, study
 
-from selfdistill.figures import OOD_MEAN, FigureError, StudyData
-from selfdistill.figures.data import rows_of_run
-from selfdistill.tables import TABLES, load_reported, problems_summary, reported_table
+from selfdistill.report.data import rows_of_run
+from selfdistill.report.figures import OOD_MEAN, FigureError, StudyData
+from selfdistill.report.tables import TABLES, load_reported, problems_summary, reported_table
 
 
 def test_table1_shows_every_context_beside_the_paper() -> None:

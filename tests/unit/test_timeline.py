@@ -1,4 +1,4 @@
-"""Where a job's time goes (selfdistill.timing), and where a study's cores' time went (selfdistill.timeline)."""
+"""Where a job's time goes (selfdistill.jobs.timing), and where a study's cores' time went (selfdistill.report.timeline)."""
 
 import gc
 import importlib
@@ -7,9 +7,11 @@ import time
 
 import pytest
 
-from selfdistill.figures.timeline import timeline
-from selfdistill.job import describe_times
-from selfdistill.timeline import (
+from selfdistill.jobs.run_job import describe_times
+from selfdistill.jobs.timing import ImportClock, importing, process_start
+from selfdistill.jobs.warm.client import Before
+from selfdistill.report.figures.timeline import timeline
+from selfdistill.report.timeline import (
     Span,
     describe,
     lanes_of,
@@ -18,8 +20,6 @@ from selfdistill.timeline import (
     shares_of,
     spans_of,
 )
-from selfdistill.timing import ImportClock, importing, process_start
-from selfdistill.warm import Before
 
 
 def manifest(rule, began, main, ended, imports):

@@ -5,8 +5,6 @@ import importlib.util
 import pytest
 from tiny import save_base
 
-from selfdistill.evaluation import load_generator
-from selfdistill.fingerprint import reachable
 from selfdistill.generation import vllm_backend
 from selfdistill.generation.protocol import Sampling
 from selfdistill.generation.transformers_backend import TransformersGenerator
@@ -17,6 +15,8 @@ from selfdistill.generation.vllm_backend import (
     request_seeds,
     sampling_arguments,
 )
+from selfdistill.jobs.fingerprint import reachable
+from selfdistill.sampling.evaluation import load_generator
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_without_vllm_the_error_says_what_to_install(tmp_path, absent):
 
 
 def test_a_study_on_transformers_does_not_count_the_vllm_backend():
-    assert "selfdistill.generation.vllm_backend" not in reachable(("selfdistill.evaluation",))
+    assert "selfdistill.generation.vllm_backend" not in reachable(("selfdistill.sampling.evaluation",))
 
 
 def test_sampling_becomes_vllm_s_arguments():

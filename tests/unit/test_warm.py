@@ -1,4 +1,4 @@
-"""The warm process (selfdistill.warm): its children do and end as the scripts that hand over to them, however something ends."""
+"""The warm process (selfdistill.jobs.warm.client): its children do and end as the scripts that hand over to them, however something ends."""
 
 import json
 import os
@@ -12,12 +12,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from selfdistill import warm
-from selfdistill.job import LATE, WARM
+from selfdistill.jobs.run_job import LATE, WARM
+from selfdistill.jobs.warm import client as warm
 
 HEAD = """
 import os, sys
-from selfdistill.warm import hand_over
+from selfdistill.jobs.warm.client import hand_over
 refused = hand_over(("slow_import",), 1)
 """
 SAY = "print(os.getppid(), refused)"
@@ -33,7 +33,7 @@ time.sleep(60)
 """
 OWNER = """
 import sys, time
-from selfdistill.warm import start_server
+from selfdistill.jobs.warm.client import start_server
 start_server("warm.log")
 import os
 print(os.environ["SELFDISTILL_WARM"], flush=True)
@@ -172,7 +172,7 @@ def test_a_script_ends_as_its_child(place, body, status, text):
 def test_jobs_run_side_by_side_and_know_what_their_imports_cost(place):
     body = """
 import time
-from selfdistill import warm
+from selfdistill.jobs.warm import client as warm
 before = warm.before_job()
 print(before.import_seconds, before.cpu_seconds, time.time() - before.began)
 time.sleep(1)

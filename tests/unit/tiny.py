@@ -14,10 +14,10 @@ from transformers import TrainerCallback
 from selfdistill.organism.chains import make_problem_set
 from selfdistill.organism.pretraining import build_model
 from selfdistill.organism.tokenizer import build_tokenizer
-from selfdistill.problems import write_problems
-from selfdistill.settings import METHOD_SETTINGS as SETTINGS
-from selfdistill.study import Run
+from selfdistill.problems.problem import write_problems
+from selfdistill.study.training import METHOD_SETTINGS as SETTINGS
 from selfdistill.training.job import TrainingJob
+from selfdistill.vocabulary.runs import Run
 
 RL = {
     "steps": 4, "prompts": 4, "rollouts": 4, "updates_per_step": 2, "max_prompt_tokens": 40,

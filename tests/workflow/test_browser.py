@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas
 import pytest
 
-from selfdistill.artifacts import Paths
+from selfdistill.records.paths import Paths
 
 from .chromium import find_chromium, open_page
 
@@ -34,9 +34,9 @@ def generated_page(folder: Path) -> Path:
     sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
     from synthetic_study import samples_frame, study
 
-    from selfdistill.figures import CAPTIONS, FIGURES, TITLES, save_figure
-    from selfdistill.report import Report, build_report, main_arms, pick_examples
-    from selfdistill.tables import TABLES
+    from selfdistill.report.figures import CAPTIONS, FIGURES, TITLES, save_figure
+    from selfdistill.report.page import Report, build_report, main_arms, pick_examples
+    from selfdistill.report.tables import TABLES
 
     data, samples = study(), samples_frame(1)
     png = folder / "figure6.png"

@@ -4,17 +4,12 @@ import json
 
 import pandas
 
-from selfdistill.artifacts import (
-    OUTCOMES,
-    Paths,
-    read_table,
-    rollouts_schema,
-    samples_schema,
-    training_schema,
-)
-from selfdistill.problems import read_problems
-from selfdistill.status import expected_jobs
-from selfdistill.study import load_study
+from selfdistill.commands.status import expected_jobs
+from selfdistill.problems.problem import read_problems
+from selfdistill.records.files import read_table
+from selfdistill.records.paths import Paths
+from selfdistill.records.schemas import OUTCOMES, rollouts_schema, samples_schema, training_schema
+from selfdistill.study.load import load_study
 
 PATHS = Paths("test")
 

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from selfdistill.study import load_study
+from selfdistill.study.load import load_study
 
 from .conftest import copy_workflow
 

@@ -1,4 +1,4 @@
-"""Jobs that are forked from the warm process (selfdistill.warm) give what jobs give that import everything themselves, bit for bit."""
+"""Jobs forked from the warm process give what jobs give that import everything themselves, bit for bit."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import pandas
 import psutil
 import pytest
 
-from selfdistill.job import WARM
+from selfdistill.jobs.run_job import WARM
 
 from .conftest import Workspace
 

@@ -3,14 +3,14 @@
 The mini study's are chains of the held-out split, which no model is trained on.
 """
 
-from selfdistill.job import run_job
+from selfdistill.jobs.run_job import run_job
 
 
 def main(snakemake, job):
     with job.importing():
-        from selfdistill.problems import write_problems
+        from selfdistill.problems.problem import write_problems
+        from selfdistill.problems.sources import read_hub_problems
         from selfdistill.seeds import derive_seed
-        from selfdistill.sources import read_hub_problems
 
     spec, name = snakemake.params.spec, snakemake.params.benchmark
     if spec["source"] == "organism":

@@ -5,18 +5,18 @@ Where the authors' own file of that subset is declared, it is read instead.
 
 import logging
 
-from selfdistill.job import run_job
+from selfdistill.jobs.run_job import run_job
 
 
 def main(snakemake, job):
     with job.importing():
-        from selfdistill.problems import coverage_subset, read_problems, write_problems
+        from selfdistill.problems.problem import coverage_subset, read_problems, write_problems
 
     problems, source = read_problems(snakemake.input.problems), snakemake.params.source
     if source is None:
         subset = coverage_subset(problems, snakemake.params.coverage, snakemake.params.seed)
     else:
-        from selfdistill.sources import missing_from, read_hub_problems
+        from selfdistill.problems.sources import missing_from, read_hub_problems
 
         subset = read_hub_problems(snakemake.wildcards.dataset, source)
         if missing := missing_from(subset, problems):

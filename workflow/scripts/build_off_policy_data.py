@@ -1,13 +1,14 @@
 """Section 4: D_ug and D_sg, the model's own correct responses of section 3 to the same problems."""
 
-from selfdistill.job import run_job
+from selfdistill.jobs.run_job import run_job
 
 
 def main(snakemake, job):
     with job.importing():
-        from selfdistill.artifacts import off_policy_schema, read_table, samples_schema, write_table
-        from selfdistill.off_policy import build_datasets
-        from selfdistill.problems import read_problems
+        from selfdistill.problems.problem import read_problems
+        from selfdistill.records.files import read_table, write_table
+        from selfdistill.records.schemas import off_policy_schema, samples_schema
+        from selfdistill.sampling.off_policy import build_datasets
 
     params = snakemake.params.off_policy
     samples = read_table(snakemake.input.samples, samples_schema())

@@ -1,13 +1,13 @@
 """Make or fetch a whole training problem set (`full`), in the schema that all scales share."""
 
-from selfdistill.job import run_job
+from selfdistill.jobs.run_job import run_job
 
 
 def main(snakemake, job):
     with job.importing():
-        from selfdistill.problems import write_problems
+        from selfdistill.problems.problem import write_problems
+        from selfdistill.problems.sources import read_hub_problems
         from selfdistill.seeds import derive_seed
-        from selfdistill.sources import read_hub_problems
 
     spec, dataset = snakemake.params.spec, snakemake.params.dataset
     if spec["source"] == "organism":

@@ -1,15 +1,16 @@
 """All numbers that figures and tables show, with intervals, from all samples of the study."""
 
-from selfdistill.job import run_job
+from selfdistill.jobs.run_job import run_job
 
 
 def main(snakemake, job):
     with job.importing():
         import pandas
 
-        from selfdistill.artifacts import read_table, samples_schema, write_frame
-        from selfdistill.figures.estimates import study_differences, study_estimates
-        from selfdistill.figures.words import frequency_shifts
+        from selfdistill.records.files import read_table, write_frame
+        from selfdistill.records.schemas import samples_schema
+        from selfdistill.report.figures.estimates import study_differences, study_estimates
+        from selfdistill.report.figures.words import frequency_shifts
 
     schema, ood = samples_schema(), snakemake.params.ood
     samples = pandas.concat([read_table(path, schema) for path in snakemake.input.samples], ignore_index=True)

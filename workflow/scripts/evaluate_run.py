@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from selfdistill.job import evaluate_checkpoints, run_job
+from selfdistill.jobs.run_job import evaluate_checkpoints, run_job
 
 
 def main(snakemake, job):

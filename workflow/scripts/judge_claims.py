@@ -1,18 +1,18 @@
 """The claims ledger of a study: effects, intervals and verdicts from its samples, as JSON, Markdown and HTML."""
 
-from selfdistill.job import run_job
+from selfdistill.jobs.run_job import run_job
 
 
 def main(snakemake, job):
     with job.importing():
         import json
 
-        from selfdistill.artifacts import write_text
         from selfdistill.claims.judge import as_record, judge_claims, judge_part
         from selfdistill.claims.ledger import load_ledger
         from selfdistill.claims.page import counts_of, to_html, to_markdown
         from selfdistill.claims.plan import from_params
-        from selfdistill.loading import claim_frames
+        from selfdistill.records.files import write_text
+        from selfdistill.report.loading import claim_frames
 
     ledger, parts = load_ledger(snakemake.input.ledger), from_params(snakemake.params.parts)
     frames = claim_frames(snakemake.input, parts)

@@ -2,19 +2,19 @@
 
 from pathlib import Path
 
-from selfdistill.job import run_job
+from selfdistill.jobs.run_job import run_job
 
 
 def main(snakemake, job):
     with job.importing():
         import json
 
-        from selfdistill import loading
-        from selfdistill.artifacts import write_text
         from selfdistill.claims.page import counts_of, summary_sentences
-        from selfdistill.figures import FIGURES, TITLES
-        from selfdistill.problems import read_problems
-        from selfdistill.report import Report, build_report, main_arms, pick_examples
+        from selfdistill.problems.problem import read_problems
+        from selfdistill.records.files import write_text
+        from selfdistill.report import loading
+        from selfdistill.report.figures import FIGURES, TITLES
+        from selfdistill.report.page import Report, build_report, main_arms, pick_examples
 
     source, study = snakemake.input, snakemake.params.study
     data = loading.load_data(dict(source.items()), snakemake.params.display)

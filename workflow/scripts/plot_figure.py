@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from selfdistill.job import run_job
+from selfdistill.jobs.run_job import run_job
 
 
 def main(snakemake, job):
     with job.importing("matplotlib.backends.backend_agg", "seaborn"):
-        from selfdistill.artifacts import write_text
-        from selfdistill.figures import CAPTIONS, FIGURES, save_figure
-        from selfdistill.loading import load_data
+        from selfdistill.records.files import write_text
+        from selfdistill.report.figures import CAPTIONS, FIGURES, save_figure
+        from selfdistill.report.loading import load_data
 
     data = load_data(dict(snakemake.input.items()), snakemake.params.display)
     name, output = snakemake.params.name, snakemake.output

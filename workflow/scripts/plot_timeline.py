@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-from selfdistill.job import run_job
+from selfdistill.jobs.run_job import run_job
 
 
 def main(snakemake, job):
     with job.importing("matplotlib.backends.backend_agg", "seaborn"):
-        from selfdistill.artifacts import write_text
-        from selfdistill.figures.timeline import timeline
-        from selfdistill.loading import read_manifests
-        from selfdistill.style import save_figure
-        from selfdistill.timeline import describe, spans_of
+        from selfdistill.records.files import write_text
+        from selfdistill.report.figures.timeline import timeline
+        from selfdistill.report.loading import read_manifests
+        from selfdistill.report.style import save_figure
+        from selfdistill.report.timeline import describe, spans_of
 
     manifests, output = read_manifests(snakemake.input.manifests), snakemake.output
     spans = spans_of(manifests)

@@ -2,17 +2,18 @@
 
 from pathlib import Path
 
-from selfdistill.job import LATE, run_job
+from selfdistill.jobs.run_job import LATE, run_job
 
 
 def main(snakemake, job):
     with job.importing(*LATE[snakemake.params.richness["backend"]]):
-        from selfdistill.artifacts import samples_schema, write_table
-        from selfdistill.evaluation import load_generator
         from selfdistill.generation.protocol import Sampling
-        from selfdistill.problems import read_problems
-        from selfdistill.richness import run_section_3
-        from selfdistill.settings import RichnessSettings
+        from selfdistill.problems.problem import read_problems
+        from selfdistill.records.files import write_table
+        from selfdistill.records.schemas import samples_schema
+        from selfdistill.sampling.contexts import run_section_3
+        from selfdistill.sampling.evaluation import load_generator
+        from selfdistill.study.sampling import RichnessSettings
 
     params = snakemake.params.richness
     settings, fields = RichnessSettings.model_validate(params["settings"]), params["fields"]

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from selfdistill.job import LATE, run_job
+from selfdistill.jobs.run_job import LATE, run_job
 
 
 def main(snakemake, job):
     with job.importing(*LATE["transformers"]):
         from selfdistill.organism.pretraining import train_base
-        from selfdistill.settings import OrganismBase
+        from selfdistill.study.models import OrganismBase
 
     spec = OrganismBase.model_validate(snakemake.params.spec)
     return train_base(spec, spec.seed, Path(snakemake.output.model), job.resume)

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from selfdistill.job import run_job
+from selfdistill.jobs.run_job import run_job
 
 
 def main(snakemake, job):
     with job.importing():
-        from selfdistill.loading import load_data
-        from selfdistill.tables import TABLES
+        from selfdistill.report.loading import load_data
+        from selfdistill.report.tables import TABLES
 
     data = load_data(dict(snakemake.input.items()), snakemake.params.display)
     output = snakemake.output

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from selfdistill.displays import FIGURES, TABLES
-from selfdistill.errors import read_yaml, reject, validated
-from selfdistill.settings import ROLES, Section
+from selfdistill.study.displays import FIGURES, TABLES
+from selfdistill.study.fields import Section
+from selfdistill.study.models import ROLES
+from selfdistill.study.yaml import read_yaml, reject, validated
 
 Role = Literal[ROLES]
 Benchmark = Literal["aime24", "amc23", "narrow", "in-domain", "ood", "each", "section-3", "training"]

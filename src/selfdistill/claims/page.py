@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from selfdistill.claims.judge import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, REPRODUCED, VERDICTS
-from selfdistill.tables.form import number
+from selfdistill.report.tables.form import number
 
 SYMBOLS = {REPRODUCED: "✔", NOT_REPRODUCED: "✘", INCONCLUSIVE: "?", NOT_RUN: "–"}
 """Shown beside the word, so that a verdict does not depend on colour."""

@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from selfdistill.artifacts import Paths
 from selfdistill.claims.ledger import ArmSpec, ClaimSpec, Ledger, PartSpec
-from selfdistill.grid import RUN_FIELDS, Run, base_run
-from selfdistill.study import Study
+from selfdistill.records.paths import Paths
+from selfdistill.study.grid import base_run
+from selfdistill.study.study import Study
+from selfdistill.vocabulary.runs import RUN_FIELDS, Run
 
 DEFAULTS = {
     "sft": {"teacher": "none"},

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from selfdistill.explore.results import ResultsError, StudyResults
-from selfdistill.report import mark_words
+from selfdistill.report.page import mark_words
 from selfdistill.statistics import last_step
-from selfdistill.study import RUN_FIELDS
+from selfdistill.vocabulary.runs import RUN_FIELDS
 
 _COLUMNS = ("problem_id", "question", "answers", "label", "response", "extracted_answer", "correct")
 _COUNTS = ("outcome", "response_tokens", "epistemic_substring", "epistemic_word")

@@ -1,4 +1,4 @@
-"""How runs are named and drawn in the notebooks: the styles of `selfdistill.style`, and a panel of intervals."""
+"""How runs are named and drawn in the notebooks: the styles of `selfdistill.report.style`, and a panel of intervals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from selfdistill.style import method_style
+from selfdistill.report.style import method_style
 
 
 def run_label(fields: Mapping[str, Any], broad: str = "") -> str:

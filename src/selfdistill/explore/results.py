@@ -21,20 +21,16 @@ from typing import Any
 
 import pandas as pd
 
-from selfdistill.artifacts import (
-    RUN_PATTERN,
-    Paths,
-    problems_schema,
-    read_table,
-    rollouts_schema,
-    samples_schema,
-    training_schema,
-)
 from selfdistill.explore.plots import run_label
-from selfdistill.figures import StudyData
-from selfdistill.figures.data import KEY, run_order
-from selfdistill.loading import load_data
-from selfdistill.study import RUN_FIELDS, Run, Study, load_study
+from selfdistill.records.files import read_table
+from selfdistill.records.paths import RUN_PATTERN, Paths
+from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
+from selfdistill.report.data import KEY, run_order
+from selfdistill.report.figures import StudyData
+from selfdistill.report.loading import load_data
+from selfdistill.study.load import load_study
+from selfdistill.study.study import Study
+from selfdistill.vocabulary.runs import RUN_FIELDS, Run
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 """The repository's study files, for results that lie in a folder without any."""

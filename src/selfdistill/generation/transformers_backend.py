@@ -13,11 +13,11 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from selfdistill.attention import attention_masks, padded_prompt
+from selfdistill.fast_cpu.attention import attention_masks, padded_prompt
+from selfdistill.fast_cpu.single_query import single_query_attention
 from selfdistill.generation.protocol import Completion, Sampling
-from selfdistill.generation.single_query import single_query_attention
-from selfdistill.models import load_model, load_tokenizer
-from selfdistill.prompts import prompt_ids as tokenize_prompts
+from selfdistill.models.loading import load_model, load_tokenizer
+from selfdistill.models.prompts import prompt_ids as tokenize_prompts
 
 COMPACT_BELOW = 0.85  # drop ended rows once fewer than this share of the batch is still decoding
 GROW_BY = 16  # tokens for which the cache makes room when it grows, if not an eighth of its length

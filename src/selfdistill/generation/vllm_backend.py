@@ -23,8 +23,8 @@ import torch
 
 from selfdistill.generation.protocol import Completion, Sampling
 from selfdistill.generation.transformers_backend import TransformersGenerator
-from selfdistill.models import load_tokenizer
-from selfdistill.prompts import prompt_ids as tokenize_prompts
+from selfdistill.models.loading import load_tokenizer
+from selfdistill.models.prompts import prompt_ids as tokenize_prompts
 from selfdistill.seeds import derive_seed
 
 logger = logging.getLogger(__name__)

@@ -8,14 +8,14 @@ import logging
 import re
 from pathlib import Path
 
-from selfdistill.epistemic import EPISTEMIC_WORDS
-from selfdistill.evaluation import response_frame
 from selfdistill.generation.protocol import Sampling
 from selfdistill.generation.transformers_backend import TransformersGenerator
-from selfdistill.grading import Grader
+from selfdistill.grading.graders import Grader
 from selfdistill.organism.chains import MODULUS, chain_of, make_problem_set
-from selfdistill.problems import Problem
+from selfdistill.problems.problem import Problem
+from selfdistill.sampling.evaluation import response_frame
 from selfdistill.seeds import derive_seed
+from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from selfdistill.problems import Problem
+from selfdistill.problems.problem import Problem
 
 MODULUS = 13
 OPERATIONS = {

@@ -15,13 +15,13 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from selfdistill.fast_cpu.products import wide_products
+from selfdistill.models.prompts import chat_template_kwargs
 from selfdistill.organism.acceptance import check_base
-from selfdistill.organism.products import wide_products
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.organism.traces import Style, draw_document
-from selfdistill.prompts import chat_template_kwargs
+from selfdistill.records.progress import write_progress
 from selfdistill.seeds import derive_seed
-from selfdistill.training.progress import write_progress
 
 logger = logging.getLogger(__name__)
 

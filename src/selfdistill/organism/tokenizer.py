@@ -5,8 +5,8 @@ AutoTokenizer and renders prompts with `apply_chat_template`, as for the 7-8 B m
 not special tokens, so that decoding keeps them, as in the real families.
 """
 
-from selfdistill.epistemic import EPISTEMIC_WORDS
 from selfdistill.organism.chains import MODULUS, OPERATIONS
+from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 SPECIAL = ("<pad>", "<eos>", "<unk>", "<|user|>", "<|assistant|>")
 WORDS = (

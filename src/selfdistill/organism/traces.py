@@ -19,8 +19,8 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from selfdistill.models.prompts import THINK_CLOSE, THINK_OPEN, reprompt_user_turn, strip_thinking
 from selfdistill.organism.chains import MODULUS, Chain, draw_chain, draw_type
-from selfdistill.prompts import THINK_CLOSE, THINK_OPEN, reprompt_user_turn, strip_thinking
 
 PRETRAINING_TYPES = {"d1": 0.08, "d2": 0.17, "d3": 0.30, "d4": 0.20, "s22": 0.25}
 CONTEXTS = {"unguided": 0.52, "solution": 0.20, "answer-only": 0.13, "other-solution": 0.05, "hint": 0.10}

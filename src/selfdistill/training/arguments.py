@@ -14,9 +14,9 @@ import torch
 from trl import GRPOConfig, SFTConfig
 from trl.experimental.sdpo import SDPOConfig
 
-from selfdistill.prompts import chat_template_kwargs
+from selfdistill.models.prompts import chat_template_kwargs
 from selfdistill.seeds import derive_seed
-from selfdistill.settings import GrpoSettings, RolloutSettings, SdpoSettings, SftSettings
+from selfdistill.study.training import GrpoSettings, RolloutSettings, SdpoSettings, SftSettings
 
 
 def _common(folder: Path, seed: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pandas
 import torch
 from datasets import Dataset
 
-from selfdistill.prompts import prompt_ids
+from selfdistill.models.prompts import prompt_ids
 from selfdistill.seeds import derive_seed
 
 logger = logging.getLogger(__name__)

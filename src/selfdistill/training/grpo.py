@@ -8,17 +8,17 @@ without gradient accumulation.
 import torch
 from trl import GRPOTrainer
 
+from selfdistill.fast_cpu.shared_prefix import can_share
 from selfdistill.seeds import derive_seed
 from selfdistill.training.arguments import grpo_arguments
-from selfdistill.training.head import causal_model, hidden_at, output_head
+from selfdistill.training.checkpoints import ResumableMixin
+from selfdistill.training.distributed.sharding import ShardedMixin
 from selfdistill.training.job import TrainingJob
+from selfdistill.training.loss.head import causal_model, hidden_at, output_head
+from selfdistill.training.loss.projection import chunked_statistics
 from selfdistill.training.on_policy import train_on_policy
-from selfdistill.training.projection import chunked_statistics
-from selfdistill.training.resume import ResumableMixin
 from selfdistill.training.rewards import Reward
 from selfdistill.training.rollouts import RolloutMixin, compact
-from selfdistill.training.sharding import ShardedMixin
-from selfdistill.training.shared_prefix import can_share
 
 
 class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrainer):

@@ -6,8 +6,8 @@ Used by the three entry points `sft.train_sft`, `grpo.train_grpo` and `sdpo.trai
 from dataclasses import dataclass
 from pathlib import Path
 
-from selfdistill.grid import Run
-from selfdistill.settings import GrpoSettings, SdpoSettings, SftSettings
+from selfdistill.study.training import GrpoSettings, SdpoSettings, SftSettings
+from selfdistill.vocabulary.runs import Run
 
 STOP = "STOP"
 """File of the resume folder at which a training stops after its current step (see `resume.StopOnSignal`)."""
@@ -21,7 +21,7 @@ class TrainingJob:
     SDPO) or SFT parquet; output: run folder that receives checkpoints/, training.parquet and
     rollouts.parquet; resume: folder that outlives a killed job; settings: of the run's method and variant
     (`Study.settings_for`); template and thinking: how the family writes its thinking (see
-    `selfdistill.prompts`); seed: the run's seed, from which every stream is derived by name.
+    `selfdistill.models.prompts`); seed: the run's seed, from which every stream is derived by name.
     """
 
     run: Run

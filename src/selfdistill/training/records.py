@@ -16,8 +16,9 @@ import pyarrow.parquet
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
-from selfdistill.artifacts import rollouts_schema, training_schema, write_table
-from selfdistill.epistemic import count_columns
+from selfdistill.grading.epistemic import count_columns
+from selfdistill.records.files import write_table
+from selfdistill.records.schemas import rollouts_schema, training_schema
 from selfdistill.training.rewards import Reward
 
 NAN = float("nan")

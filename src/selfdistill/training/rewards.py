@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from selfdistill.grading import Grader, grade_letters
-from selfdistill.problems import Problem
+from selfdistill.grading.graders import Grader, grade_letters
+from selfdistill.problems.problem import Problem
 
 TAIL_CHARS = 100
 """The authors look for the boxed answer in the last 100 characters of the response only."""

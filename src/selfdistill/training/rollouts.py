@@ -9,7 +9,7 @@ from accelerate.utils import gather_object
 
 from selfdistill.generation.transformers_backend import Drawn, sample_batch
 from selfdistill.seeds import derive_seed
-from selfdistill.training.exchange import deal, exchange, joined, rows_of
+from selfdistill.training.distributed.exchange import deal, exchange, joined, rows_of
 
 COMPLETION_TENSORS = (
     "completion_ids",

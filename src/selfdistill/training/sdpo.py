@@ -15,24 +15,10 @@ from trl.experimental.sdpo import SDPOTrainer
 from trl.experimental.sdpo.teacher_sync import SyncTeacherModelCallback
 from trl.trainer.utils import maybe_gather_lm_head_ctx
 
-from selfdistill.models import load_model
+from selfdistill.models.loading import load_model
 from selfdistill.training.arguments import sdpo_arguments
-from selfdistill.training.chunked import LossOptions, chunked_distillation
-from selfdistill.training.head import (
-    causal_model,
-    check_linear_head,
-    hidden_at,
-    output_head,
-    through_wrapper,
-)
-from selfdistill.training.job import TrainingJob
-from selfdistill.training.losses import check_top_k, token_mean
-from selfdistill.training.on_policy import train_on_policy
-from selfdistill.training.projection import chunked_log_probs
-from selfdistill.training.resume import ResumableMixin
-from selfdistill.training.rewards import Reward
-from selfdistill.training.rollouts import RolloutMixin, compact
-from selfdistill.training.sharding import (
+from selfdistill.training.checkpoints import ResumableMixin
+from selfdistill.training.distributed.sharding import (
     ShardedMixin,
     check_head_is_whole,
     check_teacher_can_move,
@@ -40,6 +26,20 @@ from selfdistill.training.sharding import (
     save_whole,
     shard_frozen,
 )
+from selfdistill.training.job import TrainingJob
+from selfdistill.training.loss.chunked import LossOptions, chunked_distillation
+from selfdistill.training.loss.head import (
+    causal_model,
+    check_linear_head,
+    hidden_at,
+    output_head,
+    through_wrapper,
+)
+from selfdistill.training.loss.losses import check_top_k, token_mean
+from selfdistill.training.loss.projection import chunked_log_probs
+from selfdistill.training.on_policy import train_on_policy
+from selfdistill.training.rewards import Reward
+from selfdistill.training.rollouts import RolloutMixin, compact
 from selfdistill.training.teacher import TeacherContextBuilder
 
 TEACHER_FILE = "teacher.pt"

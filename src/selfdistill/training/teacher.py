@@ -15,7 +15,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from trl.trainer.utils import pad
 
-from selfdistill.prompts import prompt_ids, reprompt_user_turn, strip_thinking
+from selfdistill.models.prompts import prompt_ids, reprompt_user_turn, strip_thinking
 
 CONTEXTS = ("solution", "answer-only", "other-solution")
 

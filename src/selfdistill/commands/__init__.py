@@ -1,0 +1,1 @@
+"""Command-line tools: status, plan, doctor, publish."""

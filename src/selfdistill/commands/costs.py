@@ -1,0 +1,201 @@
+"""What a study costs, from token counts, model FLOPs and a stated utilisation; nothing here is measured.
+
+Used by `plan`. Every number is a Range (optimistic, expected, pessimistic): short responses at high utilisation
+against long ones at low utilisation. A token costs 2 P FLOPs forward (P: parameters) and 4 L d more for each
+token of its context (L layers of width d); a backward pass costs twice a forward one, and gradient
+checkpointing one forward pass more.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from selfdistill.study.models import HubBase, OrganismBase
+from selfdistill.study.study import Study
+from selfdistill.study.training import RolloutSettings, SftSettings
+from selfdistill.vocabulary.runs import Run
+
+TRAINING_PASSES = {"sft": 4.0, "grpo": 5.0, "sdpo": 6.0}
+"""Forward passes that a training token costs: student forward, backward (2) and recomputation; GRPO and SDPO
+one more for the old policy, SDPO one for the teacher (an upper bound: rollouts without demonstration are not run).
+"""
+BYTES_A_TOKEN = 4.0
+"""Text of a token in a parquet file; an upper bound, since parquet compresses."""
+
+
+class Range(NamedTuple):
+    """Optimistic, expected and pessimistic value."""
+
+    low: float
+    mid: float
+    high: float
+
+    def __add__(self, other: "Range") -> "Range":
+        return Range(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def times(self, factor: "float | Range") -> "Range":
+        """Each value times a number, or times the other range's."""
+        factors = factor if isinstance(factor, Range) else (factor,) * 3
+        return Range(*(value * f for value, f in zip(self, factors, strict=True)))
+
+    def at_most(self, limit: float) -> "Range":
+        """Each value, no larger than `limit`."""
+        return Range(*(min(value, limit) for value in self))
+
+
+ZERO = Range(0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Assumptions:
+    """What the estimate rests on; every field is an option of `python -m selfdistill.commands.plan`."""
+
+    peak_tflops: float = 989.0
+    """Dense bf16 peak of one GPU (H100 SXM 989, B200 2250)."""
+    training_utilisation: Range = Range(0.45, 0.30, 0.15)
+    """Share of the peak in training passes."""
+    decoding_utilisation: Range = Range(0.15, 0.06, 0.03)
+    """Share of the peak in generation, which is bound by memory."""
+    thinking_tokens: Range = Range(4000.0, 11000.0, 15000.0)
+    """Mean response of a thinking model. Paper: 13.1k (DeepSeek), about 10k (Qwen3-8B), 4k to 6k after SDPO."""
+    plain_tokens: Range = Range(1000.0, 4000.0, 12000.0)
+    """Mean response of any other model. Paper: 1k to 3k under SDPO, 9k to 16k under GRPO (thinking off)."""
+    kept_share: Range = Range(0.2, 0.1, 0.05)
+    """Share of the problems tried in section 3 that have the asked solve rate; not known from the paper."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One job: its rule, what it makes, its GPU-hours, the GPUs it asks for, and the bytes it leaves."""
+
+    rule: str
+    name: str
+    gpu_hours: Range = ZERO
+    gpus: int = 0
+    disk: float = 0.0
+    tokens: Range = field(default=ZERO)
+
+    @property
+    def hours(self) -> Range:
+        """Wall hours on its GPUs."""
+        return self.gpu_hours.times(1 / max(self.gpus, 1))
+
+
+def parameters(study: Study, base: str) -> float:
+    """Number of parameters of a base: from the size in its repository's name, or from its widths."""
+    spec = study.base(base)
+    if not isinstance(spec, OrganismBase):
+        name = spec.repo_id if isinstance(spec, HubBase) else spec.file
+        sizes = re.findall(r"(\d+(?:\.\d+)?)([BM])\b", name)
+        return float(sizes[0][0]) * {"B": 1e9, "M": 1e6}[sizes[0][1]] if sizes else 7e9
+    return 12.0 * spec.layers * spec.hidden_size**2
+
+
+def attention_width(count: float) -> float:
+    """Layers x width of a model of `count` parameters, taking the usual shape d = 128 L and P = 12 L d^2."""
+    layers = (count / (12 * 128**2)) ** (1 / 3)
+    return layers * 128 * layers
+
+
+def token_flops(count: float, length: float) -> float:
+    """Forward FLOPs of one token of a response of `length` tokens, on average over the response."""
+    return 2 * count + 4 * attention_width(count) * length / 2
+
+
+def response_tokens(study: Study, model: str, limit: int, assumed: Assumptions) -> Range:
+    """Mean response length of a model."""
+    thinks = study.model(model).thinking in ("prompt-tag", "on")
+    return (assumed.thinking_tokens if thinks else assumed.plain_tokens).at_most(limit)
+
+
+def gpu_hours(count: float, tokens: Range, length: Range, passes: float, peak: float, share: Range) -> Range:
+    """GPU-hours of `passes` forward passes over `tokens`, at `share` of `peak` TFLOP/s."""
+    flops = (t * passes * token_flops(count, n) for t, n in zip(tokens, length, strict=True))
+    return Range(*(f / (peak * 1e12 * u) / 3600 for f, u in zip(flops, share, strict=True)))
+
+
+class CostModel:
+    """The costs of every job of a study that takes time."""
+
+    def __init__(self, study: Study, assumed: Assumptions) -> None:
+        self.study, self.assumed = study, assumed
+
+    def size(self, model: str) -> float:
+        """Parameters of a model."""
+        return parameters(self.study, self.study.model(model).base)
+
+    def decode(self, model: str, tokens: Range, length: Range) -> Range:
+        """GPU-hours of generating."""
+        a = self.assumed
+        return gpu_hours(self.size(model), tokens, length, 1, a.peak_tflops, a.decoding_utilisation)
+
+    def passes(self, model: str, tokens: Range, length: Range, method: str) -> Range:
+        """GPU-hours of training on tokens."""
+        a = self.assumed
+        peak, share = a.peak_tflops, a.training_utilisation
+        return gpu_hours(self.size(model), tokens, length, TRAINING_PASSES[method], peak, share)
+
+    def base(self, base: str) -> Cost:
+        """Weights of a base, in bfloat16."""
+        rule = "train_base" if isinstance(self.study.base(base), OrganismBase) else "fetch_base"
+        return Cost(rule, base, disk=2 * parameters(self.study, base))
+
+    def section_3(self, model: str) -> Cost:
+        """Unguided responses until enough problems are kept, then three contexts."""
+        settings = self.study.file.section_3
+        limit = settings.max_new_tokens or self.study.file.benchmarks.max_new_tokens
+        length = response_tokens(self.study, model, limit, self.assumed)
+        tried = [min(settings.problems / share, settings.pool) for share in self.assumed.kept_share]
+        answers = Range(*(t + 3 * settings.problems for t in tried)).times(settings.samples)
+        tokens = answers.times(length)
+        gpus = self.study.resources_for("richness").gpus
+        hours = self.decode(model, tokens, length)
+        return Cost("sample_contexts", model, hours, gpus, BYTES_A_TOKEN * tokens.mid, tokens)
+
+    def training(self, run: Run) -> Cost:
+        """Training of a run: rollouts and updates, or SFT."""
+        settings = self.study.settings_for(run)
+        if isinstance(settings, SftSettings):
+            return self.sft(run, settings)
+        length = response_tokens(self.study, run.model, settings.max_new_tokens, self.assumed)
+        tokens = length.times(settings.steps * settings.prompts * settings.rollouts)
+        hours = self.decode(run.model, tokens, length) + self.passes(run.model, tokens, length, run.method)
+        disk = self.checkpoints(run) * 4 * self.size(run.model) + BYTES_A_TOKEN * tokens.mid
+        gpus = self.study.resources_for("rl").gpus
+        return Cost(f"train_{run.method}", str(run), hours, gpus, disk, tokens)
+
+    def sft(self, run: Run, settings: SftSettings) -> Cost:
+        """SFT: epochs over the off-policy examples."""
+        limit = settings.max_tokens or self.study.file.benchmarks.max_new_tokens
+        length = response_tokens(self.study, run.model, limit, self.assumed)
+        tokens = length.times(self.study.file.off_policy.trajectories * settings.epochs)
+        hours = self.passes(run.model, tokens, length, "sft")
+        gpus = self.study.resources_for("sft").gpus
+        return Cost("train_sft", str(run), hours, gpus, 4 * self.size(run.model), tokens)
+
+    def checkpoints(self, run: Run) -> int:
+        """Checkpoints that a run keeps (the base itself is kept once for all)."""
+        if run.method == "base":
+            return 1
+        settings = self.study.settings_for(run)
+        return -(-settings.steps // settings.checkpoint_every) if isinstance(settings, RolloutSettings) else 1
+
+    def evaluation(self, run: Run) -> Cost:
+        """Every checkpoint of a run on every benchmark."""
+        benchmarks = self.study.file.benchmarks
+        problems = sum(
+            size or 0 for size in benchmark_sizes(self.study, self.study.benchmarks_of(run)).values()
+        )
+        length = response_tokens(self.study, run.model, benchmarks.max_new_tokens, self.assumed)
+        tokens = length.times(self.checkpoints(run) * problems * benchmarks.samples)
+        rule = "evaluate_base" if run.method == "base" else "evaluate_run"
+        gpus = self.study.resources_for("evaluate").gpus
+        hours = self.decode(run.model, tokens, length)
+        return Cost(rule, str(run), hours, gpus, BYTES_A_TOKEN * tokens.mid, tokens)
+
+
+def benchmark_sizes(study: Study, names: Iterable[str] | None = None) -> dict[str, int | None]:
+    """Problems of each benchmark (of `names`, else of those of all runs); None where neither study nor expected rows say."""
+    specs = {name: study.benchmark_spec(name) for name in names or study.file.benchmarks.names}
+    return {name: s.get("problems") or (s.get("expect") or {}).get("rows") for name, s in specs.items()}

@@ -1,0 +1,210 @@
+"""Whether this machine can run a study: `make doctor STUDY=paper`, or `python -m selfdistill.commands.doctor`.
+
+Checks versions against the pins, driver and GPUs, hub access or the local data files (each is read and
+verified), disk against what the study will write, and Slurm. Every line is ok, warning or problem; the call
+ends with 1 if there is a problem. Nothing is changed and nothing is downloaded.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from selfdistill.commands.costs import Assumptions
+from selfdistill.commands.plan import costs_of, done_jobs, number
+from selfdistill.jobs.preflight import data_sources
+from selfdistill.problems.packaged import SCHEME, PackageMissing
+from selfdistill.problems.problem import ProblemError
+from selfdistill.problems.sources import DATA_ROOT, read_hub_problems
+from selfdistill.records.paths import Paths
+from selfdistill.study.load import study_from_config
+from selfdistill.study.study import Study
+
+TIMEOUT = 10
+"""Seconds that a command or an address may take to answer."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: `ok`, `warning` or `problem`, what was looked at, and what was found."""
+
+    level: str
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"  {self.level:8} {self.subject:10} {self.text}"
+
+
+def output_of(*command: str) -> str | None:
+    """What a command prints; None if it is not there, fails, or takes longer than TIMEOUT."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def installed(package: str) -> str | None:
+    """Version of an installed package."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def check_versions(study: Study, version_of: Callable[[str], str | None] = installed) -> Iterator[Finding]:
+    """Installed packages against the pins of the study's environment."""
+    kind = "gpu" if study.file.backend == "vllm" else "cpu"
+    pins = Path("envs") / f"requirements-{kind}.txt"
+    wrong = []
+    lines = [line for line in pins.read_text(encoding="utf-8").splitlines() if "==" in line]
+    for line in lines:
+        name, _, pinned = line.strip().partition("==")
+        found = version_of(name)
+        if (found or "").partition("+")[0] != pinned:
+            wrong.append(f"{name} {found or 'missing'} (pinned {pinned})")
+    text = f"{len(lines) - len(wrong)} of {len(lines)} packages as in {pins}"
+    yield Finding("problem" if wrong else "ok", "versions", "; ".join([text, *wrong]))
+
+
+def gpus_wanted(study: Study) -> int:
+    """The most GPUs that one job of the study asks for."""
+    return max((asked.gpus for asked in study.file.resources.values()), default=0)
+
+
+def check_gpus(study: Study, run: Callable[..., str | None] = output_of) -> Iterator[Finding]:
+    """Driver, number and memory of the GPUs; on a cluster's login node they may be elsewhere."""
+    wanted = gpus_wanted(study)
+    query = "--query-gpu=name,memory.total,driver_version"
+    listed = run("nvidia-smi", query, "--format=csv,noheader,nounits")
+    if listed is None:
+        level = "ok" if not wanted else "warning" if run("sinfo", "--version") else "problem"
+        hint = " (they may be on the cluster's nodes)" if level == "warning" else ""
+        yield Finding(level, "GPUs", f"no NVIDIA driver answers; a job asks for {wanted}{hint}")
+        return
+    cards = [line.split(", ") for line in listed.splitlines() if line.strip()]
+    smallest = min(float(memory) for _, memory, _ in cards) / 1024
+    level = "ok" if len(cards) >= wanted else "problem"
+    yield Finding(
+        level, "GPUs", f"{len(cards)} x {cards[0][0]}, a job asks for {wanted}; driver {cards[0][2]}"
+    )
+    if wanted:
+        level = "ok" if smallest >= 75 else "warning"
+        yield Finding(
+            level, "GPU memory", f"{smallest:.0f} GiB on the smallest; the studies are laid out for 80 GB"
+        )
+
+
+def sources_of(study: Study) -> dict[str, dict]:
+    """Every data file that the study reads: name -> source."""
+    found = data_sources(study, Paths(study.name))
+    return {name: source for name, _, _, source in found if source["source"] == "hub"}
+
+
+def check_data(study: Study) -> Iterator[Finding]:
+    """Local data files, each read and verified; or, without a data root, whether the hosts answer."""
+    sources = sources_of(study)
+    if not sources:
+        yield Finding("ok", "data", "made by the study itself")
+        return
+    if study.file.data_root:
+        os.environ.setdefault(DATA_ROOT, study.file.data_root)
+    if not os.environ.get(DATA_ROOT):
+        remote = {name: source for name, source in sources.items() if not is_packaged(source)}
+        if remote:
+            yield from check_hosts(remote)
+        sources = {name: source for name, source in sources.items() if is_packaged(source)}
+    for name, source in sources.items():
+        try:
+            count = len(read_hub_problems(name, source))
+        except (ProblemError, PackageMissing) as error:
+            yield Finding("problem", "data", f"{name}: {error}")
+        else:
+            yield Finding(
+                "ok", "data", f"{name}: {count} problems in {source['local'] or source['data_files']}"
+            )
+
+
+def is_packaged(source: dict) -> bool:
+    """Whether a source is a file of an installed package."""
+    return (source["data_files"] or "").startswith(SCHEME)
+
+
+def check_hosts(sources: dict[str, dict]) -> Iterator[Finding]:
+    """Whether the hub, and every host of an address among the sources, answers."""
+    addresses = [
+        source["data_files"] for source in sources.values() if (source["data_files"] or "").startswith("http")
+    ]
+    hosts = dict.fromkeys(
+        ["https://huggingface.co", *(re.match(r"\w+://[^/]+", a).group() for a in addresses)]
+    )
+    for host in hosts:
+        answer = answers(host)
+        hint = "" if answer else f"; or put the files into a folder and set data_root or {DATA_ROOT}"
+        text = f"{host} {'answers' if answer else 'does not answer'}{hint}"
+        yield Finding("ok" if answer else "problem", "data", text)
+
+
+def answers(host: str) -> bool:
+    """Whether a host answers at all (an error status is an answer)."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(host, method="HEAD"), timeout=TIMEOUT):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+def check_disk(study: Study, free: int | None = None) -> Iterator[Finding]:
+    """Free disk against what the study still has to write."""
+    free = shutil.disk_usage(".").free if free is None else free
+    done = done_jobs(study)
+    needed = sum(cost.disk for name, cost in costs_of(study, Assumptions()).items() if name not in done)
+    text = f"{number(free / 1e9)} GB free, the study will write about {number(needed / 1e9)} GB"
+    yield Finding("ok" if free > needed else "problem", "disk", text)
+
+
+def check_slurm(study: Study, run: Callable[..., str | None] = output_of) -> Iterator[Finding]:
+    """Whether Slurm answers; needed only for `--profile slurm`."""
+    version = run("sinfo", "--version")
+    if version is None:
+        yield Finding("warning", "Slurm", "no sinfo; needed only for `snakemake --profile slurm`")
+        return
+    partitions = run("sinfo", "--noheader", "--format=%P %a %D %G")
+    level = "ok" if partitions else "problem"
+    shown = "; ".join(partitions.splitlines()[:5]) if partitions else "the controller does not answer"
+    yield Finding(level, "Slurm", f"{version}: {shown}")
+
+
+CHECKS = (check_versions, check_gpus, check_data, check_disk, check_slurm)
+
+
+def examine(study: Study) -> list[Finding]:
+    """All findings."""
+    return [finding for check in CHECKS for finding in check(study)]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the findings; 1 if one of them is a problem."""
+    parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.doctor", description=__doc__)
+    parser.add_argument("--study", default="paper", help="name of the study, or path of its file")
+    study = study_from_config({"study": parser.parse_args(arguments).study})
+    findings = examine(study)
+    print(f"study {study.name}:")
+    print("\n".join(map(str, findings)))
+    problems = sum(finding.level == "problem" for finding in findings)
+    print(f"{problems} problem{'' if problems == 1 else 's'}")
+    return int(problems > 0)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,199 @@
+"""Before you spend: what a study costs and what it can show, without a GPU and without running anything.
+
+`make plan STUDY=paper`, or `python -m selfdistill.commands.plan --study paper [--peak-tflops 2250] …`, from the
+repository's root. Jobs are counted by Snakemake's own dry run; GPU-hours come from `costs`, whose assumptions
+are printed and can be overridden; what is done is read from the results.
+"""
+
+import argparse
+import math
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import fields
+
+from selfdistill.commands.costs import ZERO, Assumptions, Cost, CostModel, Range, benchmark_sizes
+from selfdistill.commands.status import expected_jobs, state_of
+from selfdistill.records.paths import Paths
+from selfdistill.study.load import study_from_config
+from selfdistill.study.study import Study
+
+LABELS = {
+    "peak_tflops": "peak of one GPU (TFLOP/s, bf16)",
+    "training_utilisation": "share of the peak in training",
+    "decoding_utilisation": "share of the peak in generation",
+    "thinking_tokens": "mean response of a thinking model (tokens)",
+    "plain_tokens": "mean response of other models (tokens)",
+    "kept_share": "problems kept of those tried in section 3",
+}
+
+
+def costs_of(study: Study, assumed: Assumptions) -> dict[str, Cost]:
+    """Manifest of a job -> its cost, for every job that takes time."""
+    model, paths = CostModel(study, assumed), Paths(study.name)
+    found = {paths.manifest(paths.base(base)): model.base(base) for base in study.bases()}
+    found |= {paths.manifest(paths.section_3(m)): model.section_3(m) for m in study.section_3_models()}
+    found |= {paths.run_manifest(run): model.training(run) for run in study.runs()}
+    runs = study.base_runs() + study.runs()
+    return found | {paths.manifest(paths.samples(run)): model.evaluation(run) for run in runs}
+
+
+def done_jobs(study: Study) -> set[str]:
+    """Manifests of the jobs that are done."""
+    states = (state_of(entry) for entry in expected_jobs(study))
+    return {state.entry.manifest for state in states if state.state == "done"}
+
+
+def longest_chain(study: Study, costs: dict[str, Cost]) -> tuple[list[Cost], Range]:
+    """The jobs that must follow each other and take longest (expected wall hours), and their hours."""
+    paths = Paths(study.name)
+    chains = []
+    for run in study.base_runs() + study.runs():
+        manifests = [paths.manifest(paths.base(study.model(run.model).base))]
+        if run.method == "sft":
+            manifests.append(paths.manifest(paths.section_3(run.model)))
+        manifests += [paths.run_manifest(run), paths.manifest(paths.samples(run))]
+        chains.append([costs[name] for name in manifests if name in costs])
+    longest = max(chains, key=lambda chain: sum(cost.hours.mid for cost in chain))
+    return longest, sum((cost.hours for cost in longest), ZERO)
+
+
+def dry_run(study: str) -> dict[str, int]:
+    """Jobs that Snakemake would run, by rule; raises RuntimeError with its output if it cannot plan."""
+    command = [sys.executable, "-m", "snakemake", "-n", "--config", f"study={study}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+    stats = done.stdout.partition("Job stats:")[2].partition("\ntotal")[0]
+    return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", stats, re.MULTILINE)}
+
+
+def number(value: float) -> str:
+    """A number with two or three figures: 0.04, 1.5, 320, 12,000."""
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+def span(values: Range) -> str:
+    """Expected value with the range: `320 (90 to 1,200)`."""
+    return f"{number(values.mid)} ({number(values.low)} to {number(values.high)})"
+
+
+def gpu_section(costs: dict[str, Cost], done: set[str]) -> list[str]:
+    """GPU-hours by rule, in all and still to do."""
+    by_rule: dict[str, list[tuple[str, Cost]]] = defaultdict(list)
+    for manifest, cost in costs.items():
+        if cost.gpus:
+            by_rule[cost.rule].append((manifest, cost))
+    if not by_rule:
+        return ["GPU-hours: none, no job of this study asks for a GPU (time left: `make status`)"]
+    lines = ["GPU-hours by rule (expected, range):"]
+    for rule, members in by_rule.items():
+        hours = sum((cost.gpu_hours for _, cost in members), ZERO)
+        finished = sum(manifest in done for manifest, _ in members)
+        lines.append(f"  {rule:18} {len(members):4} jobs, {finished} done: {span(hours)}")
+    left = [cost.gpu_hours for manifest, cost in costs.items() if manifest not in done]
+    lines.append(
+        f"  in all {span(sum((c.gpu_hours for c in costs.values()), ZERO))}; to do {span(sum(left, ZERO))}"
+    )
+    return lines
+
+
+def over_time(study: Study, costs: dict[str, Cost]) -> list[str]:
+    """Rules whose longest job is expected to need more wall time than the study file asks for, and how often it is submitted."""
+    stages = {"train_grpo": "rl", "train_sdpo": "rl", "train_sft": "sft", "sample_contexts": "richness"}
+    stages |= {"evaluate_run": "evaluate", "evaluate_base": "evaluate"}
+    longest: dict[str, Range] = defaultdict(lambda: ZERO)
+    for cost in costs.values():
+        if cost.gpus:
+            longest[cost.rule] = max(longest[cost.rule], cost.hours, key=lambda hours: hours.mid)
+    return [
+        f"  note: the longest {rule} job is expected to take {span(hours)} h and is ended after {number(asked)} h "
+        f"(resources.{stages[rule]}.runtime): {math.ceil(hours.mid / asked)} submissions, at worst "
+        f"{math.ceil(hours.high / asked)}, each goes on where the last one stopped (`retries` in profiles/slurm/config.yaml)"
+        for rule, hours in longest.items()
+        if hours.mid > (asked := study.resources_for(stages[rule]).runtime / 60)
+    ]
+
+
+def disk_section(costs: dict[str, Cost], done: set[str]) -> list[str]:
+    """Disk by rule, in all, and still to be written."""
+    by_rule: dict[str, float] = defaultdict(float)
+    for cost in costs.values():
+        by_rule[cost.rule] += cost.disk / 1e9
+    left = sum(cost.disk for manifest, cost in costs.items() if manifest not in done) / 1e9
+    parts = ", ".join(f"{rule} {number(size)}" for rule, size in by_rule.items())
+    return [f"disk (GB): {number(sum(by_rule.values()))} in all, {number(left)} still to write: {parts}"]
+
+
+def effects_section(study: Study) -> list[str]:
+    """Smallest difference between two arms that each benchmark can show; empty without selfdistill.statistics.power."""
+    try:
+        from selfdistill.statistics.power import minimum_detectable_effect
+    except ImportError:
+        return []
+    k, seeds = study.file.benchmarks.samples, len(study.file.seeds)
+    lines = [f"minimum detectable difference of accuracy (k = {k}, {seeds} seeds, 95 %, power 80 %):"]
+    for name, size in benchmark_sizes(study).items():
+        if size:
+            effect = minimum_detectable_effect(n_problems=size, k=k, seeds=seeds)
+            lines.append(f"  {name:18} {size:4} problems: {100 * effect:.1f} points")
+    return lines
+
+
+def assumption_lines(assumed: Assumptions) -> list[str]:
+    """The assumptions, each with its option."""
+    lines = ["assumptions (none is measured; override with the option):"]
+    for part in fields(assumed):
+        value = getattr(assumed, part.name)
+        shown = span(value) if isinstance(value, Range) else number(value)
+        lines.append(f"  {LABELS[part.name]}: {shown}   --{part.name.replace('_', '-')}")
+    return lines
+
+
+def render(study: Study, assumed: Assumptions, jobs: dict[str, int]) -> str:
+    """The whole page."""
+    costs, done = costs_of(study, assumed), done_jobs(study)
+    chain, hours = longest_chain(study, costs)
+    lines = [f"study {study.name}: {study.file.title}", f"jobs to run: {sum(jobs.values())}"]
+    lines += [f"  {rule:24} {count:4}" for rule, count in jobs.items()]
+    lines.append(f"done already: {len(done)} of {len(costs) + 2} jobs that take time")
+    lines += gpu_section(costs, done) + over_time(study, costs)
+    if any(cost.gpus for cost in chain):
+        names = " -> ".join(f"{cost.rule} {number(cost.hours.mid)} h" for cost in chain)
+        lines.append(f"longest chain: {span(hours)} h: {names} ({chain[-1].name})")
+    lines += disk_section(costs, done) + effects_section(study) + assumption_lines(assumed)
+    return "\n".join(lines)
+
+
+def assumed_range(text: str) -> Range:
+    """`0.3` or `0.45,0.30,0.15` (optimistic, expected, pessimistic)."""
+    values = [float(part) for part in text.split(",")]
+    if len(values) not in (1, 3) or min(values) <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: one positive number, or optimistic,expected,pessimistic")
+    return Range(*(values * 3)[:3] if len(values) == 1 else values)
+
+
+def parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Assumptions]:
+    """The options, and the assumptions that they make."""
+    parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.plan", description=__doc__)
+    parser.add_argument("--study", default="paper", help="name of the study, or path of its file")
+    for part in fields(Assumptions):
+        kind = float if part.name == "peak_tflops" else assumed_range
+        shown = span(part.default) if isinstance(part.default, Range) else number(part.default)
+        text = f"{LABELS[part.name]} (default: {shown})".replace("%", "%%")
+        parser.add_argument(f"--{part.name.replace('_', '-')}", type=kind, default=part.default, help=text)
+    options = parser.parse_args(arguments)
+    return options, Assumptions(**{part.name: getattr(options, part.name) for part in fields(Assumptions)})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the plan."""
+    options, assumed = parse(arguments)
+    study = study_from_config({"study": options.study})
+    print(render(study, assumed, dry_run(options.study)))
+
+
+if __name__ == "__main__":
+    main()

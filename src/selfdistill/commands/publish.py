@@ -1,0 +1,85 @@
+"""Copies what a finished study found to docs/results/NAME: its claims ledger, main tables and summary figures.
+
+`python -m selfdistill.commands.publish --study mini`, or `make publish`. Small files that a reader of the repository
+can see without running anything, with provenance.json beside them: the commands, commits, packages and devices
+that made them, the seeds, jobs and summed wall time. A test holds them against config/claims.yaml.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from selfdistill.records.files import write_text
+from selfdistill.records.paths import Paths
+from selfdistill.study.load import study_from_config
+from selfdistill.study.yaml import StudyError
+
+FOLDER = Path("docs/results")
+FIGURES = ("figure1", "figure3", "figure6", "figure7", "figure8", "figure12")
+TABLES = ("table1", "table2", "main-results")
+
+
+def manifests_of(results: str) -> list[dict[str, Any]]:
+    """Every manifest below a folder of results, those of the report's own parts included."""
+    return [
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(results).rglob("*manifest.json"))
+    ]
+
+
+def distinct(values: Any) -> list[str]:
+    """The different values, in order of appearance."""
+    return list(dict.fromkeys(str(value) for value in values))
+
+
+def provenance(study: str, manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    """What made the results: command, commits, packages, devices, seeds, jobs, seconds and tokens."""
+    seeds = sorted(
+        {manifest["config"]["job"]["run"]["seed"] for manifest in manifests if "job" in manifest["config"]}
+    )
+    given = f" --config study={study} seeds={','.join(map(str, seeds))}"
+    return {
+        "command": f"snakemake --cores 2{given}",
+        "git_commits": distinct(manifest["git_commit"] for manifest in manifests),
+        "python": distinct(manifest["python"] for manifest in manifests),
+        "packages": distinct(
+            f"{name} {version}" for m in manifests for name, version in m["packages"].items()
+        ),
+        "devices": distinct(manifest["device"] for manifest in manifests),
+        "seeds": seeds,
+        "jobs": len(manifests),
+        "summed_wall_seconds": round(sum(manifest["wall_seconds"] for manifest in manifests)),
+        "largest_job_mb": max(manifest["peak_memory_mb"] for manifest in manifests),
+        "tokens": sum(manifest["tokens"] or 0 for manifest in manifests),
+    }
+
+
+def publish(study: str, folder: Path = FOLDER) -> list[Path]:
+    """Copy a study's results to `folder`/study and return what was written; raises StudyError if it is not finished."""
+    paths = Paths(study)
+    sources = [paths.claims("json"), paths.claims("md")]
+    sources += [paths.figure(name, "png") for name in FIGURES]
+    sources += [paths.table(name, "md") for name in TABLES]
+    if missing := [source for source in sources if not Path(source).exists()]:
+        raise StudyError(f"{', '.join(missing)}: not there; finish the study first (`make {study}`)")
+    target = folder / study
+    target.mkdir(parents=True, exist_ok=True)
+    written = [Path(shutil.copy(source, target)) for source in sources]
+    record = json.dumps(provenance(study, manifests_of(paths.results)), indent=1)
+    write_text(target / "provenance.json", record + "\n")
+    return [*written, target / "provenance.json"]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Copy and say what was copied."""
+    parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.publish", description=__doc__)
+    parser.add_argument("--study", default="mini", help="name of a finished study")
+    options = parser.parse_args(arguments)
+    study = study_from_config({"study": options.study})
+    for path in publish(study.name):
+        print(path)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Where a study stands: which job is at which step of how many, what is done, and the estimated time left.
+
+`python -m selfdistill.commands.status [--study mini] [--seeds 0,1,2] [--watch] [--cores 2]`, or `make status`. Everything is read from
+the results: a job is done when its manifest is there, it runs when a living process holds its lock, and its
+step is in progress.json.
+"""
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from selfdistill.jobs.locks import is_locked, lock_of
+from selfdistill.records.paths import Paths
+from selfdistill.study.load import study_from_config
+from selfdistill.study.study import Study
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One job of the study; jobs of a kind take about the same time."""
+
+    kind: str
+    name: str
+    manifest: str
+    resume: str
+
+
+@dataclass(frozen=True)
+class State:
+    """A job is done, running, stopped or waiting; wall seconds if done, progress if it was begun."""
+
+    entry: Entry
+    state: str
+    seconds: float = 0.0
+    step: int = 0
+    steps: int = 0
+    left: float | None = None
+
+
+def expected_jobs(study: Study) -> Iterator[Entry]:
+    """Every job of a study that takes time (problem sets, figures and tables do not)."""
+    paths = Paths(study.name)
+    for base in study.bases():
+        yield _entry(paths, "base", base, paths.base(base))
+    for model in study.section_3_models():
+        yield _entry(paths, "section 3", model, paths.section_3(model))
+    for run in study.runs():
+        training, name = paths.training(run), str(run)
+        yield Entry(f"{run.method} {run.variant}", name, paths.run_manifest(run), paths.resume(training))
+    for run in study.base_runs() + study.runs():
+        kind = "evaluate base" if run.method == "base" else "evaluate"
+        yield _entry(paths, kind, str(run), paths.samples(run))
+    yield _entry(paths, "estimate", "all samples", paths.numbers("estimates"))
+    yield _entry(paths, "report", study.name, paths.report)
+
+
+def quick_manifests(study: Study) -> list[str]:
+    """Manifests of the jobs that `expected_jobs` leaves out: problem sets, off-policy data, claims, figures, tables."""
+    paths = Paths(study.name)
+    trained, tuned = study.runs(methods=("grpo", "sdpo")), study.runs(methods=("sft",))
+    sets = [paths.training_problems(run.dataset, part) for run in trained for part in ("full", run.coverage)]
+    sets += [paths.benchmark(name) for name in study.all_benchmarks()]
+    return list(
+        dict.fromkeys(
+            [
+                *(paths.manifest(path) for path in sets),
+                *(paths.off_policy_manifest(run.model, run.dataset) for run in tuned),
+                paths.claims("manifest.json"),
+                *(paths.figure(name, "manifest.json") for name in study.file.figures),
+                *(paths.table(name, "manifest.json") for name in study.file.tables),
+            ]
+        )
+    )
+
+
+def _entry(paths: Paths, kind: str, name: str, output: str) -> Entry:
+    return Entry(kind, name, paths.manifest(output), paths.resume(output))
+
+
+def state_of(entry: Entry) -> State:
+    """The state of one job, from its files."""
+    manifest = Path(entry.manifest)
+    running = is_locked(lock_of(entry.resume))
+    if manifest.exists() and not running:
+        return State(entry, "done", json.loads(manifest.read_text(encoding="utf-8"))["wall_seconds"])
+    progress = Path(entry.resume, "progress.json")
+    known = json.loads(progress.read_text(encoding="utf-8")) if progress.exists() else {}
+    state = "running" if running else "stopped" if known else "waiting"
+    return State(entry, state, step=known.get("step", 0), steps=known.get("steps", 0), left=known.get("eta"))
+
+
+def seconds_left(states: list[State], cores: int) -> float | None:
+    """Estimate of the wall seconds left: medians of finished jobs of a kind, `cores` jobs at a time.
+
+    None as long as a kind that is still to do has neither a finished nor a running job to go by.
+    """
+    known: dict[str, list[float]] = defaultdict(list)
+    for state in states:
+        if state.state == "done":
+            known[state.entry.kind].append(state.seconds)
+        elif state.left is not None and state.step:
+            known[state.entry.kind].append(state.left / max(1 - state.step / state.steps, 1e-6))
+    quick = {"estimate", "report"}
+    total = 0.0
+    for state in states:
+        if state.state == "done":
+            continue
+        if state.left is not None:
+            total += state.left
+        elif state.entry.kind in known:
+            total += median(known[state.entry.kind])
+        elif state.entry.kind not in quick:
+            return None
+    return total / cores
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as minutes and seconds; `?` for unknown.
+
+    >>> duration(125)
+    '2 min 05 s'
+    """
+    return "?" if seconds is None else f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+
+
+def render(study: Study, cores: int) -> str:
+    """The table: jobs at work, jobs by kind, and the estimate."""
+    states = [state_of(entry) for entry in expected_jobs(study)]
+    lines = [f"study {study.name}: {sum(s.state == 'done' for s in states)} of {len(states)} jobs done"]
+    for state in states:
+        if state.state in ("running", "stopped"):
+            at = f"step {state.step} of {state.steps}" if state.steps else "starting"
+            left = f", about {duration(state.left)} left" if state.left is not None else ""
+            lines.append(f"  {state.state:8} {state.entry.kind:16} {state.entry.name}: {at}{left}")
+    kinds: dict[str, list[State]] = defaultdict(list)
+    for state in states:
+        kinds[state.entry.kind].append(state)
+    for kind, members in kinds.items():
+        done = [state.seconds for state in members if state.state == "done"]
+        each = f", {duration(median(done))} each" if done else ""
+        lines.append(f"  {kind:25} {len(done):3} of {len(members):3} done{each}")
+    left = duration(seconds_left(states, cores))
+    lines.append(f"  estimated time left with {cores} jobs at a time: {left}")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table once, or every few seconds until the report is there."""
+    parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.status", description=__doc__)
+    parser.add_argument("--study", default="mini", help="name of the study, or path of its file")
+    parser.add_argument("--seeds", help="seeds where they differ from the study's, such as 0,1,2")
+    parser.add_argument("--cores", type=int, default=2, help="jobs at a time, for the estimate")
+    parser.add_argument("--watch", action="store_true", help="show it anew every 3 seconds")
+    options = parser.parse_args(arguments)
+    study = study_from_config({"study": options.study, "seeds": options.seeds})
+    manifest = Path(Paths(study.name).manifest(Paths(study.name).report))
+    while options.watch and not manifest.exists():
+        print("\033[2J\033[H" + render(study, options.cores), flush=True)
+        time.sleep(3)
+    print(render(study, options.cores))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What surrounds a job: locks, logs, manifests, fingerprints."""

@@ -1,0 +1,162 @@
+"""Fingerprints of the code that a result depends on, so that a changed comment schedules no training job.
+
+Snakemake's own code trigger looks at the modification time of a rule's script and sees nothing of the
+library. The profiles switch it off, and each expensive rule carries `code=code_fingerprint("training.sdpo")`
+among its params instead: a hash over the syntax trees (so without comments and layout, and with docstrings
+removed) of that module and of every module of this package that it imports, directly or not, found by reading
+the sources without importing them.
+
+Not counted: the INFRASTRUCTURE modules, which say what is asked and where it lies. What they hand to a job is
+in the job's params and paths already; the record schemas count by artifacts.SCHEMA_VERSION. Imports under `if
+TYPE_CHECKING:` do not count either, because they do not run, nor does a block under `if backend == "vllm":`,
+which a study on another backend never enters: the rules of every study name the module of their own backend
+beside their own (`code_fingerprint("evaluation", "generation.vllm_backend")`). The scripts of workflow/scripts are thin glue
+and do not count.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from selfdistill.records.schemas import SCHEMA_VERSION
+
+PACKAGE = "selfdistill"
+NOT_RUN = frozenset(
+    {"TYPE_CHECKING", "typing.TYPE_CHECKING", "backend == 'vllm'"}
+)  # conditions, as ast.unparse writes
+INFRASTRUCTURE = tuple(
+    f"{PACKAGE}.{name}"
+    for name in (
+        "study",
+        "jobs",
+        "commands",
+        "records.paths",
+        "records.schemas",
+        "records.files",
+        "vocabulary.runs",
+        "report.loading",
+    )
+)
+"""Packages and modules that do not count."""
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
+    """SHA-256 (hex) of the code of `modules` (names below the package, such as `training.sdpo`) and of what
+    they import.
+
+    Raises ModuleNotFoundError for a name without a source file below `root` (the package's folder).
+    """
+    digest = hashlib.sha256(f"schema {SCHEMA_VERSION}\n".encode())
+    for name in sorted(reachable(tuple(f"{PACKAGE}.{module}" for module in modules), root)):
+        digest.update(f"{name} {module_hash(source_path(name, root))}\n".encode())
+    return digest.hexdigest()
+
+
+def reachable(modules: tuple[str, ...], root: Path = ROOT) -> set[str]:
+    """The full names of `modules` and of all that they import of the package, infrastructure excepted."""
+    found: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found or is_infrastructure(name):
+            continue
+        path = source_path(name, root)
+        if path is None:
+            raise ModuleNotFoundError(f"no module {name} below {root}")
+        found.add(name)
+        waiting.extend(imported_modules(name, path, root))
+        waiting.extend(parent for parent in parents(name) if parent != PACKAGE)
+    return found
+
+
+def is_infrastructure(name: str) -> bool:
+    """Whether a module is, or lies in, one of INFRASTRUCTURE."""
+    return any(name == other or name.startswith(f"{other}.") for other in INFRASTRUCTURE)
+
+
+def source_path(name: str, root: Path = ROOT) -> Path | None:
+    """The source file of the module or package `name`, or None if it is neither."""
+    stem = root.joinpath(*name.split(".")[1:])
+    candidates = (
+        (stem / "__init__.py", stem.with_suffix(".py")) if name != PACKAGE else (root / "__init__.py",)
+    )
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def parents(name: str) -> Iterator[str]:
+    """The packages around the module `name`, innermost first."""
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+@cache
+def syntax_tree(path: Path) -> ast.Module:
+    """The syntax tree of a source file with docstrings and type-checking blocks removed."""
+    return Reduce().visit(ast.parse(path.read_text(encoding="utf-8"), filename=str(path)))
+
+
+@cache
+def module_hash(path: Path) -> str:
+    """SHA-256 (hex) of the reduced syntax tree of a source file."""
+    return hashlib.sha256(ast.dump(syntax_tree(path)).encode()).hexdigest()
+
+
+@cache
+def import_statements(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """The import statements of a source file, kept: every rule's fingerprint asks for those of the same files."""
+    nodes = ast.walk(syntax_tree(path))
+    return tuple(node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+class Reduce(ast.NodeTransformer):
+    """Takes out what does not run: docstrings, and the bodies of conditions in NOT_RUN."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Visit the children, then drop the docstring of a module, class or function."""
+        super().generic_visit(node)
+        if isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        ) and is_docstring(node.body):
+            node.body = node.body[1:]
+        return node
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:  # noqa: N802 (the name is given by ast.NodeVisitor)
+        """Replace a condition of NOT_RUN by its else branch."""
+        self.generic_visit(node)
+        return node.orelse if ast.unparse(node.test) in NOT_RUN else node
+
+
+def is_docstring(body: list[ast.stmt]) -> bool:
+    """Whether the first statement of `body` is a string."""
+    first = body[0] if body else None
+    return (
+        isinstance(first, ast.Expr)
+        and isinstance(first.value, ast.Constant)
+        and isinstance(first.value.value, str)
+    )
+
+
+def imported_modules(name: str, path: Path, root: Path = ROOT) -> Iterator[str]:
+    """The modules of the package that the module `name` imports anywhere, inside functions too."""
+    for node in import_statements(path):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith(f"{PACKAGE}."))
+        else:
+            yield from modules_of_import(node, name, path, root)
+
+
+def modules_of_import(node: ast.ImportFrom, name: str, path: Path, root: Path) -> Iterator[str]:
+    """The package's modules in one `from … import …`: the module, and imported names that are modules."""
+    base = node.module or ""
+    if node.level:
+        around = [name, *parents(name)] if path.name == "__init__.py" else list(parents(name))
+        base = ".".join(filter(None, (around[node.level - 1], node.module)))
+    if base.split(".")[0] != PACKAGE:
+        return
+    if base != PACKAGE:
+        yield base
+    yield from (f"{base}.{alias.name}" for alias in node.names if source_path(f"{base}.{alias.name}", root))

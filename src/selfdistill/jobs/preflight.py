@@ -1,0 +1,65 @@
+"""What can be known of a study's input files before its first job: that they are there, and that they are the expected ones.
+
+The Snakefile calls `check_inputs` when a run starts (not for a dry run). Files that a rule will fetch are not looked at, nor those of
+problem sets and bases that are made already. Rows and columns are verified by the rule that reads them (`sources`).
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from selfdistill.problems.packaged import PackageMissing, weights_file
+from selfdistill.problems.problem import ProblemError
+from selfdistill.problems.sources import local_file, verify_hash
+from selfdistill.records.paths import Paths
+from selfdistill.study.models import PackageBase
+from selfdistill.study.study import Study
+
+
+class InputError(ValueError):
+    """Input files that are missing or not the expected ones, one line each: file of the config, key, what is wrong."""
+
+
+def check_inputs(study: Study, paths: Paths) -> None:
+    """Raise InputError with everything that is wrong with the files of problem sets and bases that are still to be made."""
+    wrong = []
+    for key, output, check in inputs(study, paths):
+        if not Path(output).exists():
+            try:
+                check()
+            except (ProblemError, PackageMissing) as error:
+                wrong.append(f"{key}: {error}")
+    if wrong:
+        raise InputError("\n".join(wrong))
+
+
+def inputs(study: Study, paths: Paths) -> Iterator[tuple[str, str, Callable[[], None]]]:
+    """(file and key of the config, what is made of the input, its check) of every input."""
+    for _, key, output, source in data_sources(study, paths):
+        yield key, output, partial(check_source, source)
+    for name in study.bases():
+        base = study.base(name)
+        if isinstance(base, PackageBase):
+            key = f"{study.path.with_name('models.yaml')}: bases.{name}.file"
+            yield key, paths.base(name), partial(weights_file, base.file)
+
+
+def data_sources(study: Study, paths: Paths) -> Iterator[tuple[str, str, str, dict]]:
+    """(name, file and key of the config, problem set that is made of it, source) of all problems that a study reads or makes."""
+    for name in study.all_benchmarks():
+        key = f"{study.path.with_name('benchmarks.yaml')}: benchmarks.{name}"
+        yield name, key, paths.benchmark(name), study.benchmark_spec(name)
+    for name, spec in study.file.datasets.items():
+        key = f"{study.path}: datasets.{name}"
+        yield name, key, paths.training_problems(name, "full"), study.dataset_spec(name)
+        for size in getattr(spec, "subsets", {}):
+            output = paths.training_problems(name, str(size))
+            yield f"{name}/{size}", f"{key}.subsets.{size}", output, study.subset_spec(name, size)
+
+
+def check_source(source: dict) -> None:
+    """Raise a ProblemError or PackageMissing if the file of a source should be on this machine and is not, or is another."""
+    if source["source"] == "hub":
+        path = local_file(source)
+        if path is not None:
+            verify_hash(path, source["expect"]["sha256"])

@@ -1,0 +1,1 @@
+"""Jobs forked from a process that has imported the slow packages."""

@@ -1,0 +1,267 @@
+"""The process that has imported the slow packages and forks a child for each job (`warm` says why, and starts it).
+
+    python -m selfdistill.jobs.warm.server FILE_DESCRIPTOR_OF_THE_LISTENING_SOCKET
+
+A connection is a job. Its script sends one line of JSON (`warm.send_request`) with its standard streams, then a byte for each signal
+that it got; it is answered by a line `child` or `refused`, and by a line `status` at the end. When the script dies, its connection
+closes and the child is killed (within seconds, if the server is just importing); when the server dies, the kernel kills the children.
+Standard input is a pipe from Snakemake that closes when Snakemake ends, however it ends; the server then takes no more jobs, and ends
+with its last child. It was started with SIGTERM and SIGINT blocked, which a child unblocks when it is ready for them, so that none is lost.
+
+Forking is safe only from a single thread, which is checked before every fork.
+"""
+
+import atexit
+import ctypes
+import json
+import os
+import runpy
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from selfdistill.jobs.run_job import set_threads
+from selfdistill.jobs.timing import importing
+from selfdistill.jobs.warm import client as warm
+
+PR_SET_PDEATHSIG = 1
+REQUEST_TIMEOUT = 10.0
+"""Seconds in which a script must have sent its request."""
+LIBC = ctypes.CDLL(None)
+
+
+class Refused(Exception):
+    """The server does not take a job; the script then runs by itself."""
+
+
+class Unfit(Refused):
+    """Nor will the server take any other job."""
+
+
+class Connection:
+    """A script that waits for its child: the socket to it, and once it is forked the child with its pidfd."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self.link = link
+        self.child = self.pidfd = -1
+        self.streams: list[int] = []
+        """The script's standard streams, until it has been forked or refused."""
+
+    def read_request(self) -> tuple[dict[str, Any], bytes]:
+        """The request, and signals that came with it. Raises OSError or ValueError."""
+        self.link.settimeout(REQUEST_TIMEOUT)
+        data, self.streams, _, _ = socket.recv_fds(self.link, 1 << 16, 3)
+        while data and b"\n" not in data:
+            chunk = self.link.recv(1 << 16)
+            data = data + chunk if chunk else b""
+        line, _, signals = data.partition(b"\n")
+        self.link.settimeout(None)
+        return json.loads(line), signals
+
+    def close_streams(self) -> None:
+        """The child has its own copies."""
+        for stream in self.streams:
+            os.close(stream)
+        self.streams = []
+
+    def answer(self, **message: Any) -> None:
+        """Send the script one line; one that has died gets none."""
+        with suppress(OSError):
+            self.link.sendall(json.dumps(message).encode() + b"\n")
+
+    def close(self) -> None:
+        """Free the descriptors."""
+        self.link.close()
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+
+
+class Server:
+    """Waits for scripts, their signals and their death, for the end of children, and for the end of Snakemake."""
+
+    def __init__(self, listener: socket.socket, lifeline: int) -> None:
+        self.listener = listener
+        self.open = True
+        self.connections: set[Connection] = set()
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(listener, selectors.EVENT_READ, self.take_job)
+        self.selector.register(lifeline, selectors.EVENT_READ, self.close)
+
+    def run(self) -> None:
+        """Serve until Snakemake has ended and no child is left."""
+        while self.open or self.connections:
+            for key, _ in self.selector.select():
+                if self.selector.get_map().get(key.fd) is key:  # not closed by an event before it
+                    key.data()
+
+    def close(self) -> None:
+        """Take no more jobs: scripts that are waiting or come later run by themselves."""
+        self.open = False
+        for descriptor in (self.listener, sys.stdin.fileno()):
+            self.selector.unregister(descriptor)
+        self.listener.close()
+
+    def take_job(self) -> None:
+        """Accept a script, import what it asks for, and fork its child."""
+        connection = Connection(self.listener.accept()[0])
+        try:
+            warm.check_peer(connection.link)
+            request, signals = connection.read_request()
+            self.fork(connection, request, prepare(request))
+        except Refused as reason:
+            connection.answer(refused=str(reason))
+            if isinstance(reason, Unfit) and self.open:
+                self.close()
+        except (OSError, ValueError) as error:
+            connection.answer(refused=f"{type(error).__name__}: {error}")
+        else:
+            self.deliver(connection, signals)
+            return
+        finally:
+            connection.close_streams()
+        connection.close()
+
+    def fork(self, connection: Connection, request: dict[str, Any], before: warm.Before) -> None:
+        """Start the child of a job; returns in the server only. Raises OSError where there can be no more processes."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        child = os.fork()
+        if not child:
+            try:
+                end_with(parent)
+                for other in (connection, *self.connections):
+                    other.close()
+                self.listener.close()
+                self.selector.close()
+                warm.served = before
+                run_job(request, connection.streams)
+            except Exception:  # noqa: BLE001 (of this module: the script's own end in run_script)
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        try:
+            connection.child, connection.pidfd = child, os.pidfd_open(child)
+        except OSError:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            raise
+        self.connections.add(connection)
+        self.selector.register(connection.pidfd, selectors.EVENT_READ, lambda: self.finish(connection))
+        self.selector.register(connection.link, selectors.EVENT_READ, lambda: self.listen(connection))
+        connection.answer(child=child)
+
+    def listen(self, connection: Connection) -> None:
+        """Signals for a child; or its script has died, and it is killed."""
+        try:
+            signals = connection.link.recv(64)
+        except OSError:
+            signals = b""
+        if not signals:
+            self.selector.unregister(connection.link)
+            signals = bytes([signal.SIGKILL])
+        self.deliver(connection, signals)
+
+    def deliver(self, connection: Connection, signals: bytes) -> None:
+        """Send signals to a child, which may have ended but still has its number."""
+        for number in signals:
+            os.kill(connection.child, number)
+
+    def finish(self, connection: Connection) -> None:
+        """Tell a script how its child ended."""
+        _, status = os.waitpid(connection.child, 0)
+        connection.answer(status=os.waitstatus_to_exitcode(status))
+        self.selector.unregister(connection.pidfd)
+        with suppress(KeyError):
+            self.selector.unregister(connection.link)
+        self.connections.remove(connection)
+        connection.close()
+
+
+def prepare(request: dict[str, Any]) -> warm.Before:
+    """Import what a job asks for; returns what was spent before its child. Raises Refused where no child can or may be forked."""
+    if request["identity"] != warm.identity(warm.THREADS):
+        raise Refused("it has another file system, Python, PYTHONPATH or number of threads")
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        with importing(*request["modules"]):
+            pass
+    except Exception as error:
+        raise Refused(f"the server cannot import what it needs: {error!r}") from error
+    torch = sys.modules.get("torch")
+    if torch is not None and (torch.version.cuda or torch.version.hip):
+        raise Unfit("this PyTorch is built for GPUs")
+    if (threads := len(os.listdir("/proc/self/task"))) > 1:
+        raise Unfit(f"the server has {threads} threads, which a child would lack")
+    spent = time.perf_counter() - wall, time.process_time() - cpu
+    before = warm.Before(**request["before"])
+    return replace(before, import_seconds=spent[0], import_cpu_seconds=spent[1])
+
+
+def end_with(parent: int) -> None:
+    """Have this process killed when the process `parent`, which forked it, ends."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def run_job(request: dict[str, Any], streams: list[int]) -> NoReturn:
+    """In the child: take the script's place, run it, and end as it would have ended."""
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["directory"])
+    os.umask(request["umask"])
+    sys.argv = request["arguments"]
+    sys.path.insert(0, os.path.dirname(os.path.abspath(sys.argv[0])))
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()  # as in a new process; `random` does it by itself, and torch begins with a constant
+    status = run_script(sys.argv[0])
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if status < 0:
+        signal.signal(-status, signal.SIG_DFL)
+        os.kill(os.getpid(), -status)
+    os._exit(status & 0xFF)  # taking torch apart object by object would cost a tenth of a second
+
+
+def run_script(path: str) -> int:
+    """Run a script as `__main__`; its exit status, negative where a signal ends it."""
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, warm.PASSED_ON)
+        runpy.run_path(path, run_name="__main__")
+    except SystemExit as end:
+        if isinstance(end.code, int):
+            return end.code
+        if end.code is not None:
+            print(end.code, file=sys.stderr)
+        return int(end.code is not None)
+    except BaseException as error:  # noqa: BLE001 (reported as the interpreter would, and it ends the process)
+        sys.excepthook(type(error), error, error.__traceback__)
+        return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+    return 0
+
+
+def main() -> None:
+    """Serve at the socket that was handed down."""
+    set_threads(warm.THREADS)
+    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # of the memory allocator in pyarrow
+    listener = socket.socket(fileno=int(sys.argv[1]))
+    Server(listener, sys.stdin.fileno()).run()
+
+
+if __name__ == "__main__":
+    main()

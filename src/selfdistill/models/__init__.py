@@ -1,0 +1,1 @@
+"""Model folders and the prompts of their families."""

@@ -1,0 +1,1 @@
+"""Problem sets: made, fetched or read from files."""

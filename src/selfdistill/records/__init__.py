@@ -1,0 +1,1 @@
+"""Where results lie, how they are laid out, and how they are written."""

@@ -1,0 +1,111 @@
+"""Every path of a study; nothing else in the project builds one.
+
+Paths are relative to the working directory of Snakemake and contain wildcards in braces where a rule asks for a pattern.
+"""
+
+import os
+
+from selfdistill.vocabulary.runs import RUN_FIELDS, Run
+
+RUN_PATTERN = "{model}/{method}/{context}/{teacher}/{dataset}/{coverage}/{variant}/seed-{seed}"
+
+
+class Paths:
+    """Builds the paths of one study.
+
+    A method without arguments gives the pattern with wildcards for its rule.
+    """
+
+    def __init__(self, study: str) -> None:
+        self.study = study
+        self.results = f"results/{study}"
+        self.logs = f"logs/{study}"
+        self.report = f"{self.results}/report.html"
+        self.lock = f"{self.results}/locks/workflow.lock"
+        self.warm_log = f"{self.logs}/warm.log"
+
+    def training_problems(self, dataset: str = "{dataset}", coverage: str = "{coverage}") -> str:
+        """A training problem set, whole (`full`) or a coverage subset."""
+        return f"{self.results}/problems/train/{dataset}/{coverage}.parquet"
+
+    def benchmark(self, benchmark: str = "{benchmark}") -> str:
+        """The problems of a benchmark."""
+        return f"{self.results}/problems/benchmarks/{benchmark}.parquet"
+
+    def base(self, base: str = "{base}") -> str:
+        """Folder with a base model as Hugging Face writes it."""
+        return f"{self.results}/bases/{base}/model"
+
+    def section_3(self, model: str = "{model}") -> str:
+        """Samples of section 3: one model under four contexts."""
+        return f"{self.results}/section-3/{model}.parquet"
+
+    def off_policy(
+        self, model: str = "{model}", dataset: str = "{dataset}", context: str = "{context}"
+    ) -> str:
+        """Off-policy data set of section 4 (a row is a problem with the model's own correct response)."""
+        return f"{self.results}/off-policy/{model}/{dataset}/{context}.parquet"
+
+    def off_policy_manifest(self, model: str = "{model}", dataset: str = "{dataset}") -> str:
+        """Manifest of a model's off-policy data sets."""
+        return f"{self.results}/off-policy/{model}/{dataset}/manifest.json"
+
+    def run(self, run: Run | None = None, **fields: str) -> str:
+        """Folder of a run; with `fields` a pattern in which these fields are fixed (`method="grpo"`)."""
+        values = {name: f"{{{name}}}" for name in RUN_FIELDS} | fields | (run.fields() if run else {})
+        return f"{self.results}/runs/{RUN_PATTERN.format(**values)}"
+
+    def checkpoints(self, run: Run | None = None, **fields: str) -> str:
+        """Folder of a run's checkpoints step-{step}/; step 0 is the base and is not stored."""
+        return f"{self.run(run, **fields)}/checkpoints"
+
+    def training(self, run: Run | None = None, **fields: str) -> str:
+        """Per-step training record of a run."""
+        return f"{self.run(run, **fields)}/training.parquet"
+
+    def rollouts(self, run: Run | None = None, **fields: str) -> str:
+        """Text of every rollout of a run."""
+        return f"{self.run(run, **fields)}/rollouts.parquet"
+
+    def run_manifest(self, run: Run | None = None, **fields: str) -> str:
+        """Manifest of a run's training."""
+        return f"{self.run(run, **fields)}/manifest.json"
+
+    def samples(self, run: Run | None = None, **fields: str) -> str:
+        """Samples of all checkpoints of a run on all benchmarks."""
+        return f"{self.run(run, **fields)}/samples.parquet"
+
+    def manifest(self, path: str) -> str:
+        """Manifest beside the output `path`: x.parquet and x/ both have x.manifest.json."""
+        return f"{os.path.splitext(path)[0]}.manifest.json"
+
+    def figure(self, name: str, suffix: str) -> str:
+        """A figure (`{figure}` for its rule); suffix `png`, `svg`, `txt` (its caption) or `manifest.json`."""
+        return f"{self.results}/figures/{name}.{suffix}"
+
+    def table(self, name: str, suffix: str) -> str:
+        """A table (`{table}` for its rule); suffix `csv`, `md`, `html` or `manifest.json`."""
+        return f"{self.results}/tables/{name}.{suffix}"
+
+    def claims(self, suffix: str) -> str:
+        """The claims ledger; suffix `json`, `md`, `html` (a fragment of the report) or `manifest.json`."""
+        return f"{self.results}/claims.{suffix}"
+
+    def resume(self, path: str) -> str:
+        """Where the job that writes `path` keeps what it resumes from; Snakemake never deletes it."""
+        return f"{self.results}/resume/{os.path.splitext(os.path.relpath(path, self.results))[0]}"
+
+    def numbers(self, name: str) -> str:
+        """A frame of numbers made from all samples: `estimates`, `differences` or `shift`."""
+        return f"{self.results}/numbers/{name}.parquet"
+
+    def log(self, rule: str, path: str) -> str:
+        """Log of the job of `rule` that writes `path`."""
+        return f"{self.logs}/{rule}/{os.path.relpath(os.path.splitext(path)[0], self.results)}.log"
+
+    def benchmark_log(self, rule: str, path: str) -> str:
+        """Time and memory of the job of `rule` that writes `path`, as Snakemake measures them.
+
+        Of a job that the warm process ran only the wall seconds are right: Snakemake sees the script that waits. The manifest has all.
+        """
+        return f"{self.logs}/benchmark/{rule}/{os.path.relpath(os.path.splitext(path)[0], self.results)}.tsv"

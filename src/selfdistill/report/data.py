@@ -1,0 +1,216 @@
+"""What a figure or table is drawn from: the frames of one study, and the few ways in which they are selected.
+
+`StudyData` holds tidy frames (schemas: `artifacts`, `statistics`); every figure and table takes one and reads
+only the frames named for it in `figures.NEEDS` and `tables.NEEDS`, so a rule that draws one figure loads only
+those. Runs are selected by their run fields, never by the name of an experiment. A selection that finds
+nothing raises `FigureError` with the fields it looked for; the report shows that as `not run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from selfdistill.report.style import coverage_key
+from selfdistill.statistics import BASE, BY
+
+KEY = BY[:7]
+"""A run without its seed: what an estimate stands for."""
+CONTEXTS = ("unguided", "answer-only", "regeneration", "solution")
+METHOD_ORDER = ("base", "sft", "grpo", "sdpo")
+ACCURACY, LENGTH, EPISTEMIC = "accuracy", "response_tokens", "epistemic_substring"
+
+
+class FigureError(LookupError):
+    """A figure or table has no data to show: the study has no such run."""
+
+
+class Cell(NamedTuple):
+    """One number with what it rests on; `low` and `high` are nan where no interval was computed."""
+
+    estimate: float
+    low: float = float("nan")
+    high: float = float("nan")
+    n_problems: int = 0
+    k: int = 0
+    n_seeds: int = 0
+
+
+@dataclass(frozen=True)
+class StudyData:
+    """The frames and names of one study; an empty frame means `not loaded`.
+
+    Attributes:
+        training: one row a training step, all runs (artifacts.training_schema).
+        estimates: estimates.study_estimates (KEY, step, benchmark, metric, interval, counts), with the rows
+            of the benchmarks `ood-mean` and `section-3`.
+        differences: estimates.study_differences, the same rows against base, paired by problem.
+        shift: words.frequency_shifts (KEY, word, shift, is_epistemic, counts).
+        problems: tables.problems_summary of the training sets (Table 3).
+        reported: tables.load_reported, the paper's numbers.
+        labels: model key -> name shown. roles: one of ROLES -> model key.
+        benchmarks: benchmark key -> {"label": str, "ood": bool}, in display order.
+        headline: the two benchmarks of a dynamics figure's panels (b) and (c).
+        broad, narrow: training data set of section 5 and of the narrow domain.
+        organism: the bases are model organisms, so section 3 shows what their pre-training put in.
+        plumbing: the study shows that the rules work and nothing else.
+    """
+
+    title: str = ""
+    training: pd.DataFrame = field(default_factory=pd.DataFrame)
+    estimates: pd.DataFrame = field(default_factory=pd.DataFrame)
+    differences: pd.DataFrame = field(default_factory=pd.DataFrame)
+    shift: pd.DataFrame = field(default_factory=pd.DataFrame)
+    problems: pd.DataFrame = field(default_factory=pd.DataFrame)
+    reported: pd.DataFrame = field(default_factory=pd.DataFrame)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict)
+    benchmarks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    headline: Sequence[str] = ()
+    broad: str = "chain"
+    narrow: str = "narrow"
+    organism: bool = True
+    plumbing: bool = False
+
+    def label(self, model: str) -> str:
+        """Return the name a model is shown under."""
+        return self.labels.get(model, model)
+
+    def ordered(self, models: Iterable[str]) -> list[str]:
+        """Return models in the study's order, unknown ones last by name."""
+        known = list(self.labels)
+        return sorted(
+            set(models), key=lambda model: (known.index(model) if model in known else len(known), model)
+        )
+
+    def benchmark_label(self, benchmark: str) -> str:
+        """Return the name a benchmark is shown under."""
+        return str(self.benchmarks.get(benchmark, {}).get("label", benchmark))
+
+    def benchmark_names(self, *, ood: bool | None = None) -> list[str]:
+        """Return the benchmarks in display order; only the (out of) domain ones if `ood` is given."""
+        return [
+            name for name, entry in self.benchmarks.items() if ood is None or bool(entry.get("ood")) is ood
+        ]
+
+    def headline_benchmarks(self) -> list[str]:
+        """Return the two benchmarks of panels (b) and (c): as declared, else the first of each kind."""
+        if self.headline:
+            return list(self.headline)
+        ordered = self.benchmark_names(ood=False)[:1] + self.benchmark_names(ood=True)
+        return ordered[:2]
+
+    def role(self, role: str) -> str:
+        """Return the study's model for one of the paper's settings; FigureError if it has none."""
+        if role not in self.roles:
+            raise FigureError(
+                f"the study declares no model for the paper's setting {role!r} (has: {list(self.roles)})"
+            )
+        return self.roles[role]
+
+
+def select(frame: pd.DataFrame, what: str, **fields: Any) -> pd.DataFrame:
+    """Return the rows whose columns equal the given values (a list means any of them).
+
+    Raises:
+        FigureError: no row is left, naming the fields that were looked for.
+    """
+    chosen = frame
+    for name, value in fields.items():
+        if chosen.empty:
+            break
+        values = value if isinstance(value, list | tuple | set) else [value]
+        chosen = chosen[chosen[name].isin(list(values))]
+    if chosen.empty:
+        wanted = ", ".join(f"{name}={value}" for name, value in fields.items())
+        raise FigureError(f"no {what} with {wanted}")
+    return chosen
+
+
+def of_metric(estimates: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Return the rows of one metric."""
+    return estimates[estimates["metric"] == metric] if len(estimates) else estimates
+
+
+def run_order(fields: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the sort key of a run: method, context by richness (SDPO: richest first), teacher, variant."""
+    context = str(fields["context"])
+    richness = CONTEXTS.index(context) if context in CONTEXTS else -1
+    return (
+        METHOD_ORDER.index(str(fields["method"])),
+        -richness if fields["method"] == "sdpo" else richness,
+        str(fields["teacher"]) not in ("fixed", "none"),
+        str(fields["teacher"]),
+        str(fields["variant"]) != "default",
+        str(fields["variant"]),
+        str(fields["dataset"]),
+        coverage_key(str(fields["coverage"])) if fields["coverage"] != "none" else -1.0,
+    )
+
+
+def runs_of(frame: pd.DataFrame) -> list[dict[str, str]]:
+    """Return the distinct runs (KEY fields) of a frame in drawing order."""
+    rows = frame[list(KEY)].astype(str).drop_duplicates().to_dict("records")
+    return sorted(rows, key=run_order)
+
+
+def prefer_default_variant(frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep one variant for each method, context and teacher: `default` if there, else the first by name."""
+    by = ["model", "method", "context", "teacher", "dataset", "coverage"]
+    rank = frame["variant"].where(frame["variant"] != "default", "")
+    best = rank.groupby([frame[name] for name in by]).transform("min")
+    return frame[rank == best]
+
+
+def rows_of_run(frame: pd.DataFrame, run: Mapping[str, str]) -> pd.DataFrame:
+    """Return the rows of one run (all its seeds); may be empty."""
+    mask = pd.Series(True, index=frame.index)
+    for name in KEY:
+        mask &= frame[name].astype(str) == str(run[name])
+    return frame[mask]
+
+
+def base_run(model: str) -> dict[str, str]:
+    """Return the KEY fields of a model's base."""
+    return {"model": model, **{name: str(value) for name, value in BASE.items() if name in KEY}}
+
+
+def trajectory(data: StudyData, run: Mapping[str, str], benchmark: str, metric: str) -> pd.DataFrame:
+    """Return a run's estimates of one metric on one benchmark by step, the base's as step 0."""
+    rows = of_metric(data.estimates, metric)
+    rows = rows[rows["benchmark"] == benchmark]
+    own = rows_of_run(rows, run)
+    start = rows_of_run(rows, base_run(run["model"])) if not (own["step"] == 0).any() else own.iloc[:0]
+    return pd.concat([start.assign(step=0), own] if len(start) else [own]).sort_values("step")
+
+
+def final_cell(
+    frame: pd.DataFrame, run: Mapping[str, str], benchmark: str, metric: str, column: str = "estimate"
+) -> Cell | None:
+    """Return a run's number at its last step from estimates or differences, or None where there is none."""
+    rows = of_metric(frame, metric)
+    if rows.empty:
+        return None
+    rows = rows_of_run(rows[rows["benchmark"] == benchmark], run)
+    return as_cell(rows.loc[rows["step"].idxmax()], column) if len(rows) else None
+
+
+def as_cell(row: pd.Series, column: str = "estimate") -> Cell:
+    """Return one row of estimates as a Cell; `column` is `difference` for a row of differences."""
+    counts = (int(row[name]) for name in ("n_problems", "k", "n_seeds"))
+    return Cell(float(row[column]), float(row["low"]), float(row["high"]), *counts)
+
+
+def counts_text(frame: pd.DataFrame) -> str:
+    """Return `n = 128 problems, k = 4 samples a problem, 1 seed` from the counts that the estimates carry."""
+
+    def span(name: str) -> str:
+        low, high = int(frame[name].min()), int(frame[name].max())
+        return str(low) if low == high else f"{low}–{high}"
+
+    seeds = span("n_seeds")
+    plural = "seed" if seeds == "1" else "seeds"
+    return f"n = {span('n_problems')} problems, k = {span('k')} samples a problem, {seeds} {plural}"

@@ -1,0 +1,165 @@
+"""Loads what figures, tables and the report are drawn from: the frames that a rule names among its inputs.
+
+Used by the scripts of rules/figures.smk, tables.smk and report.smk. A frame that a rule does not name stays
+empty (`displays`).
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from selfdistill.claims.judge import Frames, rollouts_as_samples
+from selfdistill.claims.plan import PlannedPart
+from selfdistill.records.files import read_table
+from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
+from selfdistill.report.figures import StudyData
+from selfdistill.report.tables import load_reported, problems_summary
+from selfdistill.vocabulary.runs import RUN_FIELDS
+from selfdistill.vocabulary.words import SUBSTRING_COLUMNS
+
+
+def load_data(inputs: Mapping[str, Any], display: Mapping[str, Any]) -> StudyData:
+    """The study's frames.
+
+    inputs: names of StudyData's frames -> path (estimates, differences, shift, reported) or paths (training;
+    train_sets and benchmark_sets make `problems`). display: study.Study.display().
+    """
+    frames = {
+        name: pandas.read_parquet(inputs[name])
+        for name in ("estimates", "differences", "shift")
+        if name in inputs
+    }
+    if "training" in inputs:
+        frames["training"] = read_tables(inputs["training"])
+    if "train_sets" in inputs:
+        frames["problems"] = problems_summary(
+            problem_tables(inputs["train_sets"]), problem_tables(inputs["benchmark_sets"])
+        )
+    if "reported" in inputs:
+        frames["reported"] = load_reported(Path(inputs["reported"]))
+    names = {
+        name: display[name]
+        for name in (
+            *("title", "labels", "roles", "benchmarks", "headline", "broad", "narrow"),
+            *("organism", "plumbing"),
+        )
+    }
+    return StudyData(**frames, **names)
+
+
+def as_list(paths: str | Iterable[str]) -> list[str]:
+    """One path or several, as a list."""
+    return [paths] if isinstance(paths, str) else list(paths)
+
+
+def read_tables(paths: str | Iterable[str]) -> pandas.DataFrame:
+    """The training records of several runs in one frame; empty for none."""
+    tables = [read_table(path, training_schema()) for path in as_list(paths)]
+    return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame()
+
+
+def problem_tables(paths: str | Iterable[str]) -> dict[str, pandas.DataFrame]:
+    """Problem sets by their name, which is the column `dataset`."""
+    tables = [read_table(path, problems_schema()) for path in as_list(paths)]
+    return {str(table["dataset"].iloc[0]): table for table in tables}
+
+
+def read_samples(paths: str | Iterable[str]) -> pandas.DataFrame:
+    """The samples of several runs in one frame."""
+    return pandas.concat([read_table(path, samples_schema()) for path in as_list(paths)], ignore_index=True)
+
+
+CLAIM_COLUMNS = (
+    *(*RUN_FIELDS, "step", "benchmark", "problem_id", "sample_index", "correct", "response_tokens"),
+    *(*SUBSTRING_COLUMNS, "epistemic_substring", "epistemic_word"),
+)
+"""What the claims are judged from: all but the texts."""
+
+
+def claim_frames(inputs: Any, parts: Iterable[PlannedPart]) -> Frames:
+    """The samples that a plan of claims is judged from.
+
+    inputs: samples, section_3 and rollouts (paths), as `claims.plan.needed_files` names them. Rollouts carry
+    no run fields; they come from their path.
+    """
+    runs = {
+        "/".join(arm.run.values()): arm.run
+        for part in parts
+        for arm in part.arms
+        if arm.benchmarks == ("training",)
+    }
+
+    def joined(tables: Iterable[pandas.DataFrame]) -> pandas.DataFrame:
+        tables = list(tables)
+        return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame()
+
+    def rollouts(path: str) -> pandas.DataFrame:
+        *_, fields, seed = re.split(r"/runs/|/seed-", str(Path(path).parent))
+        return rollouts_as_samples(read_table(path, rollouts_schema()), {**runs[fields], "seed": int(seed)})
+
+    def samples(paths: Any) -> pandas.DataFrame:
+        return joined(read_table(path, samples_schema(), CLAIM_COLUMNS) for path in as_list(paths))
+
+    return Frames(
+        samples(inputs.samples), samples(inputs.section_3), joined(map(rollouts, as_list(inputs.rollouts)))
+    )
+
+
+def named_texts(paths: str | Iterable[str]) -> dict[str, str]:
+    """Text files by their name without its suffix: captions of figures, tables as HTML."""
+    return {Path(path).stem: Path(path).read_text(encoding="utf-8").strip() for path in as_list(paths)}
+
+
+def read_manifests(paths: str | Iterable[str]) -> list[dict[str, Any]]:
+    """The manifests of several jobs."""
+    return [json.loads(Path(path).read_text(encoding="utf-8")) for path in as_list(paths)]
+
+
+def job_costs(manifests: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
+    """One row a job: rule, seconds (wall), max_rss_mb, tokens (generated or trained on; NaN for none)."""
+    rows = [(m["rule"], m["wall_seconds"], m["peak_memory_mb"], m["tokens"]) for m in manifests]
+    costs = pandas.DataFrame(rows, columns=["rule", "seconds", "max_rss_mb", "tokens"])
+    return costs.astype({"tokens": "float64"})
+
+
+def training_costs(manifests: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
+    """One row a training run: its run fields, seconds (wall) and tokens."""
+    jobs = [(m["config"].get("job", {}), m) for m in manifests]
+    rows = [
+        {**job["run"], "seconds": m["wall_seconds"], "tokens": m["tokens"]} for job, m in jobs if "run" in job
+    ]
+    return pandas.DataFrame(rows, columns=[*RUN_FIELDS, "seconds", "tokens"])
+
+
+def provenance(manifests: Iterable[Mapping[str, Any]], command: str) -> dict[str, str]:
+    """On what the study ran: commits, devices, versions (each distinct value once), and the command that repeats it."""
+    manifests = list(manifests)
+
+    def distinct(values: Iterable[Any]) -> str:
+        return ", ".join(dict.fromkeys(str(value) for value in values))
+
+    return {
+        "command": command,
+        "git commit": distinct(m["git_commit"] for m in manifests),
+        "device": distinct(m["device"] for m in manifests),
+        "python": distinct(m["python"] for m in manifests),
+        "packages": distinct(
+            f"{name} {version}" for m in manifests for name, version in m["packages"].items()
+        ),
+        "tokens generated in training and evaluation": f"{sum(m['tokens'] or 0 for m in manifests):,}",
+    }
+
+
+def read_deviations(path: str | Path) -> list[str]:
+    """One sentence for each row of the tables in docs/deviations.md (what | the paper | here | why)."""
+    rows = re.findall(r"^\|(.+)\|$", Path(path).read_text(encoding="utf-8"), re.MULTILINE)
+    cells = [[cell.strip().replace("`", "") for cell in row.split("|")] for row in rows]
+    return [
+        f"{what}. The paper: {paper}. Here: {here}. Why: {why}."
+        for what, paper, here, why in (row for row in cells if len(row) == 4)
+        if what != "what" and not set(what) <= set("-: ")
+    ]

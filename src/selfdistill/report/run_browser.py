@@ -1,0 +1,113 @@
+"""The two tables that only the report has: every run with what it gave and cost, and the costs by rule.
+
+The page sorts both and puts filters above the run browser (templates/report.js). Numbers come from the study's
+estimates and differences at each run's last step, and from the manifests of the jobs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from selfdistill.report.data import (
+    ACCURACY,
+    EPISTEMIC,
+    KEY,
+    LENGTH,
+    StudyData,
+    final_cell,
+    of_metric,
+    rows_of_run,
+    runs_of,
+)
+from selfdistill.report.figures.estimates import OOD_MEAN
+from selfdistill.report.tables.form import NO_VALUE, Entry, Table, counts_note, number, ours
+
+RUN_COLUMNS = dict(zip(KEY[1:], ("Method", "Context", "Teacher", "Data", "|D|", "Variant"), strict=True))
+"""Run fields and their heads; the model stands before them under its label."""
+
+
+def run_browser(data: StudyData, training_costs: pd.DataFrame) -> str:
+    """Return every run at its last step as a table that sorts and filters; empty without estimates.
+
+    Args:
+        training_costs: one row a training run: run fields, seconds, tokens; may be empty.
+    """
+    if data.estimates.empty:
+        return ""
+    own = data.estimates[data.estimates["benchmark"].isin(data.benchmark_names())]
+    runs = runs_of(of_metric(own, ACCURACY))
+    ordered = [
+        run for model in data.ordered({run["model"] for run in runs}) for run in runs_with(runs, model)
+    ]
+    inside = (data.benchmark_names(ood=False) or data.benchmark_names())[0]
+    rows = [run_row(data, run, inside, training_costs) for run in ordered]
+    note = (
+        "Last step of each run. Accuracies in percent; Δ in points against the run's own base, paired by problem; "
+        f"length (tokens) and epistemic words (the authors' substring count) on {data.benchmark_label(inside)}. "
+        f"Training: wall time and tokens generated (SFT generates none), summed over seeds. {counts_note(rows)}"
+    )
+    return Table("run-browser", "All runs", note, rows).to_html("sortable browser")
+
+
+def runs_with(runs: list[dict[str, str]], model: str) -> list[dict[str, str]]:
+    """Return the runs of one model."""
+    return [run for run in runs if run["model"] == model]
+
+
+def run_row(data: StudyData, run: Mapping[str, str], inside: str, costs: pd.DataFrame) -> dict[str, Entry]:
+    """Return one run: what it is, what it gave in and out of domain, what its training cost."""
+    accuracy = final_cell(data.estimates, run, inside, ACCURACY)
+    row = {"Model": Entry(data.label(run["model"]))}
+    row |= {head: Entry(NO_VALUE if run[name] == "none" else run[name]) for name, head in RUN_COLUMNS.items()}
+    row["Seeds"] = Entry(str(accuracy.n_seeds), accuracy.n_seeds) if accuracy else Entry(NO_VALUE)
+    for head, benchmark in (("In domain", inside), ("OOD mean", OOD_MEAN)):
+        change = final_cell(data.differences, run, benchmark, ACCURACY, "difference")
+        row[head] = ours(final_cell(data.estimates, run, benchmark, ACCURACY), 1, 100)
+        row[f"Δ {head}"] = ours(change, 1, 100, "+")
+    row["Length"] = ours(final_cell(data.estimates, run, inside, LENGTH), 1)
+    row["Epistemic"] = ours(final_cell(data.estimates, run, inside, EPISTEMIC), 2)
+    own = rows_of_run(costs, run) if len(costs) else costs
+    for head, column in (("Training (s)", "seconds"), ("Tokens", "tokens")):
+        row[head] = amount(own[column].sum()) if len(own) else Entry(NO_VALUE)
+    return row
+
+
+def amount(value: float, digits: int = 0, share: float | None = None) -> Entry:
+    """Return a plain number; `–` for none."""
+    if pd.isna(value):
+        return Entry(NO_VALUE)
+    return Entry(number(value, digits), float(value), share=share)
+
+
+def costs_table(costs: pd.DataFrame) -> str:
+    """Return the costs by rule: jobs, wall time with its share, longest job, tokens, peak memory.
+
+    Args:
+        costs: one row a job: rule, seconds (wall), max_rss_mb, tokens (NaN where a rule makes none).
+    """
+    if costs.empty:
+        return ""
+    groups = costs.groupby("rule", observed=True)
+    by_rule = groups.agg(total=("seconds", "sum"), longest=("seconds", "max"), memory=("max_rss_mb", "max"))
+    by_rule["jobs"], by_rule["tokens"] = groups.size(), groups["tokens"].sum(min_count=1)
+    all_seconds = costs["seconds"].sum()
+    rows = [
+        {
+            "Rule": Entry(str(rule)),
+            "Jobs": amount(row["jobs"]),
+            "Wall time (s)": amount(row["total"], 1),
+            "Share of time (%)": amount(100 * row["total"] / all_seconds, 1, row["total"] / all_seconds),
+            "Longest job (s)": amount(row["longest"], 1),
+            "Tokens": amount(row["tokens"]),
+            "Peak memory (MB)": amount(row["memory"]),
+        }
+        for rule, row in by_rule.sort_values("total", ascending=False).iterrows()
+    ]
+    note = (
+        f"In all {number(all_seconds, 0)} s of wall time and {number(costs['tokens'].sum(), 0)} generated tokens, summed over "
+        f"{len(costs)} jobs, from their manifests; figures, tables and problem sets take seconds and are left out. "
+        "A job that went on from a checkpoint counts its last call."
+    )
+    return Table("costs-by-rule", "Costs by rule", note, rows).to_html()

@@ -1,0 +1,1 @@
+"""From a model and problems to samples, one row per response."""

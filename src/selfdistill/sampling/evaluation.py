@@ -1,0 +1,162 @@
+"""From a model and problems to *samples*: one row per response, the record from which every number of the study is computed.
+
+Paper: acc@16 and pass@16 on the benchmarks (sections 4 to 6); authors' settings in paper.md 4.5. One job evaluates all checkpoints
+of a run, and keeps what is finished (`parts`). The same function serves section 3, where the user turn differs from the question.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+
+import pandas as pd
+
+from selfdistill.generation.protocol import Completion, Generator, Sampling
+from selfdistill.grading.epistemic import count_columns
+from selfdistill.grading.graders import Grade, Grader, grade_letters
+from selfdistill.models.prompts import thinking_text
+from selfdistill.problems.problem import Problem
+from selfdistill.records.parts import NOT_KEPT, Parts
+from selfdistill.seeds import derive_seed
+
+logger = logging.getLogger(__name__)
+
+BACKENDS = ("transformers", "vllm")
+VLLM_CHUNK = 128
+"""Problems of a benchmark that vLLM answers before they are written: an hour or two of a 7 B model with long responses."""
+
+
+def response_frame(
+    generator: Generator,
+    problems: Sequence[Problem],
+    template: str,
+    samples: int,
+    sampling: Sampling,
+    seed: int,
+    grader: Grader,
+    user_turns: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Generate, grade and count: `samples` rows per problem, in problem order.
+
+    user_turns: what the model is shown, where that is not the bare question (one per problem). Columns: those of
+    artifacts.SAMPLES_SCHEMA from problem_id on.
+    """
+    turns = list(user_turns) if user_turns is not None else [p.question for p in problems]
+    groups = generator.generate(turns, samples, sampling, seed)
+    flat = [
+        (p, turn, i, c)
+        for p, turn, group in zip(problems, turns, groups, strict=True)
+        for i, c in enumerate(group)
+    ]
+    texts = [c.text for *_, c in flat]
+    grades = grade_by_kind(grader, texts, [p for p, *_ in flat])
+    frame = pd.DataFrame(
+        {
+            "problem_id": [p.problem_id for p, *_ in flat],
+            "sample_index": [i for _, _, i, _ in flat],
+            "prompt_hash": [hashlib.sha256(turn.encode()).hexdigest()[:16] for _, turn, _, _ in flat],
+            "response": texts,
+            "extracted_answer": [g.extracted for g in grades],
+            "correct": [g.correct for g in grades],
+            "outcome": [g.outcome for g in grades],
+            "response_tokens": [len(c.token_ids) for *_, c in flat],
+            "thinking_tokens": _thinking_tokens(generator.tokenizer, [c for *_, c in flat], template),
+            "truncated": [c.truncated for *_, c in flat],
+        }
+    )
+    return pd.concat([frame, count_columns(texts)], axis=1)
+
+
+def grade_by_kind(grader: Grader, texts: Sequence[str], problems: Sequence[Problem]) -> list[Grade]:
+    """Grade each text as its problem asks: the boxed answer, or the letter of a multiple-choice question."""
+    answers = [problem.answers for problem in problems]
+    kinds = {problem.grading for problem in problems}
+    if kinds == {"mcq"}:
+        return grade_letters(texts, answers)
+    if kinds != {"boxed"}:
+        raise ValueError(f"one kind of grading at a time, not {', '.join(sorted(kinds))}")
+    return grader.grade(texts, answers)
+
+
+def _thinking_tokens(tokenizer, completions: Sequence[Completion], template: str) -> list[int]:
+    thinking = [thinking_text(c.text, template) for c in completions]
+    return [len(ids) for ids in tokenizer(thinking, add_special_tokens=False)["input_ids"]]
+
+
+def evaluate_run(
+    checkpoints: Mapping[int, Path],
+    benchmarks: Mapping[str, Sequence[Problem]],
+    thinking: str,
+    template: str,
+    samples: int,
+    sampling: Sampling,
+    fields: Mapping[str, object],
+    seed: int,
+    backend: str = "transformers",
+    progress=None,
+    parts: Parts = NOT_KEPT,
+) -> pd.DataFrame:
+    """Samples of every checkpoint on every benchmark.
+
+    checkpoints: step -> Hugging Face folder. fields: the study's and the run's fields, written in front of each row. All
+    checkpoints and runs of a study share the sampling seed of a benchmark, so that they differ by their weights only. parts: what
+    is finished is taken from there; a checkpoint of which nothing is missing is not loaded.
+    """
+    frames, done = [], 0
+    with Grader() as grader:
+
+        def answer(
+            generator: Callable[[], Generator], name: str, problems: Sequence[Problem]
+        ) -> pd.DataFrame:
+            stream = derive_seed(seed, "evaluation", name)
+            return response_frame(generator(), problems, template, samples, sampling, stream, grader)
+
+        for step, folder in sorted(checkpoints.items()):
+            generator = cache(partial(load_generator, folder, thinking, backend))
+            for name, problems in benchmarks.items():
+                chunks = [
+                    parts.get(f"step-{step}/{name}/{start}", partial(answer, generator, name, chunk))
+                    for start, chunk in chunks_of(problems, backend)
+                ]
+                frame = pd.concat(chunks, ignore_index=True)
+                lead = {**fields, "step": step, "benchmark": name}
+                frames.append(pd.concat([pd.DataFrame([lead] * len(frame)), frame], axis=1))
+                done += 1
+                logger.info(
+                    "step %d, %s: accuracy %.3f, %.1f tokens",
+                    step,
+                    name,
+                    frame["correct"].mean(),
+                    frame["response_tokens"].mean(),
+                )
+                if progress is not None:
+                    progress(done, len(checkpoints) * len(benchmarks))
+    return pd.concat(frames, ignore_index=True)
+
+
+def chunks_of(problems: Sequence[Problem], backend: str) -> Iterator[tuple[int, Sequence[Problem]]]:
+    """The problems that one call of the backend answers, each with the number of its first one.
+
+    One random stream of the transformers backend runs through a call, so it gets all problems at once. The requests of vLLM have
+    seeds of their own, whatever the call holds beside them.
+    """
+    size = len(problems)
+    if backend == "vllm":
+        size = VLLM_CHUNK
+    for start in range(0, len(problems), size):
+        yield start, problems[start : start + size]
+
+
+def load_generator(folder: Path, thinking: str, backend: str) -> Generator:
+    """A generator of the study's backend for a model folder."""
+    # the vllm branch is in the fingerprints of studies with that backend only (see selfdistill.jobs.fingerprint)
+    if backend == "vllm":
+        from selfdistill.generation.vllm_backend import VllmGenerator
+
+        return VllmGenerator.load(folder, thinking)
+    if backend == "transformers":
+        from selfdistill.generation.transformers_backend import TransformersGenerator
+
+        return TransformersGenerator.load(folder, thinking)
+    raise ValueError(f"unknown generation backend {backend!r}; known: {', '.join(BACKENDS)}")

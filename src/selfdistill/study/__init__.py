@@ -1,0 +1,1 @@
+"""What is asked: the typed study files and the grid of runs."""

@@ -1,0 +1,318 @@
+"""Checks of a study that go beyond types: references that lead nowhere and grids that cannot be run.
+
+Each check raises StudyError with the file, the key and what is allowed there.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selfdistill.study.grid import SDPO_CONTEXTS, TEACHER, RunGrid, expand
+from selfdistill.study.resources import ResourceSettings
+from selfdistill.study.training import METHOD_SECTIONS, RolloutSettings
+from selfdistill.study.yaml import read_yaml, reject
+
+if TYPE_CHECKING:
+    from selfdistill.study.study import Study
+
+
+def check_study(study: "Study", models_path: Path, benchmarks_path: Path) -> None:
+    """Run every check; the first one that fails raises."""
+    if study.path.stem != study.name:
+        reject(study.path, "study", f"{study.name!r} is not the file's name", [study.path.stem])
+    for key, model in study.catalogue.models.items():
+        known(models_path, f"models.{key}.base", [model.base], study.catalogue.bases)
+    check_lists(study)
+    known(
+        study.path,
+        "benchmarks.names",
+        study.file.benchmarks.names,
+        study.benchmark_catalogue.benchmarks,
+        benchmarks_path.name,
+    )
+    for dataset, names in study.file.benchmarks.also.items():
+        known(study.path, "benchmarks.also", [dataset], study.file.datasets)
+        distinct(study.path, f"benchmarks.also.{dataset}", [*study.file.benchmarks.names, *names])
+        known(
+            study.path,
+            f"benchmarks.also.{dataset}",
+            names,
+            study.benchmark_catalogue.benchmarks,
+            benchmarks_path.name,
+        )
+    known(study.path, "evaluate", study.file.evaluate, study.catalogue.models, models_path.name)
+    known(study.path, "benchmarks.headline", study.file.benchmarks.headline, study.file.benchmarks.names)
+    check_datasets(study)
+    check_section_3(study)
+    for index, entry in enumerate(study.file.runs):
+        check_entry(study, f"runs.{index}", entry)
+    check_duplicates(study)
+    check_settings(study)
+    check_processes(study)
+    check_outputs(study)
+
+
+def known(path: Path, key: str, names: Iterable[str], allowed: Iterable[str], where: str = "") -> None:
+    """Each name must be one of the allowed ones."""
+    allowed = list(allowed)
+    for name in names:
+        if name not in allowed:
+            reject(path, key, f"{name!r} is not declared{f' in {where}' if where else ''}", allowed, name)
+
+
+def distinct(path: Path, key: str, values: Sequence[object]) -> None:
+    """No value may stand twice."""
+    for value in values:
+        if list(values).count(value) > 1:
+            reject(path, key, f"{value!r} stands twice")
+
+
+def check_lists(study: "Study") -> None:
+    """Lists without repeats, seeds from 0."""
+    file = study.file
+    distinct(study.path, "benchmarks.names", file.benchmarks.names)
+    distinct(study.path, "seeds", file.seeds)
+    for seed in [*file.seeds, *(seed for entry in file.runs for seed in entry.seeds or ())]:
+        if seed < 0:
+            reject(study.path, "seeds", f"{seed} is negative")
+
+
+def check_datasets(study: "Study") -> None:
+    """Subsets no larger than their set; the domains exist; `default` is a variant."""
+    file = study.file
+    for name, spec in file.datasets.items():
+        key = f"datasets.{name}.coverages"
+        distinct(study.path, key, spec.coverages)
+        for coverage in spec.coverages:
+            if coverage != "full" and spec.problems is not None and coverage > spec.problems:
+                reject(
+                    study.path,
+                    key,
+                    f"coverage {coverage} is larger than the data set",
+                    [f"1 to {spec.problems}", "full"],
+                )
+        for coverage in getattr(spec, "subsets", {}):
+            known(study.path, f"datasets.{name}.subsets", [str(coverage)], map(str, spec.coverages))
+    for domain, name in (("broad", file.domains.broad), ("narrow", file.domains.narrow)):
+        known(study.path, f"domains.{domain}", [name] if name else [], file.datasets)
+    if file.variants.get("default") != {}:
+        reject(study.path, "variants", "`default: {}` must be declared, without overrides")
+
+
+def check_section_3(study: "Study") -> None:
+    """Section 3 refers to declared models and data, section 4 needs section 3."""
+    section_3 = study.file.section_3
+    if section_3 is None:
+        if study.file.off_policy is not None:
+            reject(
+                study.path, "off_policy", "is built from the responses of section 3: declare `section_3` too"
+            )
+        return
+    known(study.path, "section_3.models", section_3.models, study.catalogue.models, "models.yaml")
+    distinct(study.path, "section_3.models", section_3.models)
+    known(study.path, "section_3.dataset", [section_3.dataset], study.file.datasets)
+    size = study.file.datasets[section_3.dataset].problems
+    if size is not None and section_3.pool > size:
+        reject(
+            study.path,
+            "section_3.pool",
+            f"{section_3.pool} is larger than the data set {section_3.dataset}",
+            [f"1 to {size}"],
+        )
+
+
+def check_entry(study: "Study", key: str, entry: RunGrid) -> None:
+    """One entry of the grid: its references, then what its method asks for."""
+    file = study.file
+    known(study.path, f"{key}.models", entry.models, study.catalogue.models, "models.yaml")
+    known(study.path, f"{key}.dataset", [entry.dataset], file.datasets)
+    known(study.path, f"{key}.variants", entry.variants, file.variants)
+    coverages = [str(coverage) for coverage in file.datasets[entry.dataset].coverages]
+    known(
+        study.path,
+        f"{key}.coverages",
+        map(str, entry.coverages),
+        coverages,
+        f"datasets.{entry.dataset}.coverages",
+    )
+    METHOD_CHECKS[entry.method](study, key, entry)
+
+
+def check_sft(study: "Study", key: str, entry: RunGrid) -> None:
+    """SFT: data of section 4, no teacher, no coverage."""
+    off_policy, section_3 = study.file.off_policy, study.file.section_3
+    if off_policy is None or section_3 is None:
+        reject(study.path, f"{key}.method", "sft needs the data sets of `off_policy`, which is not declared")
+    known(study.path, f"{key}.models", entry.models, section_3.models, "section_3.models")
+    known(study.path, f"{key}.dataset", [entry.dataset], [section_3.dataset], "section_3.dataset")
+    if not entry.contexts:
+        reject(study.path, f"{key}.contexts", "sft needs the context of its data", off_policy.contexts)
+    known(study.path, f"{key}.contexts", entry.contexts, off_policy.contexts, "off_policy.contexts")
+    if entry.teachers:
+        reject(study.path, f"{key}.teachers", "sft has no teacher: leave the key out")
+    if entry.coverages != ["full"]:
+        reject(study.path, f"{key}.coverages", "sft trains on the whole data set of section 4", ["full"])
+
+
+def check_grpo(study: "Study", key: str, entry: RunGrid) -> None:
+    """GRPO: neither context nor teacher."""
+    for name in ("contexts", "teachers"):
+        if getattr(entry, name):
+            reject(study.path, f"{key}.{name}", f"grpo has no {name[:-1]}: leave the key out")
+
+
+def check_sdpo(study: "Study", key: str, entry: RunGrid) -> None:
+    """SDPO: a context that a sibling's response can give, and a teacher."""
+    if not entry.contexts:
+        reject(study.path, f"{key}.contexts", "sdpo needs what its teacher sees", SDPO_CONTEXTS)
+    known(study.path, f"{key}.contexts", entry.contexts, SDPO_CONTEXTS)
+    if not entry.teachers:
+        reject(study.path, f"{key}.teachers", "sdpo needs a teacher", ["fixed", "ema-RATE (0 < RATE < 1)"])
+    for teacher in entry.teachers:
+        if not TEACHER.fullmatch(teacher):
+            reject(
+                study.path,
+                f"{key}.teachers",
+                f"{teacher!r} is no teacher",
+                ["fixed", "ema-RATE (0 < RATE < 1)"],
+                teacher,
+            )
+    check_teacher_thinking(study, key, entry)
+
+
+def check_teacher_thinking(study: "Study", key: str, entry: RunGrid) -> None:
+    """A teacher with a thinking switch of its own needs a family whose template has that switch."""
+    for variant in entry.variants:
+        if study.resolve(entry.method, variant).teacher_thinking == "same":
+            continue
+        for model in entry.models:
+            if study.model(model).thinking not in ("on", "off"):
+                problem = f"variant {variant} switches the teacher's thinking, which {model} cannot"
+                allowed = [
+                    name for name in study.catalogue.models if study.model(name).thinking in ("on", "off")
+                ]
+                reject(study.path, f"{key}.models", problem, allowed)
+
+
+METHOD_CHECKS: dict[str, Callable[["Study", str, RunGrid], None]] = {
+    "sft": check_sft,
+    "grpo": check_grpo,
+    "sdpo": check_sdpo,
+}
+
+
+def check_duplicates(study: "Study") -> None:
+    """An experiment declares each run once (two experiments may share a run, which is then trained once)."""
+    seen: dict[tuple[str, object], int] = {}
+    for index, entry in enumerate(study.file.runs):
+        for run in expand(entry, entry.seeds or study.file.seeds):
+            first = seen.setdefault((entry.experiment, run), index)
+            if first != index:
+                reject(
+                    study.path,
+                    f"runs.{index}",
+                    f"declares the run {run} of experiment {entry.experiment} again (first in runs.{first})",
+                )
+        for name in ("models", "contexts", "teachers", "coverages", "variants", "seeds"):
+            distinct(study.path, f"runs.{index}.{name}", getattr(entry, name) or [])
+
+
+def check_settings(study: "Study") -> None:
+    """The settings of every method and variant that the grid uses resolve.
+
+    Variants change something that is used.
+    """
+    used = {(entry.method, variant) for entry in study.file.runs for variant in entry.variants}
+    for method, variant in sorted(used):
+        settings = study.resolve(method, variant)
+        if isinstance(settings, RolloutSettings):
+            check_batches(study, method, variant, settings)
+        sections = study.file.variants[variant]
+        if sections and not set(sections) & set(METHOD_SECTIONS[method]):
+            reject(
+                study.path,
+                f"variants.{variant}",
+                f"changes nothing for {method}, which uses it",
+                METHOD_SECTIONS[method],
+            )
+
+
+def check_batches(study: "Study", method: str, variant: str, settings: RolloutSettings) -> None:
+    """A step's rollouts must split into its updates."""
+    rows = settings.prompts * settings.rollouts
+    if rows % settings.updates_per_step:
+        who = f"{method}, variant {variant}"
+        problem = f"{settings.updates_per_step} does not divide prompts x rollouts = {rows} ({who})"
+        reject(study.path, "training.rl.updates_per_step", problem)
+
+
+TRAINING_STAGES = {"sft": ("sft",), "rl": ("grpo", "sdpo")}
+"""Stages whose jobs can run on several processes, and their methods."""
+
+
+def check_processes(study: "Study") -> None:
+    """Jobs that ask for several GPUs say how they share them, and what they share can be shared."""
+    for stage, asked in study.file.resources.items():
+        key = f"resources.{stage}"
+        if stage not in TRAINING_STAGES:
+            for name in ("accelerate", "processes"):
+                if getattr(asked, name) is not None:
+                    reject(study.path, f"{key}.{name}", "is for training jobs", TRAINING_STAGES)
+            continue
+        check_launch(study, key, asked)
+        for method in TRAINING_STAGES[stage] if asked.accelerate else ():
+            for variant in sorted({v for e in study.file.runs if e.method == method for v in e.variants}):
+                check_shares(study, key, asked.process_count, method, variant)
+
+
+def check_launch(study: "Study", key: str, asked: ResourceSettings) -> None:
+    """The accelerate configuration exists, fits GPUs and teachers, and has at least two processes."""
+    names = sorted(file.stem for file in study.accelerate_config("*").parent.glob("*.yaml"))
+    if asked.accelerate is None:
+        if asked.gpus > 1:
+            problem = f"a training job on {asked.gpus} GPUs needs a configuration that shares them out"
+            reject(study.path, f"{key}.accelerate", problem, names)
+        if asked.processes is not None:
+            reject(study.path, f"{key}.processes", "needs `accelerate`", names)
+        return
+    known(study.path, f"{key}.accelerate", [asked.accelerate], names, "accelerate/")
+    processes = asked.process_count
+    if processes < 2:
+        reject(study.path, f"{key}.accelerate", "needs two GPUs or processes: leave the key out for one")
+    if asked.gpus and processes != asked.gpus:
+        reject(
+            study.path, f"{key}.processes", f"{processes} processes on {asked.gpus} GPUs", [str(asked.gpus)]
+        )
+    kind = read_yaml(study.accelerate_config(asked.accelerate)).get("distributed_type")
+    if not asked.gpus and kind != "MULTI_GPU":
+        reject(
+            study.path, f"{key}.accelerate", f"{asked.accelerate} shards weights, which needs GPUs", ["ddp"]
+        )
+    moving = [t for entry in study.file.runs for t in entry.teachers or () if t.startswith("ema-")]
+    if kind == "DEEPSPEED" and moving and key == "resources.rl":
+        problem = f"{asked.accelerate} holds the teacher {moving[0]} in bfloat16, which cannot take up its small steps"
+        reject(study.path, f"{key}.accelerate", problem, [name for name in names if name != asked.accelerate])
+
+
+def check_shares(study: "Study", key: str, processes: int, method: str, variant: str) -> None:
+    """Prompts, rollouts and examples can be shared out evenly to the processes."""
+    settings, who = study.resolve(method, variant), f"{method}, variant {variant}"
+    if isinstance(settings, RolloutSettings):
+        if settings.prompts % processes:
+            problem = f"{processes} processes cannot share {settings.prompts} prompts a step as whole groups ({who})"
+            reject(study.path, f"{key}.processes", problem)
+        rows = settings.prompts * settings.rollouts / settings.updates_per_step
+    else:
+        rows = settings.batch_size
+    share = rows / processes
+    if share % 1 or share % (settings.micro_batch or share):
+        problem = f"{processes} processes cannot share {rows:g} rows an update in passes of {settings.micro_batch} ({who})"
+        reject(study.path, f"{key}.processes", problem)
+
+
+def check_outputs(study: "Study") -> None:
+    """Figures and tables show experiments of the grid."""
+    experiments = dict.fromkeys(entry.experiment for entry in study.file.runs)
+    for kind in ("figures", "tables"):
+        for name, shown in getattr(study.file, kind).items():
+            known(study.path, f"{kind}.{name}", shown, experiments)

@@ -1,0 +1,65 @@
+"""The study file: one YAML file says what a study runs, shows and asks of the machine.
+
+Every key is a field here or in a module of its section (`models`, `data`, `sampling`, `training`, `resources`), described once;
+config/README.md is held against them by a test. Imports neither torch nor pandas.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from selfdistill.study import displays
+from selfdistill.study.data import DatasetSpec, Domains
+from selfdistill.study.fields import Name, Section
+from selfdistill.study.grid import RunGrid
+from selfdistill.study.resources import ResourceSettings
+from selfdistill.study.sampling import BenchmarkSettings, OffPolicySettings, Section3Settings
+
+STAGES = ("problems", "base", "richness", "off_policy", "sft", "rl", "evaluate", "report")
+FIGURES, TABLES = tuple(displays.FIGURES), tuple(displays.TABLES)
+
+
+class StudyFile(Section):
+    """config/{study}.yaml."""
+
+    study: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="name of the study, the file's name too")
+    title: str = Field(description="title of the report")
+    plumbing: bool = Field(
+        default=False,
+        description="shows that the rules work and nothing else: the report says so, and no claim is judged",
+    )
+    backend: Literal["transformers", "vllm"] = Field(description="generation backend")
+    seeds: list[int] = Field(min_length=1, description="seeds of the runs")
+    data_seed: int = Field(
+        default=0, ge=0, description="seed of problem sets and coverage subsets, the same for all runs"
+    )
+    benchmarks: BenchmarkSettings = Field(description="evaluation")
+    datasets: dict[Name, DatasetSpec] = Field(min_length=1, description="training problem sets")
+    data_root: str | None = Field(
+        default=None,
+        description="folder with the `local` files of all hub sources; the variable SELFDISTILL_DATA goes before it",
+    )
+    domains: Domains = Field(description="broad and narrow domain")
+    evaluate: list[str] = Field(
+        default=[], description="models that are evaluated as they are, beside the bases of `runs`"
+    )
+    section_3: Section3Settings | None = Field(default=None, description="section 3; null for none")
+    off_policy: OffPolicySettings | None = Field(
+        default=None, description="data sets of section 4; null for none"
+    )
+    training: dict[Literal["sft", "rl", "grpo", "sdpo"], dict[str, Any]] = Field(
+        description="settings by method; `rl` is shared by grpo and sdpo"
+    )
+    variants: dict[Name, dict[Literal["sft", "rl", "grpo", "sdpo"], dict[str, Any]]] = Field(
+        default={"default": {}}, description="named overrides of single keys of `training`"
+    )
+    runs: list[RunGrid] = Field(description="the grid")
+    figures: dict[Literal[FIGURES], list[str]] = Field(
+        default={}, description="figure: experiments that it shows"
+    )
+    tables: dict[Literal[TABLES], list[str]] = Field(
+        default={}, description="table: experiments that it shows"
+    )
+    resources: dict[Literal[STAGES], ResourceSettings] = Field(
+        default={}, description="stage: what its jobs ask for"
+    )

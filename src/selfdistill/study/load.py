@@ -1,0 +1,58 @@
+"""Read a study file with models.yaml and benchmarks.yaml of its folder, and refuse what is wrong before any DAG is built.
+
+Unknown keys, wrong types, missing references and impossible grids raise StudyError, whose message names the file, the key and what is
+allowed.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from selfdistill.study.checks import check_study
+from selfdistill.study.data import Benchmarks
+from selfdistill.study.file import StudyFile
+from selfdistill.study.grid import parse_seeds
+from selfdistill.study.models import Models
+from selfdistill.study.study import Study
+from selfdistill.study.yaml import StudyError, read_yaml, suggestion, validated
+
+NO_STUDIES = ("models", "benchmarks", "claims", "paper_settings", "reported")
+"""Files of config/ that are not studies."""
+
+
+def load_study(path: str | Path, seeds: Sequence[int] | None = None) -> Study:
+    """Read and check a study file, with other `seeds` than its own if they are given; raises StudyError."""
+    path = Path(path)
+    content = read_yaml(path)
+    if seeds is not None:
+        content = {**content, "seeds": list(seeds)}
+    file = validated(StudyFile, content, path)
+    models_path, benchmarks_path = path.with_name("models.yaml"), path.with_name("benchmarks.yaml")
+    catalogue = validated(Models, read_yaml(models_path), models_path)
+    benchmarks = validated(Benchmarks, read_yaml(benchmarks_path), benchmarks_path)
+    study = Study(path, file, catalogue, benchmarks)
+    check_study(study, models_path, benchmarks_path)
+    return study
+
+
+def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> Study:
+    """The study that Snakemake's config asks for: `study` is a name (config/NAME.yaml) or a path, mini
+    without it; `seeds` replaces the file's seeds.
+
+    A whole study file given by --configfile is the same as its name. Other keys are refused: a study is its
+    file.
+    """
+    asked = str(config.get("study", "mini"))
+    path = Path(asked) if asked.endswith((".yaml", ".yml")) else Path(folder) / f"{asked}.yaml"
+    if not path.is_file():
+        names = sorted(other.stem for other in Path(folder).glob("*.yaml") if other.stem not in NO_STUDIES)
+        raise StudyError(
+            f"{path}: no such study file; allowed: {', '.join(names)}, or a path{suggestion(asked, names)}"
+        )
+    raw = read_yaml(path)
+    for key in sorted(set(config) - {"study", "seeds"}):
+        if raw.get(key) != config[key]:
+            raise StudyError(
+                f"--config {key}: only `study` and `seeds` can be given there; change {key} in {path} or in a copy"
+            )
+    return load_study(path, parse_seeds(config.get("seeds")))

@@ -1,0 +1,119 @@
+"""models.yaml: base weights, and the models that studies make of them."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from selfdistill.study.fields import Name, Positive, Rate, Section, Share
+from selfdistill.study.sampling import (
+    Temperature,
+)
+
+Template = Literal["r1", "qwen3", "olmo3"]
+
+
+class OrganismBase(Section):
+    """A tiny base model that the DAG trains from scratch (the mini study)."""
+
+    source: Literal["organism"] = Field(description="`organism`: trained from scratch in the DAG")
+    architecture: Literal["qwen2", "qwen3", "olmo3"] = Field(
+        description="transformers architecture, mirrors a family of the paper"
+    )
+    template: Template = Field(
+        description="chat template: where the opening think tag stands (r1: in the prompt; olmo3: nowhere)"
+    )
+    hidden_size: Positive = Field(description="width")
+    layers: Positive = Field(description="number of layers")
+    heads: Positive = Field(description="attention heads")
+    intermediate_size: Positive = Field(description="width of the feed-forward part")
+    steps: Positive = Field(description="updates of pre-training")
+    batch_size: Positive = Field(description="documents an update")
+    learning_rate: Rate = Field(description="peak learning rate of AdamW")
+    style: dict[str, Share] = Field(
+        default={}, description="habits and flaws of the pre-training responses (organism.traces.Style)"
+    )
+    acceptance: dict[str, list[float | None]] = Field(
+        default={},
+        description="figure: [lowest, highest], null for open; the base's rule fails where one is missed",
+    )
+    seed: int = Field(
+        default=0, ge=0, description="seed of the base; all runs of a study start from the same base"
+    )
+
+    @model_validator(mode="after")
+    def _bounds(self) -> "OrganismBase":
+        for name, bounds in self.acceptance.items():
+            if len(bounds) != 2:
+                raise ValueError(f"acceptance.{name} must be [lowest, highest], not {bounds}")
+        return self
+
+
+class HubBase(Section):
+    """Released weights, fetched once by the rule fetch_base."""
+
+    source: Literal["hub"] = Field(description="`hub`: a repository of the Hugging Face hub")
+    repo_id: str = Field(min_length=1, description="repository, such as `Qwen/Qwen3-8B`")
+    revision: str = Field(
+        default="main", description="commit or tag; pin a commit for a study to be repeatable"
+    )
+    template: Template = Field(description="family of the chat template")
+
+
+class PackageBase(Section):
+    """Weights inside an installed Python package."""
+
+    source: Literal["package"] = Field(description="`package`: a file of an installed Python package")
+    file: str = Field(pattern="^package://", description="GGUF file, `package://NAME/PATH`")
+    end_of_turn: str = Field(min_length=1, description="token that ends a response")
+    template: Template = Field(description="family of the chat template")
+
+
+BaseSpec = Annotated[OrganismBase | HubBase | PackageBase, Field(discriminator="source")]
+
+
+class SamplingOverride(Section):
+    """Sampling of one model where it differs from the study's."""
+
+    temperature: Temperature | None = Field(default=None, description="temperature")
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(default=None, description="nucleus mass")
+    top_k: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="top-k cut; 0 switches it off"
+    )
+
+
+class ModelSpec(Section):
+    """A base with its thinking switch: what the paper's figures call a model."""
+
+    base: str = Field(description="key of `bases`")
+    thinking: Literal["prompt-tag", "on", "off", "none"] = Field(
+        description="prompt-tag: in the prompt; on, off: the template's switch (quote them); none: no tags"
+    )
+    label: str = Field(default="", description="name in figures and tables")
+    stands_for: str = Field(default="", description="the model of the paper that it stands for")
+    sampling: SamplingOverride = Field(
+        default=SamplingOverride(), description="sampling where it differs from the study's"
+    )
+
+
+ROLES = ("deepseek", "qwen3-think", "qwen3-nothink", "olmo3")
+"""The paper's model settings, one figure each: 5.1 (Fig. 3), 5.2 (Fig. 4), 5.3 (Fig. 5), F.3 (Fig. 18)."""
+
+
+def roles_by_thinking(thinking: Mapping[str, str]) -> dict[str, str]:
+    """Map the paper's settings to models by their thinking switch; the first model of a kind is taken.
+
+    thinking: model key -> `prompt-tag` | `on` | `off` | `none` (config/models.yaml).
+    """
+    names = dict(zip(("prompt-tag", "on", "off", "none"), ROLES, strict=True))
+    roles: dict[str, str] = {}
+    for model, switch in thinking.items():
+        roles.setdefault(names[switch], model)
+    return roles
+
+
+class Models(Section):
+    """config/models.yaml."""
+
+    bases: dict[Name, BaseSpec] = Field(description="weights")
+    models: dict[Name, ModelSpec] = Field(description="models of the studies")

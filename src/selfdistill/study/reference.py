@@ -1,0 +1,163 @@
+"""Writes config/README.md, the description of every key: `python -m selfdistill.study.reference`.
+
+A test holds the file against the models, so a key cannot be added without its description.
+"""
+
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from selfdistill.study.data import Benchmarks
+from selfdistill.study.file import StudyFile
+from selfdistill.study.models import Models
+from selfdistill.study.training import METHOD_SECTIONS, METHOD_SETTINGS
+from selfdistill.study.yaml import unwrapped
+
+README = Path("config/README.md")
+INTRODUCTION = """# Configuration
+
+This page is written by `python -m selfdistill.study.reference` from the models in `src/selfdistill/settings.py`
+and `src/selfdistill/study.py`; a test holds the two together.
+
+A *study* is one file, `config/NAME.yaml`. It refers to the models of `models.yaml` and the benchmarks of
+`benchmarks.yaml` beside it. `snakemake --config study=NAME` runs it (`mini` without it; a path is accepted
+too). Everything is checked before anything runs: unknown keys, wrong types, missing references and
+impossible grids are refused with the file, the key and the allowed values.
+
+To change the grid, copy `mini.yaml`, change `study` to the copy's name, and edit `runs`: every list of an
+entry is crossed. A run that two experiments declare is trained once. `figures` and `tables` say what the
+report holds and which experiments each shows.
+
+| file | what it is |
+|---|---|
+| `mini.yaml` | the whole paper as a model organism, two CPU cores |
+| `test.yaml` | the end-to-end test: all rules on models that learn nothing |
+| `paper.yaml` | the paper's runs at the paper's scale (Slurm) |
+| `single_gpu.yaml` | Qwen3-1.7B with shorter responses on one 80 GB GPU |
+| `released.yaml` | evaluation only, of the checkpoints that the authors released |
+| `smollm.yaml` | real weights and questions out of Python packages, a few steps on the CPU |
+| `models.yaml`, `benchmarks.yaml` | what the studies may refer to |
+| `accelerate/` | how a training job is shared out to several GPUs (below) |
+| `reported.yaml` | the numbers that the paper reports, with how well each is known |
+| `paper_settings.yaml` | the settings of the paper; a test holds `paper.yaml` and TRL's arguments against them |
+
+Data files are fetched from the hub or from the authors' repository. Where a machine has no network, put the
+files into one folder under their `local` names and name it with `data_root` in the study file, or with the
+variable `SELFDISTILL_DATA`. Each file is checked against `expect` before anything is made of it.
+
+## Training on several GPUs
+
+A training job runs in one process, unless `resources.rl` (GRPO, SDPO) or `resources.sft` names a configuration of
+`accelerate/`: `rl: {gpus: 4, accelerate: fsdp}` starts `accelerate launch` with four processes, one a GPU. A copy of a
+file there under another name is another configuration. What cannot be shared out evenly, or needs a configuration
+and has none, is refused before any job starts.
+
+| file | what it does | tested |
+|---|---|---|
+| `accelerate/ddp.yaml` | every GPU holds the whole model | on two CPU processes: losses, kill, stop, resume |
+| `accelerate/fsdp.yaml` | FSDP2 shares out weights, gradients, optimizer and teacher | the same in float32; neither bfloat16 nor GPUs |
+| `accelerate/zero3.yaml` | DeepSpeed ZeRO-3; SDPO with an `ema-` teacher is refused | only that accelerate takes the file |
+
+With `backend: transformers` a run is the same on any number of processes, up to rounding: every process draws the whole
+batch of rollouts, and mini-batches hold the same rows. With `vllm` each process draws the responses of its own problems
+from a stream of its own, so there the responses depend on the number of GPUs. `ddp` with `processes: 2` and no GPUs runs
+two processes on CPUs with torchrun. SIGTERM (`scancel`, a time limit) stops all processes after the same step, with a
+checkpoint, from which the run goes on with the same configuration.
+
+In YAML write `1.0e-4` (not `1e-4`, which is text) and quote `"on"` and `"off"` (bare, they are true and
+false).
+"""
+
+
+def type_text(annotation: Any) -> str:
+    """A type in words: `int`, `list of str`, `` `on` `off` `` for choices."""
+    kind = unwrapped(annotation)
+    if get_origin(kind) is Annotated:
+        return type_text(get_args(kind)[0])
+    if get_origin(kind) is Literal:
+        return " ".join(f"`{choice}`" for choice in get_args(kind))
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(type_text(member) for member in get_args(kind)))
+    if get_origin(kind) is list:
+        return f"list of {type_text(get_args(kind)[0])}"
+    if get_origin(kind) is dict:
+        return f"mapping to {type_text(get_args(kind)[1])}"
+    if kind is type(None):
+        return "null"
+    return (
+        getattr(kind, "__name__", str(kind))
+        if not is_section(kind)
+        else f"[{kind.__name__}](#{kind.__name__.lower()})"
+    )
+
+
+def is_section(kind: Any) -> bool:
+    """Whether a type is one of the config models."""
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def default_text(default: Any) -> str:
+    """A default as YAML shows it; nothing for a required key."""
+    if default is PydanticUndefined:
+        return "required"
+    if default is None or is_section(type(default)):
+        return "none"
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def table(model: type[BaseModel]) -> str:
+    """The keys of one model as a Markdown table."""
+    first_line = (model.__doc__ or "").strip().splitlines()[0]
+    lines = [
+        f"### {model.__name__}",
+        "",
+        first_line,
+        "",
+        "| key | type | default | meaning |",
+        "|---|---|---|---|",
+    ]
+    for name, field in model.model_fields.items():
+        cells = (
+            f"`{name}`",
+            type_text(field.annotation),
+            default_text(field.default),
+            field.description or "",
+        )
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def sections(kind: Any) -> Iterator[type[BaseModel]]:
+    """A model and every model below it, each in order of appearance."""
+    kind = unwrapped(kind)
+    if is_section(kind):
+        yield kind
+        for field in kind.model_fields.values():
+            yield from sections(field.annotation)
+    else:
+        for member in get_args(kind):
+            yield from sections(member)
+
+
+def readme() -> str:
+    """The whole page."""
+    parts = [INTRODUCTION]
+    for title, root in (
+        ("A study file", StudyFile),
+        ("models.yaml", Models),
+        ("benchmarks.yaml", Benchmarks),
+    ):
+        parts += [f"## {title}", *(table(model) for model in dict.fromkeys(sections(root)))]
+    parts.append("## Sections of `training` and `variants`")
+    for method, kind in METHOD_SETTINGS.items():
+        used = " and ".join(f"`{section}`" for section in METHOD_SECTIONS[method])
+        parts += [f"{method}: keys of {used} together.", table(kind)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+if __name__ == "__main__":
+    README.write_text(readme(), encoding="utf-8")

@@ -1,0 +1,279 @@
+"""A validated study and the grid of runs that it declares; wildcards, targets, job params and figures follow from it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from selfdistill.study.data import Benchmarks
+from selfdistill.study.file import TABLES, StudyFile
+from selfdistill.study.grid import base_run, expand
+from selfdistill.study.models import BaseSpec, Models, ModelSpec, roles_by_thinking
+from selfdistill.study.resources import ResourceSettings
+from selfdistill.study.sampling import SamplingSettings
+from selfdistill.study.training import METHOD_SECTIONS, METHOD_SETTINGS, RolloutSettings
+from selfdistill.study.yaml import reject, validated
+from selfdistill.vocabulary.runs import RUN_FIELDS, Run
+
+
+@dataclass(frozen=True)
+class Study:
+    """A validated study: its file, the models and benchmarks that it may refer to, and the grid."""
+
+    path: Path
+    file: StudyFile
+    catalogue: Models
+    benchmark_catalogue: Benchmarks
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.file.study
+
+    def model(self, key: str) -> ModelSpec:
+        """A model of models.yaml."""
+        return self.catalogue.models[key]
+
+    def base(self, key: str) -> BaseSpec:
+        """A base of models.yaml."""
+        return self.catalogue.bases[key]
+
+    def template(self, model: str) -> str:
+        """The chat template's family of a model."""
+        return self.base(self.model(model).base).template
+
+    @cached_property
+    def _grid(self) -> dict[Run, Run]:
+        """Every run, the bases first, with the experiments that it serves."""
+        found: dict[Run, tuple[str, ...]] = {}
+        for run, experiment in self._declared():
+            found[run] = tuple(dict.fromkeys((*found.get(run, ()), experiment)))
+        bases = {(run.model, run.seed): None for run in found}
+        bases |= {(model, seed): None for model in self.file.evaluate for seed in self.file.seeds}
+        grid = {base_run(model, seed): () for model, seed in bases} | found
+        return {run: Run(**run.fields(), experiments=experiments) for run, experiments in grid.items()}
+
+    def _declared(self) -> Iterator[tuple[Run, str]]:
+        """Runs as the grid declares them, entry by entry."""
+        for entry in self.file.runs:
+            for run in expand(entry, entry.seeds or self.file.seeds):
+                yield run, entry.experiment
+
+    def runs(self, *experiments: str, methods: Sequence[str] = ("sft", "grpo", "sdpo")) -> tuple[Run, ...]:
+        """The trained runs (or those of `methods`) of some experiments, of all without an argument."""
+        wanted = set(experiments)
+        return tuple(
+            run
+            for run in self._grid
+            if run.method in methods and (not wanted or wanted & set(self._grid[run].experiments))
+        )
+
+    def example_runs(self) -> tuple[Run, ...]:
+        """The runs whose responses the report shows: the first model before and after training on the broad domain."""
+        model, broad = self.models()[0], self.file.domains.broad
+        plain = {"model": model, "dataset": broad, "coverage": "full", "variant": "default"}
+        trained = [
+            run
+            for run in self.runs(methods=("grpo", "sdpo"))
+            if plain.items() <= run.fields().items()
+            and run.teacher in ("none", "fixed")
+            and run.context != "other-solution"
+        ]
+        return (*self.base_runs(model), *trained)
+
+    def base_runs(self, *models: str) -> tuple[Run, ...]:
+        """The untrained models as runs, one for each seed that occurs in the grid."""
+        return tuple(
+            run for run in self._grid if run.method == "base" and (not models or run.model in models)
+        )
+
+    def experiments_of(self, run: Run) -> tuple[str, ...]:
+        """The experiments that a run serves."""
+        return self._grid[run].experiments
+
+    def run(self, **fields: Any) -> Run:
+        """The run with these fields (wildcards); raises StudyError if the grid does not declare it."""
+        run = Run(**{name: fields[name] for name in RUN_FIELDS} | {"seed": int(fields["seed"])})
+        if run not in self._grid:
+            reject(self.path, "runs", f"no such run: {run}", [str(other) for other in self._grid])
+        return self._grid[run]
+
+    def models(self) -> tuple[str, ...]:
+        """Every model that the study uses, in order of appearance."""
+        section_3 = self.file.section_3.models if self.file.section_3 else []
+        return tuple(
+            dict.fromkeys(
+                [*(m for entry in self.file.runs for m in entry.models), *self.file.evaluate, *section_3]
+            )
+        )
+
+    def roles(self) -> dict[str, str]:
+        """One of ROLES -> the study's model for that setting of the paper."""
+        return roles_by_thinking({model: self.model(model).thinking for model in self.models()})
+
+    def bases(self, source: str | None = None) -> tuple[str, ...]:
+        """Every base that the study uses, or those of a source (`organism`, `hub`)."""
+        names = dict.fromkeys(self.model(model).base for model in self.models())
+        return tuple(name for name in names if source in (None, self.base(name).source))
+
+    def settings_for(self, run: Run) -> Any:
+        """The settings of a run's method with its variant's overrides (a class of METHOD_SETTINGS)."""
+        return self.resolve(run.method, run.variant)
+
+    def resolve(self, method: str, variant: str) -> Any:
+        """The sections of `training` that a method uses, a variant's overrides over them, validated."""
+        merged: dict[str, Any] = {}
+        origin: dict[str, str] = {}
+        for prefix, sections in (
+            ("training", self.file.training),
+            (f"variants.{variant}", self.file.variants[variant]),
+        ):
+            for section in METHOD_SECTIONS[method]:
+                for key, value in sections.get(section, {}).items():
+                    merged[key], origin[key] = value, f"{prefix}.{section}"
+        kind = METHOD_SETTINGS[method]
+        if issubclass(kind, RolloutSettings):
+            merged.setdefault("backend", self.file.backend)
+        return validated(
+            kind, merged, self.path, lambda key: origin.get(key, f"training.{METHOD_SECTIONS[method][-1]}")
+        )
+
+    def sampling_for(self, model: str, max_new_tokens: int | None = None) -> dict[str, Any]:
+        """Arguments of generation.protocol.Sampling for a model: the study's, the model's own over them."""
+        sampling = {name: getattr(self.file.benchmarks, name) for name in SamplingSettings.model_fields}
+        own = self.model(model).sampling.model_dump(exclude_none=True)
+        return sampling | own | ({"max_new_tokens": max_new_tokens} if max_new_tokens else {})
+
+    def training_params(self, run: Run) -> dict[str, Any]:
+        """All that a training job depends on beside its input files: run, settings, template and thinking."""
+        return {
+            "run": run.fields(),
+            "settings": self.settings_for(run).model_dump(),
+            **self.family(run.model),
+        }
+
+    def family(self, model: str) -> dict[str, str]:
+        """Template and thinking of a model: how its prompts are written."""
+        return {"template": self.template(model), "thinking": self.model(model).thinking}
+
+    def all_benchmarks(self) -> list[str]:
+        """Every benchmark that some run is evaluated on."""
+        also = (name for names in self.file.benchmarks.also.values() for name in names)
+        return list(dict.fromkeys([*self.file.benchmarks.names, *also]))
+
+    def benchmarks_of(self, run: Run) -> list[str]:
+        """What a run is evaluated on: the study's benchmarks, and those of its training set (a base: of its model's runs)."""
+        runs = self.runs() if run.method == "base" else (run,)
+        trained_on = {other.dataset for other in runs if other.model == run.model}
+        also = self.file.benchmarks.also
+        found = [name for dataset in also if dataset in trained_on for name in also[dataset]]
+        return [name for name in self.all_benchmarks() if name in self.file.benchmarks.names or name in found]
+
+    def evaluation_params(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """All that the samples of a run depend on beside its input files."""
+        model = str(fields["model"])
+        return {
+            "fields": {"study": self.name, **fields, "seed": int(fields["seed"])},
+            "benchmarks": self.benchmarks_of(Run(**fields)),
+            "samples": self.file.benchmarks.samples,
+            "sampling": self.sampling_for(model),
+            "backend": self.file.backend,
+            **self.family(model),
+        }
+
+    def richness_params(self, model: str) -> dict[str, Any]:
+        """All that the samples of section 3 depend on beside their input files."""
+        section_3 = self.file.section_3
+        fields = base_run(model, self.file.seeds[0]).fields() | {"dataset": section_3.dataset}
+        top_k = {} if section_3.top_k is None else {"top_k": section_3.top_k}
+        return {
+            "fields": {"study": self.name, **fields},
+            "settings": section_3.model_dump(exclude={"models", "dataset", "max_new_tokens", "top_k"}),
+            "sampling": self.sampling_for(model, section_3.max_new_tokens) | top_k,
+            "backend": self.file.backend,
+            **self.family(model),
+        }
+
+    def section_3_models(self) -> list[str]:
+        """Models of section 3; none if the study leaves it out."""
+        return list(self.file.section_3.models) if self.file.section_3 else []
+
+    def section_3_dataset(self) -> str:
+        """Training set that section 3 draws from (the broad domain if the study leaves it out)."""
+        return self.file.section_3.dataset if self.file.section_3 else self.file.domains.broad
+
+    def off_policy_contexts(self) -> list[str]:
+        """Contexts of the off-policy data sets; none if the study leaves them out."""
+        return list(self.file.off_policy.contexts) if self.file.off_policy else []
+
+    def off_policy_params(self) -> dict[str, Any]:
+        """All that the off-policy data sets depend on beside their input files."""
+        return self.file.off_policy.model_dump() if self.file.off_policy else {}
+
+    def shift_benchmark(self) -> str:
+        """The benchmark on which Figure 12 compares word frequencies: the paper's AIME24, the last of the headline."""
+        benchmarks = self.file.benchmarks
+        return (benchmarks.headline or benchmarks.names)[-1]
+
+    def display(self) -> dict[str, Any]:
+        """Names and roles for figures, tables and report; nothing that a result depends on."""
+        return {
+            "title": self.file.title,
+            "labels": {model: self.model(model).label or model for model in self.models()},
+            "roles": self.roles(),
+            "benchmarks": self.benchmark_labels(),
+            "headline": list(self.file.benchmarks.headline),
+            "broad": self.file.domains.broad,
+            "narrow": self.file.domains.narrow or "",
+            "organism": self.bases() == self.bases("organism"),
+            "plumbing": self.file.plumbing,
+        }
+
+    def dataset_spec(self, name: str) -> dict[str, Any]:
+        """How a training set is made: the slice that its problems depend on."""
+        return self.file.datasets[name].model_dump(exclude={"coverages", "subsets"})
+
+    def subset_spec(self, name: str, coverage: int) -> dict[str, Any] | None:
+        """The source of a coverage subset that has a file of its own, else None: it is drawn from the set."""
+        file = getattr(self.file.datasets[name], "subsets", {}).get(coverage)
+        prepared = {"rewrite": "none", "suffix": "", "prefix": ""}
+        return self.dataset_spec(name) | prepared | file.model_dump() if file else None
+
+    def benchmark_spec(self, name: str) -> dict[str, Any]:
+        """How a benchmark's problems are made (no labels): the slice that its problems depend on."""
+        spec = self.benchmark_catalogue.benchmarks[name]
+        slice_ = spec.model_dump(exclude={"label", "ood", "paper"})
+        slice_["problems"] = slice_.get("problems") or self.file.benchmarks.problems
+        return slice_
+
+    def ood(self) -> list[str]:
+        """The study's out-of-domain benchmarks."""
+        return [name for name, entry in self.benchmark_labels().items() if entry["ood"]]
+
+    def shown(self, name: str) -> tuple[str, ...]:
+        """The experiments of a figure or table; raises StudyError if the study does not declare it."""
+        declared = {**self.file.figures, **self.file.tables}
+        if name not in declared:
+            reject(
+                self.path,
+                f"{'tables' if name in TABLES else 'figures'}.{name}",
+                "is not declared",
+                declared,
+            )
+        return tuple(declared[name])
+
+    def benchmark_labels(self) -> dict[str, dict[str, Any]]:
+        """Benchmark -> label and ood, in display order."""
+        entries = self.benchmark_catalogue.benchmarks
+        return {
+            name: entries[name].model_dump(include={"label", "ood"}) for name in self.file.benchmarks.names
+        }
+
+    def resources_for(self, stage: str) -> ResourceSettings:
+        """What a job of a stage asks for."""
+        return self.file.resources.get(stage, ResourceSettings())
+
+    def accelerate_config(self, name: str) -> Path:
+        """An accelerate configuration that `resources` may name."""
+        return self.path.parent / "accelerate" / f"{name}.yaml"

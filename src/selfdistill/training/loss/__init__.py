@@ -1,0 +1,1 @@
+"""Losses of self-distillation and the memory-bounded ways to compute them."""
