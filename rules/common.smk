@@ -1,16 +1,23 @@
 # The study, its paths, the wildcards, and the getters that the rules share.
 import os
 import sys
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
 
-from selfdistill.records.paths import Paths
-from selfdistill.study.displays import FIGURES, TABLES
-from selfdistill.jobs.fingerprint import code_fingerprint
+from selfdistill.commands.status import expected_jobs, quick_manifests
+from selfdistill.jobs.fingerprint import script_fingerprint
 from selfdistill.jobs.locks import hold_workflow_lock
 from selfdistill.jobs.preflight import check_inputs
-from selfdistill.problems.sources import DATA_ROOT
-from selfdistill.commands.status import expected_jobs, quick_manifests
-from selfdistill.study.load import study_from_config
 from selfdistill.jobs.warm.client import start_server
+from selfdistill.problems.build import MAKERS
+from selfdistill.problems.sources import DATA_ROOT
+from selfdistill.records.paths import Paths
+from selfdistill.study import jobs
+from selfdistill.study.displays import FIGURES, TABLES
+from selfdistill.study.load import study_from_config
+from selfdistill.study.methods import METHODS, OFF_POLICY, ON_POLICY
+from selfdistill.vocabulary import contexts, runs, teachers
 
 # Snakemake loads nbformat, hence jsonschema, for any script; jsonschema then builds 38 parsers of addresses, half the time of a
 # dry run, where this package is installed. Nothing here checks an address, and jsonschema does without.
@@ -29,25 +36,12 @@ TEMPLATES = [
 DEVIATIONS = os.path.relpath(f"{workflow.basedir}/docs/deviations.md")
 ENVIRONMENT = "../envs/gpu.yaml" if STUDY.file.backend == "vllm" else "../envs/cpu.yaml"
 
-# Slurm sends SIGTERM to every process of a job. Where the shell around a script died of it, the job would count as ended, and what
-# is left of it would be killed, while its training still works towards the checkpoint.
+# Slurm sends SIGTERM to every process of a job. If the wrapping shell died of it, Snakemake would take the job for finished and kill
+# the training before its checkpoint.
 shell.prefix("trap : TERM; set -euo pipefail; ")
 
-# code that generates for this study, named beside a rule's own module in its fingerprint
 BACKEND = f"generation.{STUDY.file.backend}_backend"
-
-# the fields of a run that its method fixes; the others are the wildcards of the method's rule
-BASE = {
-    "method": "base",
-    "context": "none",
-    "teacher": "none",
-    "dataset": "none",
-    "coverage": "none",
-    "variant": "default",
-}
-SFT = {"method": "sft", "teacher": "none", "coverage": "full"}
-GRPO = {"method": "grpo", "context": "none", "teacher": "none"}
-SDPO = {"method": "sdpo"}
+"""Code that generates for this study, named beside a rule's own module in its fingerprint."""
 
 
 def one_of(names):
@@ -58,15 +52,15 @@ def one_of(names):
 wildcard_constraints:
     base=one_of(STUDY.bases()),
     benchmark=one_of(STUDY.all_benchmarks()),
-    context=r"none|unguided|answer-only|regeneration|solution|other-solution",
-    coverage=r"full|[0-9]+",
-    dataset=one_of(STUDY.file.datasets),
+    context=one_of([contexts.NONE, *contexts.CONTEXTS]),
+    coverage=rf"{runs.FULL}|{contexts.NONE}|[0-9]+",
+    dataset=one_of([contexts.NONE, *STUDY.file.datasets]),
     figure=one_of(FIGURES),
-    method=r"sft|grpo|sdpo",
+    method=one_of([runs.BASE, *METHODS]),
     model=one_of(STUDY.models()),
     seed=r"[0-9]+",
     table=one_of(TABLES),
-    teacher=r"none|fixed|ema-[0-9.]+",
+    teacher=f"{teachers.NONE}|{teachers.PATTERN}",
     variant=one_of(STUDY.file.variants),
 
 
@@ -86,9 +80,30 @@ def requested(stage):
     return {"mem_mb": asked.mem_mb, "runtime": asked.runtime, **gpus, **shared}
 
 
-def requested_threads(stage):
-    """CPU cores of a stage."""
-    return STUDY.resources_for(stage).threads
+def surroundings(rule, output, stage):
+    """What follows from a rule's name, its first output and its stage: log, manifest, threads, resources."""
+    return SimpleNamespace(
+        log=PATHS.log(rule, output),
+        manifest=PATHS.manifest(output),
+        threads=STUDY.resources_for(stage).threads,
+        resources=requested(stage),
+    )
+
+
+@cache
+def code_of(rule, *modules):
+    """Fingerprint of a rule's script and job function, and of further modules of the library."""
+    return script_fingerprint(Path(workflow.basedir, "workflow/scripts", f"{rule}.py"), *modules)
+
+
+def trainer_code(rule):
+    """Params function: fingerprint of a training rule with its method's trainer."""
+    return lambda wildcards: code_of(rule, library_name(METHODS[wildcards.method].trainer))
+
+
+def library_name(function):
+    """Name below the package of the module of `selfdistill.module:function`."""
+    return function.partition(":")[0].removeprefix("selfdistill.")
 
 
 def base_of(wildcards):
@@ -96,27 +111,20 @@ def base_of(wildcards):
     return PATHS.base(STUDY.model(wildcards.model).base)
 
 
-def training_params(fixed):
-    """Params function of a training rule: all that its result depends on beside its input files."""
-    return lambda wildcards: STUDY.training_params(STUDY.run(**dict(wildcards.items()), **fixed))
+def run_of(wildcards):
+    """The run of a rule's wildcards; raises StudyError if the grid does not declare it."""
+    return STUDY.run(**dict(wildcards.items()))
 
 
-def evaluation_params(fixed):
-    """Params function of an evaluation rule: all that its result depends on beside its input files."""
-    return lambda wildcards: STUDY.evaluation_params(STUDY.run(**dict(wildcards.items()), **fixed).fields())
-
-
-def evaluated_on(fixed):
-    """Input function of an evaluation rule: the problems of its run's benchmarks, in the order of its params."""
-    return lambda wildcards: [
-        PATHS.benchmark(name) for name in STUDY.benchmarks_of(STUDY.run(**dict(wildcards.items()), **fixed))
-    ]
+def job_params(make):
+    """Params function: the typed job object that `make(study, run)` gives, as plain values."""
+    return lambda wildcards: make(STUDY, run_of(wildcards)).model_dump()
 
 
 def frames_of(name):
     """Input files of a figure or table by the names that selfdistill.report.loading knows: those of its frames."""
     display = FIGURES.get(name) or TABLES[name]
-    runs = STUDY.runs(*STUDY.shown(name), methods=("grpo", "sdpo"))
+    runs = STUDY.runs(*STUDY.shown(name), methods=ON_POLICY)
     several = {
         "training": {"training": [PATHS.training(run) for run in runs]},
         "problems": {

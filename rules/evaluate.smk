@@ -1,84 +1,61 @@
-# Samples: every checkpoint on every benchmark, one job a run; then all numbers of the study from all samples.
+# Samples: every checkpoint on every benchmark, one job per run; then all numbers of the study from all samples.
+
+SAMPLES = surroundings("evaluate", PATHS.samples(), "evaluate")
+NUMBERS = surroundings("estimate", PATHS.numbers("estimates"), "report")
 
 
-rule evaluate_base:
+def evaluated_model(wildcards):
+    """The checkpoints of a run, or the base itself."""
+    run = run_of(wildcards)
+    return base_of(wildcards) if run.method == runs.BASE else PATHS.checkpoints(run)
+
+
+rule evaluate:
     input:
-        base=base_of,
-        benchmarks=evaluated_on(BASE),
-    output:
-        samples=PATHS.samples(**BASE),
-        manifest=PATHS.manifest(PATHS.samples(**BASE)),
-    log:
-        PATHS.log("evaluate_base", PATHS.samples(**BASE)),
-    benchmark:
-        PATHS.benchmark_log("evaluate_base", PATHS.samples(**BASE))
-    priority: 40
-    conda:
-        ENVIRONMENT
-    threads: requested_threads("evaluate")
-    resources:
-        **requested("evaluate"),
-    params:
-        evaluation=evaluation_params(BASE),
-        code=code_fingerprint("sampling.evaluation", BACKEND),
-        resume=PATHS.resume(PATHS.samples(**BASE)),
-    message:
-        "Evaluating {wildcards.model} before training, seed {wildcards.seed}"
-    script:
-        "../workflow/scripts/evaluate_base.py"
-
-
-rule evaluate_run:
-    input:
-        checkpoints=PATHS.checkpoints(),
-        benchmarks=evaluated_on({}),
+        model=evaluated_model,
+        benchmarks=lambda wildcards: [
+            PATHS.benchmark(name) for name in STUDY.benchmarks_of(run_of(wildcards))
+        ],
     output:
         samples=PATHS.samples(),
-        manifest=PATHS.manifest(PATHS.samples()),
+        manifest=SAMPLES.manifest,
     log:
-        PATHS.log("evaluate_run", PATHS.samples()),
-    benchmark:
-        PATHS.benchmark_log("evaluate_run", PATHS.samples())
+        SAMPLES.log,
     priority: 40
     conda:
         ENVIRONMENT
-    threads: requested_threads("evaluate")
+    threads: SAMPLES.threads
     resources:
-        **requested("evaluate"),
+        **SAMPLES.resources,
     params:
-        evaluation=evaluation_params({}),
-        code=code_fingerprint("sampling.evaluation", BACKEND),
-        resume=PATHS.resume(PATHS.samples()),
+        job=job_params(jobs.evaluation_params),
+        code=code_of("evaluate", BACKEND),
     message:
-        "Evaluating {wildcards.method} {wildcards.model} ({wildcards.context}, {wildcards.teacher}, {wildcards.coverage} of {wildcards.dataset}, {wildcards.variant}), seed {wildcards.seed}"
+        "Evaluating {wildcards.model} ({wildcards.method}, context {wildcards.context}, teacher {wildcards.teacher}, {wildcards.coverage} of {wildcards.dataset}, {wildcards.variant}), seed {wildcards.seed}"
     script:
-        "../workflow/scripts/evaluate_run.py"
+        "../workflow/scripts/evaluate.py"
 
 
 rule estimate:
     input:
         samples=[PATHS.samples(run) for run in STUDY.base_runs() + STUDY.runs()],
-        section_3=[PATHS.section_3(model) for model in STUDY.section_3_models()],
+        section_3=[PATHS.section_3(model, STUDY.file.data_seed) for model in STUDY.section_3_models()],
     output:
         estimates=PATHS.numbers("estimates"),
         differences=PATHS.numbers("differences"),
         shift=PATHS.numbers("shift"),
-        manifest=PATHS.manifest(PATHS.numbers("estimates")),
+        manifest=NUMBERS.manifest,
     log:
-        PATHS.log("estimate", PATHS.numbers("estimates")),
-    benchmark:
-        PATHS.benchmark_log("estimate", PATHS.numbers("estimates"))
+        NUMBERS.log,
     priority: 30
     conda:
         ENVIRONMENT
-    threads: requested_threads("report")
+    threads: NUMBERS.threads
     resources:
-        **requested("report"),
+        **NUMBERS.resources,
     params:
-        ood=STUDY.ood(),
-        shift_benchmark=STUDY.shift_benchmark(),
-        code=code_fingerprint("report.figures.estimates", "report.figures.words"),
-        resume=PATHS.resume(PATHS.numbers("estimates")),
+        job={"ood": STUDY.ood(), "shift_benchmark": STUDY.shift_benchmark()},
+        code=code_of("estimate", "report.figures.estimates", "report.figures.words"),
     message:
         "Estimates with intervals from all samples"
     script:

@@ -1,5 +1,7 @@
 # Every figure of the paper that the study declares (selfdistill.study.displays), and a target of its name: `snakemake figure3`.
 
+FIGURE = surroundings("plot_figure", PATHS.figure("{figure}", "png"), "report")
+
 
 rule plot_figure:
     input:
@@ -17,24 +19,19 @@ rule plot_figure:
         ),
         svg=PATHS.figure("{figure}", "svg"),
         caption=PATHS.figure("{figure}", "txt"),
-        manifest=PATHS.figure("{figure}", "manifest.json"),
+        manifest=FIGURE.manifest,
     log:
-        PATHS.log("plot_figure", PATHS.figure("{figure}", "csv")),
-    benchmark:
-        PATHS.benchmark_log("plot_figure", PATHS.figure("{figure}", "csv"))
+        FIGURE.log,
     conda:
         ENVIRONMENT
-    threads: requested_threads("report")
+    threads: FIGURE.threads
     resources:
-        **requested("report"),
+        **FIGURE.resources,
     params:
-        name="{figure}",
-        title=lambda wildcards: FIGURES[wildcards.figure].title,
-        display=STUDY.display(),
-        code=code_fingerprint("report.figures"),
-        resume=PATHS.resume(PATHS.figure("{figure}", "csv")),
+        job=lambda wildcards: {"name": wildcards.figure, "display": STUDY.display()},
+        code=code_of("plot_figure", "report.figures"),
     message:
-        "{params.name}: {params.title}"
+        "{wildcards.figure}"
     script:
         "../workflow/scripts/plot_figure.py"
 

@@ -1,56 +1,55 @@
-# Section 4: data sets of the model's own correct responses, and SFT on them.
+# Section 4: data sets of the model's own correct responses, and training on them.
+
+OFF_POLICY_DATA = surroundings("build_off_policy_data", PATHS.off_policy_manifest(), "off_policy")
+OFF_POLICY_RUN = surroundings("train_off_policy", PATHS.checkpoints(), "sft")
 
 
 rule build_off_policy_data:
     input:
-        samples=PATHS.section_3(),
+        samples=PATHS.section_3(seed=STUDY.file.data_seed),
         problems=PATHS.training_problems(coverage="full"),
     output:
         data=[PATHS.off_policy(context=context) for context in STUDY.off_policy_contexts()],
         manifest=PATHS.off_policy_manifest(),
     log:
-        PATHS.log("build_off_policy_data", PATHS.off_policy_manifest()),
-    benchmark:
-        PATHS.benchmark_log("build_off_policy_data", PATHS.off_policy_manifest())
+        OFF_POLICY_DATA.log,
     priority: 80
     conda:
         ENVIRONMENT
-    threads: requested_threads("sampling.off_policy")
+    threads: OFF_POLICY_DATA.threads
     resources:
-        **requested("sampling.off_policy"),
+        **OFF_POLICY_DATA.resources,
     params:
-        off_policy=STUDY.off_policy_params(),
-        code=code_fingerprint("sampling.off_policy"),
-        resume=PATHS.resume(PATHS.off_policy_manifest()),
+        job=STUDY.file.off_policy.model_dump() if STUDY.file.off_policy else {},
+        code=code_of("build_off_policy_data"),
     message:
         "Section 4: data sets of {wildcards.model}"
     script:
         "../workflow/scripts/build_off_policy_data.py"
 
 
-rule train_sft:
+rule train_off_policy:
     input:
         base=base_of,
         data=PATHS.off_policy(),
     output:
-        checkpoints=directory(PATHS.checkpoints(**SFT)),
-        training=PATHS.training(**SFT),
-        manifest=PATHS.run_manifest(**SFT),
+        checkpoints=directory(PATHS.checkpoints()),
+        training=PATHS.training(),
+        manifest=OFF_POLICY_RUN.manifest,
     log:
-        PATHS.log("train_sft", PATHS.training(**SFT)),
-    benchmark:
-        PATHS.benchmark_log("train_sft", PATHS.training(**SFT))
+        OFF_POLICY_RUN.log,
+    wildcard_constraints:
+        method=one_of(OFF_POLICY),
     priority: 50
     conda:
         ENVIRONMENT
-    threads: requested_threads("sft")
+    threads: OFF_POLICY_RUN.threads
     resources:
-        **requested("sft"),
+        **OFF_POLICY_RUN.resources,
     params:
-        job=training_params(SFT),
-        code=code_fingerprint("training.sft"),
-        resume=PATHS.resume(PATHS.training(**SFT)),
+        job=job_params(jobs.training_params),
+        code=trainer_code("train_off_policy"),
     message:
-        "SFT {wildcards.model} on its {wildcards.context} responses, seed {wildcards.seed}"
+        "Training {wildcards.model} ({wildcards.method}) on its {wildcards.context} responses, seed {wildcards.seed}"
     script:
-        "../workflow/scripts/train_sft.py"
+        "../workflow/scripts/train_off_policy.py"

@@ -1,30 +1,40 @@
-# Problem sets: training sets, nested coverage subsets (section 6.2), benchmarks.
+# Problem sets: training sets and benchmarks, and nested coverage subsets (section 6.2).
 
 
-rule build_training_problems:
+def problem_set_params(wildcards):
+    """Params of a whole problem set: a training set, or a benchmark of held-out problems."""
+    make = jobs.training_set_params if wildcards.split == "train" else jobs.benchmark_params
+    return make(STUDY, wildcards.name).model_dump()
+
+
+PROBLEMS = surroundings("build_problems", PATHS.problems(), "problems")
+
+
+rule build_problems:
     output:
-        problems=PATHS.training_problems(coverage="full"),
-        manifest=PATHS.manifest(PATHS.training_problems(coverage="full")),
+        problems=PATHS.problems(),
+        manifest=PROBLEMS.manifest,
     log:
-        PATHS.log("build_training_problems", PATHS.training_problems(coverage="full")),
-    benchmark:
-        PATHS.benchmark_log("build_training_problems", PATHS.training_problems(coverage="full"))
+        PROBLEMS.log,
+    wildcard_constraints:
+        split="train|held-out",
+        name=one_of([*STUDY.file.datasets, *STUDY.all_benchmarks()]),
     priority: 100
     conda:
         ENVIRONMENT
-    threads: requested_threads("problems")
+    threads: PROBLEMS.threads
     resources:
-        **requested("problems"),
+        **PROBLEMS.resources,
     params:
-        spec=lambda wildcards: STUDY.dataset_spec(wildcards.dataset),
-        dataset="{dataset}",
-        seed=STUDY.file.data_seed,
-        code=code_fingerprint("problems.problem", "problems.sources", "organism.chains"),
-        resume=PATHS.resume(PATHS.training_problems(coverage="full")),
+        job=problem_set_params,
+        code=code_of("build_problems", *map(library_name, MAKERS.values())),
     message:
-        "Training problems {wildcards.dataset}"
+        "Problems {wildcards.name} ({wildcards.split})"
     script:
-        "../workflow/scripts/build_training_problems.py"
+        "../workflow/scripts/build_problems.py"
+
+
+SUBSET = surroundings("build_coverage_subset", PATHS.training_problems(), "problems")
 
 
 rule build_coverage_subset:
@@ -32,52 +42,23 @@ rule build_coverage_subset:
         problems=PATHS.training_problems(coverage="full"),
     output:
         problems=PATHS.training_problems(),
-        manifest=PATHS.manifest(PATHS.training_problems()),
+        manifest=SUBSET.manifest,
     log:
-        PATHS.log("build_coverage_subset", PATHS.training_problems()),
-    benchmark:
-        PATHS.benchmark_log("build_coverage_subset", PATHS.training_problems())
+        SUBSET.log,
     wildcard_constraints:
         coverage=r"[0-9]+",
     priority: 100
     conda:
         ENVIRONMENT
-    threads: requested_threads("problems")
+    threads: SUBSET.threads
     resources:
-        **requested("problems"),
+        **SUBSET.resources,
     params:
-        coverage=lambda wildcards: int(wildcards.coverage),
-        source=lambda wildcards: STUDY.subset_spec(wildcards.dataset, int(wildcards.coverage)),
-        seed=STUDY.file.data_seed,
-        code=code_fingerprint("problems.problem", "problems.sources"),
-        resume=PATHS.resume(PATHS.training_problems()),
+        job=lambda wildcards: jobs.subset_params(
+            STUDY, wildcards.dataset, int(wildcards.coverage)
+        ).model_dump(),
+        code=code_of("build_coverage_subset"),
     message:
         "{wildcards.coverage} problems of {wildcards.dataset}"
     script:
         "../workflow/scripts/build_coverage_subset.py"
-
-
-rule build_benchmark:
-    output:
-        problems=PATHS.benchmark(),
-        manifest=PATHS.manifest(PATHS.benchmark()),
-    log:
-        PATHS.log("build_benchmark", PATHS.benchmark()),
-    benchmark:
-        PATHS.benchmark_log("build_benchmark", PATHS.benchmark())
-    priority: 100
-    conda:
-        ENVIRONMENT
-    threads: requested_threads("problems")
-    resources:
-        **requested("problems"),
-    params:
-        spec=lambda wildcards: STUDY.benchmark_spec(wildcards.benchmark),
-        benchmark="{benchmark}",
-        seed=STUDY.file.data_seed,
-        code=code_fingerprint("problems.problem", "problems.sources", "organism.chains"),
-        resume=PATHS.resume(PATHS.benchmark()),
-    message:
-        "Benchmark {wildcards.benchmark}"
-    script:
-        "../workflow/scripts/build_benchmark.py"

@@ -1,44 +1,9 @@
-# The page of the whole study, and where the time of its jobs went.
+# The page of the whole study.
 
 JOB_MANIFESTS = [job.manifest for job in expected_jobs(STUDY) if job.kind != "report"]
 
 
-rule plot_timeline:
-    input:
-        manifests=JOB_MANIFESTS + quick_manifests(STUDY),
-    output:
-        png=report(
-            PATHS.figure("timeline", "png"),
-            caption="../workflow/report/figure.rst",
-            category="Report",
-            labels={"page": "where the time of the jobs went"},
-        ),
-        svg=PATHS.figure("timeline", "svg"),
-        caption=PATHS.figure("timeline", "txt"),
-        manifest=PATHS.figure("timeline", "manifest.json"),
-    log:
-        PATHS.log("plot_timeline", PATHS.figure("timeline", "csv")),
-    benchmark:
-        PATHS.benchmark_log("plot_timeline", PATHS.figure("timeline", "csv"))
-    conda:
-        ENVIRONMENT
-    threads: requested_threads("report")
-    resources:
-        **requested("report"),
-    params:
-        title="Where the time of the jobs went",
-        code=code_fingerprint("report.figures.timeline"),
-        resume=PATHS.resume(PATHS.figure("timeline", "csv")),
-    message:
-        "Timeline of all jobs"
-    script:
-        "../workflow/scripts/plot_timeline.py"
-
-
-rule timeline:
-    input:
-        PATHS.figure("timeline", "png"),
-        PATHS.figure("timeline", "svg"),
+PAGE = surroundings("make_report", PATHS.report, "report")
 
 
 rule make_report:
@@ -53,8 +18,6 @@ rule make_report:
         samples=[PATHS.samples(run) for run in STUDY.example_runs()],
         questions=PATHS.benchmark(STUDY.shift_benchmark()),
         manifests=JOB_MANIFESTS,
-        timeline=PATHS.figure("timeline", "png"),
-        timeline_caption=PATHS.figure("timeline", "txt"),
         reported=REPORTED,
         deviations=DEVIATIONS,
         templates=TEMPLATES,
@@ -65,21 +28,17 @@ rule make_report:
             category="Report",
             labels={"page": "the study on one page"},
         ),
-        manifest=PATHS.manifest(PATHS.report),
+        manifest=PAGE.manifest,
     log:
-        PATHS.log("make_report", PATHS.report),
-    benchmark:
-        PATHS.benchmark_log("make_report", PATHS.report)
+        PAGE.log,
     conda:
         ENVIRONMENT
-    threads: requested_threads("report")
+    threads: PAGE.threads
     resources:
-        **requested("report"),
+        **PAGE.resources,
     params:
-        study=STUDY.name,
-        display=STUDY.display(),
-        code=code_fingerprint("report.page"),
-        resume=PATHS.resume(PATHS.report),
+        job={"study": STUDY.name, "display": STUDY.display(), "benchmark": STUDY.shift_benchmark()},
+        code=code_of("make_report"),
     message:
         "Report: {output.report}"
     script:

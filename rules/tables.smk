@@ -1,5 +1,7 @@
 # Every table that the study declares (selfdistill.study.displays), and a target of its name: `snakemake table1`, `main_results`.
 
+TABLE = surroundings("write_table", PATHS.table("{table}", "csv"), "report")
+
 
 rule write_table:
     input:
@@ -15,24 +17,19 @@ rule write_table:
             subcategory=lambda wildcards: TABLES[wildcards.table].place,
             labels=lambda wildcards: {"table": wildcards.table, "shows": TABLES[wildcards.table].title},
         ),
-        manifest=PATHS.table("{table}", "manifest.json"),
+        manifest=TABLE.manifest,
     log:
-        PATHS.log("write_table", PATHS.table("{table}", "csv")),
-    benchmark:
-        PATHS.benchmark_log("write_table", PATHS.table("{table}", "csv"))
+        TABLE.log,
     conda:
         ENVIRONMENT
-    threads: requested_threads("report")
+    threads: TABLE.threads
     resources:
-        **requested("report"),
+        **TABLE.resources,
     params:
-        name="{table}",
-        title=lambda wildcards: TABLES[wildcards.table].title,
-        display=STUDY.display(),
-        code=code_fingerprint("report.tables"),
-        resume=PATHS.resume(PATHS.table("{table}", "csv")),
+        job=lambda wildcards: {"name": wildcards.table, "display": STUDY.display()},
+        code=code_of("write_table", "report.tables"),
     message:
-        "{params.name}: {params.title}"
+        "{wildcards.table}"
     script:
         "../workflow/scripts/write_table.py"
 

@@ -202,8 +202,8 @@ def outcome(tmp_path_factory) -> Outcome:
     local.snakemake("--config", "study=reduced", environment={"CUDA_VISIBLE_DEVICES": "0,1"})
     print(f"locally: {time.monotonic() - started:.0f} s")
     killers = {
-        GRPO: Killer(cluster, GRPO, "train_grpo", ["cancel", "signal", "requeue"]),
-        SDPO: Killer(cluster, SDPO, "train_sdpo", ["signal_before_time_limit", "time_limit"]),
+        GRPO: Killer(cluster, GRPO, "train_on_policy", ["cancel", "signal", "requeue"]),
+        SDPO: Killer(cluster, SDPO, "train_on_policy", ["signal_before_time_limit", "time_limit"]),
     }
     started = time.monotonic()
     process = cluster.start(
@@ -287,11 +287,11 @@ def test_results_are_bit_identical_to_the_local_run(outcome):
 
 
 def test_partitions_come_from_the_environment_and_small_jobs_share_an_allocation(outcome):
-    assert {job.partition for job in jobs("train_grpo") + jobs("evaluate_run")} == {"gpu"}
+    assert {job.partition for job in jobs("train_on_policy") + jobs("evaluate")} == {"gpu"}
     assert {job.partition for job in jobs("train_base") + jobs("make_report")} == {"cpu"}
     assert len(jobs("problems_")) == 1
     assert len(jobs("displays_")) == 1
-    for rule in ("build_training_problems", "build_benchmark", "plot_figure", "write_table"):
+    for rule in ("build_problems", "plot_figure", "write_table"):
         assert not jobs(rule), "this rule's jobs run in a group"
     for killer in outcome.killers.values():
         for text in killer.logs.values():
@@ -309,11 +309,11 @@ def test_a_job_with_other_gpus_than_asked_for_ends_at_once(outcome, tmp_path):
             f"{RESULTS}/{GRPO}/training.parquet",
             "--retries=0",
             "--set-resources",
-            f"train_grpo:gpus={GPUS - 1}",
+            f"train_on_policy:gpus={GPUS - 1}",
         ),
         fails=True,
     )
-    assert f"train_grpo: asked for {GPUS} GPUs, sees {GPUS - 1} (CUDA_VISIBLE_DEVICES is" in output
+    assert f"train_on_policy: asked for {GPUS} GPUs, sees {GPUS - 1} (CUDA_VISIBLE_DEVICES is" in output
     assert not (study.root / RESULTS / "resume" / GRPO / "training").exists()
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pandas
 import pytest
@@ -15,10 +15,12 @@ import pytest
 from selfdistill.jobs import locks
 from selfdistill.jobs import run_job as job
 from selfdistill.jobs.locks import is_locked, job_lock, lock_of
+from selfdistill.jobs.resume import content_hash
 from selfdistill.records import files as artifacts
 from selfdistill.records.files import atomic_path, read_table, slice_hash, write_table
-from selfdistill.records.paths import Paths
+from selfdistill.records.paths import Paths, resume_of
 from selfdistill.records.schemas import SchemaError, rollouts_schema, samples_schema, training_schema
+from selfdistill.records.task import job as mark_job
 from selfdistill.vocabulary.runs import RUN_FIELDS, Run
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
@@ -63,9 +65,9 @@ def test_paths_of_a_run_and_their_pattern_agree():
 
 def test_logs_locks_and_resume_folders_have_the_wildcards_of_the_output():
     paths = Paths("mini")
-    for pattern in (paths.resume(paths.samples()), paths.log("rule", paths.samples())):
+    for pattern in (resume_of(paths.samples()), paths.log("rule", paths.samples())):
         assert all(f"{{{name}}}" in pattern for name in RUN_FIELDS)
-    resume = paths.resume(paths.training(RUN))
+    resume = resume_of(paths.training(RUN))
     assert resume == FOLDER.replace("results/mini", "results/mini/resume") + "/training"
     assert str(lock_of(resume)) == FOLDER.replace("results/mini", "results/mini/locks") + "/training.lock"
 
@@ -176,6 +178,9 @@ class Named(list):
     items = property(lambda self: self.__dict__.items)
 
 
+RESUME = Path("results/x/resume/data")
+
+
 @pytest.fixture
 def snakemake(tmp_path, monkeypatch):
     """What a script sees of Snakemake, in a folder of its own; the output is not redirected."""
@@ -183,57 +188,62 @@ def snakemake(tmp_path, monkeypatch):
     monkeypatch.setattr(job, "redirect_output", lambda log: None)
     Path("in").write_text("problems")
     return SimpleNamespace(
-        rule="train_sdpo",
+        rule="train_on_policy",
         threads=1,
         resources={},
         log=["job.log"],
         input=["in"],
-        output=Named(data="out/data.txt", manifest="out/data.manifest.json"),
-        params={"settings": {"steps": 3}, "code": "abc", "resume": "results/x/resume/data"},
+        output=Named(data="results/x/data.txt", manifest="results/x/data.manifest.json"),
+        params={"job": {"steps": 3}, "code": "abc"},
     )
 
 
-class Params(dict):
-    """Params that also answer to attributes."""
+@pytest.fixture
+def named(monkeypatch):
+    """Makes the name by which a job function can be asked for."""
 
-    __getattr__ = dict.__getitem__
+    def name(function):
+        module = ModuleType("job_of_a_test")
+        module.function = mark_job()(function)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        return "job_of_a_test:function"
+
+    return name
 
 
-def write_output(snakemake, running):
+def write_output(task):
     """A job: leaves something to resume from, writes its output."""
-    (running.resume / "checkpoint").touch()
-    Path("out").mkdir(exist_ok=True)
-    Path(snakemake.output.data).write_text("result")
+    (task.resume / "checkpoint").touch()
+    Path(task.output.data).parent.mkdir(exist_ok=True, parents=True)
+    Path(task.output.data).write_text("result")
     return {"tokens": 12, "steps": 3}
 
 
-def test_a_job_ends_with_a_manifest_and_without_its_resume_folder(snakemake):
-    snakemake.params = Params(snakemake.params)
-    job.run_job(snakemake, write_output)
-    manifest = json.loads(Path("out/data.manifest.json").read_text())
-    assert manifest["config"] == {"settings": {"steps": 3}}
-    assert manifest["config_sha256"] == slice_hash({"settings": {"steps": 3}})
+def test_a_job_ends_with_a_manifest_and_without_its_resume_folder(snakemake, named):
+    job.run_job(snakemake, named(write_output))
+    manifest = json.loads(Path("results/x/data.manifest.json").read_text())
+    assert manifest["config"] == {"job": {"steps": 3}}
+    assert manifest["config_sha256"] == slice_hash({"job": {"steps": 3}})
     assert (manifest["code_sha256"], manifest["tokens"], manifest["facts"]) == ("abc", 12, {"steps": 3})
     assert manifest["packages"]["pandas"] == pandas.__version__
     assert manifest["peak_memory_mb"] > 10
-    assert not Path("results/x/resume/data").exists()
+    assert manifest["times"]["process_began"] <= manifest["times"]["main_began"] <= manifest["times"]["ended"]
+    assert not RESUME.exists()
 
 
-def test_a_failed_job_keeps_what_it_resumes_from_and_writes_no_manifest(snakemake):
-    snakemake.params = Params(snakemake.params)
-
-    def fail(snakemake, running):
-        write_output(snakemake, running)
+def test_a_failed_job_keeps_what_it_resumes_from_and_writes_no_manifest(snakemake, named):
+    def fail(task):
+        write_output(task)
         raise RuntimeError("no space left")
 
     with pytest.raises(RuntimeError, match="no space left"):
-        job.run_job(snakemake, fail)
-    assert Path("results/x/resume/data").exists()
-    assert not Path("out/data.manifest.json").exists()
+        job.run_job(snakemake, named(fail))
+    assert RESUME.exists()
+    assert not Path("results/x/data.manifest.json").exists()
 
 
 def change_config(snakemake):
-    snakemake.params["settings"] = {"steps": 4}
+    snakemake.params["job"] = {"steps": 4}
 
 
 def change_code(snakemake):
@@ -241,7 +251,7 @@ def change_code(snakemake):
 
 
 def change_input(snakemake):
-    Path("in").write_text("other problems")
+    Path("in").write_text("Problems")
 
 
 def change_input_time(snakemake):
@@ -249,7 +259,7 @@ def change_input_time(snakemake):
 
 
 def leave_no_key(snakemake):
-    Path("results/x/resume/data/job.json").unlink()
+    (RESUME / "job.json").unlink()
 
 
 @pytest.mark.parametrize(
@@ -259,50 +269,57 @@ def leave_no_key(snakemake):
         (change_config, False),
         (change_code, False),
         (change_input, False),
-        (change_input_time, False),
+        (change_input_time, True),
         (leave_no_key, False),
     ],
 )
-def test_a_job_resumes_only_from_what_the_same_config_code_and_inputs_left(snakemake, change, kept):
-    snakemake.params, seen = Params(snakemake.params), []
+def test_a_job_resumes_only_from_what_the_same_config_code_and_inputs_left(snakemake, named, change, kept):
+    seen = []
 
-    def killed(snakemake, running):
-        seen.append((running.resume / "checkpoint").exists())
-        write_output(snakemake, running)
+    def killed(task):
+        seen.append((task.resume / "checkpoint").exists())
+        write_output(task)
         raise KeyboardInterrupt
 
+    name = named(killed)
     with pytest.raises(KeyboardInterrupt):
-        job.run_job(snakemake, killed)
+        job.run_job(snakemake, name)
     change(snakemake)
     with pytest.raises(KeyboardInterrupt):
-        job.run_job(snakemake, killed)
+        job.run_job(snakemake, name)
     assert seen == [False, kept]
 
 
-def test_an_input_folder_is_dated_by_snakemakes_time_stamp(tmp_path):
-    os.utime(tmp_path, (5, 5))
-    assert job.input_state(tmp_path) == [5, 0]
+def test_an_input_folder_counts_by_names_and_contents_and_not_by_times(tmp_path):
+    (tmp_path / "weights").write_bytes(bytes(5 << 20))
+    before = content_hash(tmp_path)
+    os.utime(tmp_path / "weights", (5, 5))
     (tmp_path / ".snakemake_timestamp").touch()
-    os.utime(tmp_path / ".snakemake_timestamp", (7, 7))
-    assert job.input_state(tmp_path) == [7, 0]
+    assert content_hash(tmp_path) == before
+    with (tmp_path / "weights").open("r+b") as handle:
+        handle.seek(-1, os.SEEK_END)
+        handle.write(b"1")
+    changed = content_hash(tmp_path)
+    (tmp_path / "weights").rename(tmp_path / "renamed")
+    assert len({before, changed, content_hash(tmp_path)}) == 3
 
 
 @pytest.mark.parametrize(("code", "runs"), [("abc", 1), ("changed", 2)])
-def test_a_job_finished_by_the_process_that_it_waited_for_is_not_done_again(snakemake, code, runs):
+def test_a_job_finished_by_the_process_that_it_waited_for_is_not_done_again(snakemake, named, code, runs):
     calls = []
 
-    def once(snakemake, running):
-        calls.append(running)
+    def once(task):
+        calls.append(task)
         time.sleep(0.5)
-        return write_output(snakemake, running)
+        return write_output(task)
 
-    second = SimpleNamespace(**vars(snakemake) | {"params": Params(snakemake.params | {"code": code})})
-    snakemake.params = Params(snakemake.params)
-    orphan = threading.Thread(target=job.run_job, args=(snakemake, once))
+    name = named(once)
+    second = SimpleNamespace(**vars(snakemake) | {"params": snakemake.params | {"code": code}})
+    orphan = threading.Thread(target=job.run_job, args=(snakemake, name))
     orphan.start()
-    while not is_locked(lock_of(snakemake.params["resume"])):
+    while not is_locked(lock_of(RESUME)):
         time.sleep(0.01)
-    job.run_job(second, once)
+    job.run_job(second, name)
     orphan.join()
     assert len(calls) == runs
 
@@ -318,7 +335,7 @@ def test_schema_version_is_written_into_the_file(tmp_path):
 def test_peak_memory_counts_a_job_once_that_started_programs():
     """Linux counts for a child what its parent held when it was started; a sum would double it."""
     code = (
-        "import resource, subprocess; from selfdistill.jobs.run_job import peak_memory_mb; block = bytearray(200 * 2**20); "
+        "import resource, subprocess; from selfdistill.jobs.manifest import peak_memory_mb; block = bytearray(200 * 2**20); "
         "subprocess.run(['true'], check=True); "
         "print(peak_memory_mb(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )

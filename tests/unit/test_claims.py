@@ -37,7 +37,6 @@ from selfdistill.claims.page import (
     to_markdown,
 )
 from selfdistill.claims.plan import (
-    NAMED,
     PlannedArm,
     PlannedPart,
     as_params,
@@ -48,10 +47,11 @@ from selfdistill.claims.plan import (
 from selfdistill.records.paths import Paths
 from selfdistill.study.load import load_study
 from selfdistill.study.yaml import StudyError
+from selfdistill.vocabulary.runs import RUN_KEY
 
 CONFIG = Path(__file__).parents[2] / "config"
-BASE = dict(zip(NAMED, ("m", "base", "none", "none", "none", "none", "default"), strict=True))
-SDPO = dict(zip(NAMED, ("m", "sdpo", "solution", "fixed", "chain", "full", "default"), strict=True))
+BASE = dict(zip(RUN_KEY, ("m", "base", "none", "none", "none", "none", "default"), strict=True))
+SDPO = dict(zip(RUN_KEY, ("m", "sdpo", "solution", "fixed", "chain", "full", "default"), strict=True))
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,7 @@ from selfdistill.records.schemas import problems_schema, rollouts_schema, sample
 from selfdistill.report.data import runs_of
 from selfdistill.report.figures import study_differences, study_estimates
 from selfdistill.report.style import new_figure
-from selfdistill.study.grid import base_run
-from selfdistill.vocabulary.runs import Run
+from selfdistill.vocabulary.runs import Run, base_run
 
 PATHS = Paths("test")
 BASE = base_run("r1-test", 0)

@@ -10,6 +10,7 @@ from selfdistill.jobs.fingerprint import (
     import_statements,
     module_hash,
     reachable,
+    script_fingerprint,
     syntax_tree,
 )
 
@@ -78,16 +79,16 @@ def test_comments_docstrings_layout_and_type_imports_do_not_count(package):
     before = fingerprints(package.root)
     package("training/sdpo.py", "def train_sdpo", "# a remark\n\n\n\ndef train_sdpo")
     package("training/loss/losses.py", '"""', '"""Another first line. ')
-    package("training/job.py", "from pathlib", "from typing import TYPE_CHECKING\nfrom pathlib")
+    package("training/progress.py", "from pathlib", "from typing import TYPE_CHECKING\nfrom pathlib")
     after_import = fingerprints(package.root)
     package(
-        "training/job.py",
+        "training/progress.py",
         "from pathlib",
         "if TYPE_CHECKING:\n    from selfdistill.report.style import X\nfrom pathlib",
     )
     assert changed(after_import, fingerprints(package.root)) == set()
-    package("training/job.py", "if TYPE_CHECKING:\n    from selfdistill.report.style import X\n", "")
-    package("training/job.py", "from typing import TYPE_CHECKING\n", "")
+    package("training/progress.py", "if TYPE_CHECKING:\n    from selfdistill.report.style import X\n", "")
+    package("training/progress.py", "from typing import TYPE_CHECKING\n", "")
     assert changed(before, fingerprints(package.root)) == set()
 
 
@@ -105,7 +106,7 @@ def test_a_change_of_style_counts_for_figures_only(package):
 
 def test_infrastructure_counts_by_the_params_that_it_makes(package):
     before = fingerprints(package.root)
-    package("study/file.py", "STAGES =", "ADDED = 1\nSTAGES =")
+    package("study/file.py", "JOB_STAGES =", "ADDED = 1\nJOB_STAGES =")
     package("records/schemas.py", "OUTCOMES =", "ADDED = 1\nOUTCOMES =")
     assert changed(before, fingerprints(package.root)) == set()
 
@@ -121,3 +122,37 @@ def test_the_vllm_backend_counts_for_studies_that_generate_with_it(package):
     assert (before[0] == after[0], before[1] == after[1]) == (True, False)
     own = code_fingerprint("sampling.evaluation", "generation.transformers_backend", root=package.root)
     assert own == before[0]
+
+
+def test_a_script_counts_with_its_job_function_and_what_that_calls(package, tmp_path):
+    script = tmp_path / "build_problems.py"
+    script.write_text('"""Text."""\nrun_job(snakemake, "selfdistill.problems.build:build_problems")\n')
+
+    def fingerprint():
+        for cached in (syntax_tree, module_hash, import_statements):
+            cached.cache_clear()
+        return script_fingerprint(script, root=package.root)
+
+    before = fingerprint()
+    script.write_text(script.read_text().replace("Text", "Another text"))
+    assert fingerprint() == before
+    package("problems/build.py", '"held-out": "benchmark"', '"held-out": "test"')  # the name of a seed
+    renamed = fingerprint()
+    assert renamed != before
+    script.write_text(script.read_text().replace("snakemake,", "snakemake, "))
+    assert fingerprint() == renamed
+    script.write_text(script.read_text() + "print(1)\n")
+    assert fingerprint() != renamed
+    script.write_text("pass\n")
+    with pytest.raises(ValueError, match="must name one job function"):
+        fingerprint()
+
+
+def test_a_colour_or_a_label_trains_nothing_and_the_meaning_of_a_context_does(package):
+    before = fingerprints(package.root)
+    package("vocabulary/contexts.py", 'symbol="c=s"', 'symbol="c = s"')
+    package("vocabulary/contexts.py", 'Look(VERMILLION, "^", "xx")', 'Look(VERMILLION, "v", "xx")')
+    package("vocabulary/looks.py", "#D55E00", "#D55E01")
+    assert changed(before, fingerprints(package.root)) <= {"report.figures"}
+    package("vocabulary/contexts.py", "teacher:sibling_solution", "teacher:foreign_solution")
+    assert "training.sdpo" in changed(before, fingerprints(package.root))

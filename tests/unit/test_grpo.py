@@ -165,7 +165,7 @@ def test_batches_that_do_not_divide_are_refused(tmp_path, changes, message):
 
 
 def test_arguments_are_the_authors():
-    from selfdistill.study.training import GrpoSettings
+    from selfdistill.study.methods.grpo import GrpoSettings
 
     args = grpo_arguments(GrpoSettings(**tiny.GRPO), "off", "folder", 0)
     expected = {

@@ -1,64 +1,91 @@
-"""No script imports what is slow and what its job does not need, and no job imports what only GPU studies use."""
+"""No job imports what is slow and what it does not need, and no plan of a study imports anything slow."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from selfdistill.study.methods import METHODS
+
 ROOT = Path(__file__).parents[2]
 HEAVY = {
     *("torch", "transformers", "trl", "vllm", "accelerate", "datasets", "matplotlib", "seaborn", "scipy"),
     *("statsmodels", "pandas"),
 }
-DRAWING = {"matplotlib", "seaborn", "scipy", "statsmodels", "pandas"}  # seaborn itself loads the last three
+NUMBERS = {"pandas", "scipy", "statsmodels"}
+DRAWING = {"matplotlib", "seaborn"} | NUMBERS  # seaborn itself loads the last three
 GENERATION = {"torch", "transformers", "accelerate", "pandas", "scipy"}  # transformers' losses load scipy
 TRAINING = GENERATION | {"trl", "datasets"}
+GENERATES = {"backend": "transformers"}
 MAY_IMPORT = {
-    "build_benchmark": set(),
-    "build_coverage_subset": set(),
-    "build_training_problems": set(),
-    "build_off_policy_data": {"pandas"},
-    "estimate": {"pandas"},
-    "judge_claims": {"pandas"},
-    "make_report": {"pandas"},
-    "write_table": {"pandas"},
-    "plot_figure": DRAWING,
-    "plot_timeline": DRAWING,
-    "evaluate_base": GENERATION,
-    "evaluate_run": GENERATION,
-    "sample_contexts": GENERATION,
-    "train_base": GENERATION,
-    "train_grpo": TRAINING,
-    "train_sdpo": TRAINING,
-    "train_sft": TRAINING,
+    "build_problems": ({"spec": {"source": "organism"}}, set()),
+    "build_coverage_subset": ({}, set()),
+    "fetch_base": ({}, set()),
+    "build_off_policy_data": ({}, {"pandas"}),
+    "estimate": ({}, NUMBERS),
+    "judge_claims": ({}, NUMBERS),
+    "write_table": ({}, NUMBERS),
+    "plot_figure": ({}, DRAWING),
+    "make_report": ({}, DRAWING),
+    "evaluate": (GENERATES, GENERATION),
+    "sample_section_3": (GENERATES, GENERATION),
+    "train_base": ({}, GENERATION),
+    "train_off_policy": ({"run": {"method": "sft"}}, TRAINING),
+    "train_on_policy": ({"run": {"method": "sdpo"}}, TRAINING),
 }
+"""Script -> params of a job, and what it may load."""
+LOAD = """
+import json, sys
+from selfdistill.jobs.run_job import load
+load(sys.argv[1], {"job": json.loads(sys.argv[2])})
+print(json.dumps([name for name in json.loads(sys.argv[3]) if name in sys.modules]))
+"""
 
 
-def imported_by(script):
-    """The heavy packages that the imports at a script's head load, in a process of its own."""
-    command = [sys.executable, str(ROOT / "benchmarks/dag.py"), "--head", script]
+def job_of(script: str) -> str:
+    """The job function that a script names."""
+    text = (ROOT / "workflow/scripts" / f"{script}.py").read_text()
+    return re.search(r'run_job\(snakemake, "(.+)"\)', text).group(1)
+
+
+def loaded_by(function: str, params: dict) -> set[str]:
+    """The heavy packages that a job loads before it begins, in a process of its own."""
+    command = [sys.executable, "-c", LOAD, function, json.dumps(params), json.dumps(sorted(HEAVY))]
     output = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
     return set(json.loads(output.splitlines()[-1]))
 
 
 def test_every_script_is_listed():
-    scripts = {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")}
-    assert scripts - {"fetch_base"} == set(MAY_IMPORT)  # fetch_base imports by the source of its model
+    assert {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")} == set(MAY_IMPORT)
 
 
 @pytest.mark.parametrize("script", MAY_IMPORT)
-def test_script_imports_nothing_heavy_that_it_does_not_need(script):
-    found = imported_by(script)
-    assert found <= HEAVY
-    assert not found - MAY_IMPORT[script]
-    assert ("torch" in found) == ("torch" in MAY_IMPORT[script])  # else the head was not run to its end
+def test_a_job_imports_nothing_heavy_that_it_does_not_need(script):
+    params, allowed = MAY_IMPORT[script]
+    found = loaded_by(job_of(script), params)
+    assert not found - allowed
+    assert ("torch" in found) == ("torch" in allowed)  # else it was not loaded to its end
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_trainer_of_every_method_exists_and_is_loaded_before_its_job(method):
+    module, _, name = METHODS[method].trainer.partition(":")
+    code = (
+        "import sys, json; from selfdistill.jobs.run_job import load; "
+        f"load('selfdistill.training.run:train_run', {{'job': {{'run': {{'method': {method!r}}}}}}}); "
+        f"assert callable(getattr(sys.modules[{module!r}], {name!r}))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def test_the_plan_of_a_study_loads_nothing_heavy():
     """What every call of Snakemake imports (rules/common.smk, rules/claims.smk)."""
-    code = "import sys, selfdistill.{}; print([m for m in {!r} if m in sys.modules])"
-    names = "study, selfdistill.jobs.run_job, selfdistill.commands.status, selfdistill.jobs.fingerprint, selfdistill.claims.plan"
-    command = [sys.executable, "-c", code.format(names, sorted(HEAVY))]
+    text = "".join((ROOT / "rules" / name).read_text() for name in ("common.smk", "claims.smk"))
+    lines = [line for line in text.splitlines() if line.startswith("from selfdistill")]
+    assert len(lines) > 10
+    code = "\n".join(lines) + f"\nimport sys; print([m for m in {sorted(HEAVY)!r} if m in sys.modules])"
+    command = [sys.executable, "-c", code]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -5,15 +5,15 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from test_richness import ScriptedGenerator, problems
+from test_section_3 import ScriptedGenerator, problems
 
 from selfdistill.generation.protocol import Sampling
 from selfdistill.records.files import write_table
 from selfdistill.records.parts import Parts
 from selfdistill.records.schemas import samples_schema
 from selfdistill.sampling import evaluation
-from selfdistill.sampling.contexts import run_section_3
 from selfdistill.sampling.evaluation import VLLM_CHUNK, chunks_of, evaluate_run
+from selfdistill.sampling.section_3 import run_section_3
 
 FIELDS = {
     **{"study": "test", "model": "m", "method": "grpo", "context": "none", "teacher": "none"},

@@ -19,11 +19,12 @@ from selfdistill.commands.costs import (
 )
 from selfdistill.records.paths import Paths
 from selfdistill.study.load import load_study
+from selfdistill.study.methods import ON_POLICY
 
 CONFIG = Path(__file__).parents[2] / "config"
 PAPER = load_study(CONFIG / "paper.yaml")
 MINI = load_study(CONFIG / "mini.yaml")
-JOBS = {"train_sdpo": 2, "make_report": 1}
+JOBS = {"train_on_policy": 2, "make_report": 1}
 
 
 def test_gpu_hours_by_hand():
@@ -86,7 +87,7 @@ def test_twice_the_peak_is_half_the_hours():
 def test_longest_chain_is_one_run_with_what_it_needs():
     costs = plan.costs_of(PAPER, Assumptions())
     chain, hours = plan.longest_chain(PAPER, costs)
-    assert [cost.rule for cost in chain] == ["fetch_base", "train_sdpo", "evaluate_run"]
+    assert [cost.rule for cost in chain] == ["fetch_base", "train_on_policy", "evaluate"]
     assert hours.mid == pytest.approx(sum(cost.hours.mid for cost in chain))
     for run in PAPER.runs():
         assert costs[Paths("paper").run_manifest(run)].hours.mid <= hours.mid
@@ -96,7 +97,7 @@ def test_page_tells_jobs_hours_disk_and_every_assumption():
     page = plan.render(PAPER, Assumptions(), JOBS)
     for part in (
         "jobs to run: 3",
-        "train_sdpo                  2",
+        "train_on_policy             2",
         "GPU-hours by rule",
         "longest chain:",
         "disk (GB):",
@@ -110,15 +111,11 @@ def test_page_tells_jobs_hours_disk_and_every_assumption():
 def test_a_job_that_outlasts_its_time_limit_is_said_to_be_submitted_again_and_the_profile_allows_it():
     costs = plan.costs_of(PAPER, Assumptions())
     notes = plan.over_time(PAPER, costs)
-    assert [note.split("longest ")[1].split()[0] for note in notes] == [
-        "train_grpo",
-        "train_sdpo",
-        "evaluate_run",
-    ]
+    assert [note.split("longest ")[1].split()[0] for note in notes] == ["train_on_policy", "evaluate"]
     asked = PAPER.resources_for("rl").runtime / 60
-    hours = max(cost.hours.mid for cost in costs.values() if cost.rule == "train_sdpo")
+    hours = max(cost.hours.mid for cost in costs.values() if cost.rule == "train_on_policy")
     assert asked < hours < 2 * asked
-    assert "is ended after 72 h (resources.rl.runtime): 2 submissions, at worst 5," in notes[1]
+    assert "is ended after 72 h (resources.rl.runtime): 2 submissions, at worst 5," in notes[0]
     profile = yaml.safe_load((CONFIG.parent / "profiles" / "slurm" / "config.yaml").read_text())
     worst = max(int(note.split("at worst ")[1].split(",")[0]) for note in notes)
     assert profile["retries"] >= worst - 1
@@ -140,12 +137,7 @@ def test_what_is_done_is_not_counted_again(tmp_path, monkeypatch):
     manifest.write_text(json.dumps({"wall_seconds": 10}))
     after = plan.render(PAPER, Assumptions(), JOBS)
     assert "done already: 0 of" in before and "done already: 1 of" in after
-    assert f"{len(PAPER.runs(methods=('sdpo',)))} jobs, 1 done" in after
-
-
-def test_detectable_effects_are_left_out_without_their_module(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "selfdistill.statistics.power", None)
-    assert plan.effects_section(PAPER) == []
+    assert f"{len(PAPER.runs(methods=ON_POLICY))} jobs, 1 done" in after
 
 
 def test_options_override_the_assumptions():

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from selfdistill.models.prompts import (
-    BOXED_SUFFIX,
     prompt_ids,
     reprompt_user_turn,
     section_3_user_turn,
@@ -23,6 +22,7 @@ pytestmark = pytest.mark.skipif(
     not (FOLDER / "tokenizer.json").is_file(), reason="run `make tokenizers` first"
 )
 
+BOXED_SUFFIX = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 QUESTION = "What is $1 + 1$?" + BOXED_SUFFIX
 THINKING = "Hmm, wait. Perhaps {2}, maybe 3? Check: 1 + 1 = 2."
 ANSWER = "The sum is $\\boxed{2}$."

@@ -12,11 +12,12 @@ import torch
 
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.seeds import derive_seed
-from selfdistill.training.arguments import parse_teacher, sdpo_arguments
+from selfdistill.training.arguments import sdpo_arguments
 from selfdistill.training.data import problem_schedule
 from selfdistill.training.on_policy import build_trainer
 from selfdistill.training.sdpo import SelfDistillationTrainer, teacher_options, train_sdpo
 from selfdistill.training.teacher import TeacherContextBuilder, foreign_demonstrations, sibling_demonstrations
+from selfdistill.vocabulary.teachers import update_rate
 
 QUESTION = "find x : x *5 = 1"
 OTHER = "find x : x *2 = 6"
@@ -146,15 +147,15 @@ def test_schedule_repeats_problems_evenly_and_depends_on_the_seed_only():
     assert problem_schedule(1, 12, 0) == [0] * 12
 
 
-@pytest.mark.parametrize(("name", "kind"), [("fixed", ("base", 0.0)), ("ema-0.05", ("ema", 0.05))])
-def test_teacher_names(name, kind):
-    assert parse_teacher(name) == kind
+@pytest.mark.parametrize(("name", "rate"), [("fixed", 0.0), ("ema-0.05", 0.05), ("ema-.5", 0.5)])
+def test_teacher_names(name, rate):
+    assert update_rate(name) == rate
 
 
-@pytest.mark.parametrize("name", ["none", "ema", "ema-", "ema-0", "ema-1.5", "live"])
+@pytest.mark.parametrize("name", ["none", "ema", "ema-", "ema-0", "ema-1", "ema-1.5", "live"])
 def test_unknown_teacher_names_are_refused(name):
     with pytest.raises(ValueError, match="unknown teacher"):
-        parse_teacher(name)
+        update_rate(name)
 
 
 def sgd_trainer(folder, **changes):

@@ -10,6 +10,7 @@ import yaml
 
 from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.plan import benchmarks_of, plan_claims
+from selfdistill.study.jobs import evaluation_params, training_params
 from selfdistill.study.load import load_study, study_from_config
 from selfdistill.study.reference import readme
 from selfdistill.study.yaml import StudyError
@@ -100,21 +101,20 @@ def test_variant_overrides_single_keys():
 
 def test_sampling_of_a_model_goes_over_the_study():
     study = load_study(CONFIG / "paper.yaml")
-    assert study.sampling_for("deepseek-7b") == {
+    assert study.sampling_for("deepseek-7b").model_dump() == {
         "temperature": 0.6,
         "top_p": 0.95,
         "top_k": 0,
         "max_new_tokens": 38912,
     }
-    assert study.sampling_for("qwen3-8b-nothink")["top_p"] == 0.8
-    assert study.sampling_for("deepseek-7b", 100)["max_new_tokens"] == 100
+    assert study.sampling_for("qwen3-8b-nothink").top_p == 0.8
+    assert study.sampling_for("deepseek-7b", 100).max_new_tokens == 100
 
 
 def test_labels_are_no_part_of_what_results_depend_on():
     study = load_study(CONFIG / "mini.yaml")
-    params = [study.training_params(run) for run in study.runs()] + [
-        study.evaluation_params(study.base_runs()[0].fields())
-    ]
+    params = [training_params(study, run).model_dump() for run in study.runs()]
+    params.append(evaluation_params(study, study.base_runs()[0]).model_dump())
     params.append(study.benchmark_spec("in-domain"))
     assert "label" not in repr(params)
 
@@ -158,8 +158,8 @@ MISTAKES = {
     "grpo with a context": ({"runs.0": GRPO | {"contexts": ["solution"]}}, ["runs.0.contexts", "grpo has no context"]),
     "grpo with a teacher": ({"runs.0": GRPO | {"teachers": ["fixed"]}}, ["runs.0.teachers", "grpo has no teacher"]),
     "sdpo without a teacher": ({"runs.0": SDPO | {"teachers": []}}, ["runs.0.teachers", "needs a teacher", "fixed, ema-RATE"]),
-    "sdpo without a context": ({"runs.0": SDPO | {"contexts": []}}, ["runs.0.contexts", "allowed: solution, answer-only"]),
-    "sdpo unguided": ({"runs.0": SDPO | {"contexts": ["unguided"]}}, ["runs.0.contexts", "allowed: solution, answer-only"]),
+    "sdpo without a context": ({"runs.0": SDPO | {"contexts": []}}, ["runs.0.contexts", "allowed: answer-only, solution"]),
+    "sdpo unguided": ({"runs.0": SDPO | {"contexts": ["unguided"]}}, ["runs.0.contexts", "allowed: answer-only, solution"]),
     "teacher that is none": ({"runs.0": SDPO | {"teachers": ["ema-1.5"]}}, ["runs.0.teachers", "'ema-1.5'", "ema-RATE"]),
     "sft with a teacher": ({"runs.0": SFT | {"teachers": ["fixed"]}}, ["runs.0.teachers", "sft has no teacher"]),
     "sft without data": ({"runs.0": SFT | {"contexts": ["answer-only"]}}, ["runs.0.contexts", "off_policy.contexts"]),
@@ -289,7 +289,7 @@ def test_only_runs_on_chemistry_and_their_bases_are_evaluated_on_its_test():
     for run in study.base_runs() + study.runs():
         chemistry = run.dataset == "chemistry" or (run.method == "base" and run.model in trained)
         assert study.benchmarks_of(run) == common + ["chemistry-test"] * chemistry, run
-        assert study.evaluation_params(run.fields())["benchmarks"] == study.benchmarks_of(run)
+        assert evaluation_params(study, run).benchmarks == study.benchmarks_of(run)
     assert study.ood() == common, "the mean over other distributions is the paper's"
 
 

@@ -15,7 +15,7 @@ from selfdistill.organism.chains import make_problem_set
 from selfdistill.organism.pretraining import build_model
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.problems.problem import write_problems
-from selfdistill.study.training import METHOD_SETTINGS as SETTINGS
+from selfdistill.study.methods import METHODS
 from selfdistill.training.job import TrainingJob
 from selfdistill.vocabulary.runs import Run
 
@@ -80,7 +80,7 @@ def job(
     run = Run("tiny", method, *fields, "chain", "full", "default", seed)
     return TrainingJob(
         run=run, base=base, data=data, output=folder / name / "out", resume=folder / name / "resume",
-        settings=SETTINGS[method](**settings), template="qwen3", thinking="on", seed=seed,
+        settings=METHODS[method].settings(**settings), template="qwen3", thinking="on",
     )  # fmt: skip
 
 

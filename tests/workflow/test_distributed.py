@@ -14,8 +14,10 @@ def test_a_job_of_two_processes_gives_the_outputs_of_one(workspace):
     workspace.edit(
         "config/test.yaml", "\nruns:", "\nresources:\n  rl: {accelerate: ddp, processes: 2}\n\nruns:"
     )
-    assert "train_grpo" not in workspace.planned(target, "--config", "study=test"), "the result is the same"
-    workspace.snakemake(target, "--config", "study=test", "--forcerun", "train_grpo")
+    assert "train_on_policy" not in workspace.planned(target, "--config", "study=test"), (
+        "the result is the same"
+    )
+    workspace.snakemake(target, "--config", "study=test", "--forcerun", "train_on_policy")
     two = pandas.read_parquet(workspace.root / RUN / "rollouts.parquet")
     pandas.testing.assert_frame_equal(one, two)
     manifest = json.loads(next((workspace.root / RUN).glob("*manifest*.json")).read_text())

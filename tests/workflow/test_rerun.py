@@ -9,12 +9,13 @@ import re
 import pytest
 
 from selfdistill.study.load import load_study
+from selfdistill.study.methods import ON_POLICY
 
 from .conftest import copy_workflow
 
 FOLDERS = ("checkpoints", "model")
-TRAINING = {"train_base", "train_sft", "train_grpo", "train_sdpo"}
-COSTLY = TRAINING | {"sample_contexts", "build_off_policy_data", "evaluate_base", "evaluate_run"}
+TRAINING = {"train_base", "train_off_policy", "train_on_policy"}
+COSTLY = TRAINING | {"sample_section_3", "build_off_policy_data", "evaluate"}
 
 
 @pytest.fixture(scope="module")
@@ -52,19 +53,20 @@ def test_comment_docstring_and_layout_run_nothing(change):
         change("src/selfdistill/training/sdpo.py", "def train_sdpo", "# a remark\n\n\n\ndef train_sdpo")
         == set()
     )
-    assert change("src/selfdistill/training/losses.py", '"""', '"""Said otherwise. ') == set()
+    assert change("src/selfdistill/training/loss/losses.py", '"""', '"""Said otherwise. ') == set()
 
 
-def test_a_script_is_glue_and_runs_nothing(change, touched):
+def test_a_comment_in_a_script_runs_nothing(change, touched):
     assert (
-        change("workflow/scripts/train_sdpo.py", "from selfdistill", "# a remark\nfrom selfdistill") == set()
+        change("workflow/scripts/train_on_policy.py", "from selfdistill", "# a remark\nfrom selfdistill")
+        == set()
     )
-    os.utime(touched.root / "workflow/scripts/train_grpo.py")
+    os.utime(touched.root / "workflow/scripts/train_on_policy.py")
     assert touched.planned() == {}
 
 
 def test_style_of_figures_draws_and_trains_nothing(change):
-    planned = change("src/selfdistill/style.py", "def save_figure", "ADDED = 1\n\n\ndef save_figure")
+    planned = change("src/selfdistill/report/style.py", "def save_figure", "ADDED = 1\n\n\ndef save_figure")
     assert {"plot_figure", "make_report"} <= planned
     assert not planned & COSTLY
 
@@ -75,16 +77,23 @@ def test_labels_and_titles_train_nothing(change):
     assert not planned & COSTLY
 
 
-def test_code_of_the_loss_trains_sdpo_only(change):
-    planned = change("src/selfdistill/training/losses.py", "\nimport torch", "\nADDED = 1\nimport torch")
-    assert planned & TRAINING == {"train_sdpo"}
-    assert {"evaluate_run", "estimate", "make_report"} <= planned
-    assert "evaluate_base" not in planned
+def test_code_of_the_loss_trains_sdpo_only(change, touched):
+    planned = change("src/selfdistill/training/loss/losses.py", "\nimport torch", "\nADDED = 1\nimport torch")
+    assert planned & TRAINING == {"train_on_policy"}
+    sdpo = load_study(touched.root / "config/mini.yaml").runs(methods=("sdpo",))
+    counted = touched.planned()
+    assert counted["train_on_policy"] == counted["evaluate"] == len(sdpo)
+    assert {"estimate", "make_report"} <= planned
+
+
+def test_the_name_of_a_seed_in_a_job_function_counts(change):
+    planned = change("src/selfdistill/problems/build.py", '"held-out": "benchmark"', '"held-out": "test"')
+    assert "build_problems" in planned
 
 
 def test_code_of_shared_training_trains_all_methods_on_the_same_bases(change):
-    planned = change("src/selfdistill/training/resume.py", "\nCOMPLETE =", "\nADDED = 1\nCOMPLETE =")
-    assert planned & TRAINING == {"train_sft", "train_grpo", "train_sdpo"}
+    planned = change("src/selfdistill/training/checkpoints.py", "\nCOMPLETE =", "\nADDED = 1\nCOMPLETE =")
+    assert planned & TRAINING == {"train_off_policy", "train_on_policy"}
 
 
 def test_a_setting_trains_the_runs_that_use_it(change, touched):
@@ -93,22 +102,22 @@ def test_a_setting_trains_the_runs_that_use_it(change, touched):
         "equal-lr: {grpo: {steps: 40, learning_rate: 2.0e-4}}",
         "equal-lr: {grpo: {steps: 40, learning_rate: 3.0e-4}}",
     )
-    assert planned & TRAINING == {"train_grpo"}
-    assert touched.planned()["train_grpo"] == 2
+    assert planned & TRAINING == {"train_on_policy"}
+    assert touched.planned()["train_on_policy"] == 2
 
 
 def test_more_seeds_train_the_new_runs_only(change, touched):
     change("config/mini.yaml", "\nseeds: [0]", "\nseeds: [0, 1]")
     planned = touched.planned()
     declared = load_study(touched.root / "config/mini.yaml").runs()
-    for method in ("grpo", "sdpo"):
-        assert planned[f"train_{method}"] == sum(run.method == method and run.seed == 1 for run in declared)
+    new = [run for run in declared if run.seed == 1 and run.method in ON_POLICY]
+    assert planned["train_on_policy"] == len(new)
     assert "train_base" not in planned
 
 
 def test_a_benchmark_evaluates_and_trains_nothing(change):
     planned = change("config/mini.yaml", "  samples: 2\n", "  samples: 5\n")
-    assert {"evaluate_base", "evaluate_run"} <= planned
+    assert "evaluate" in planned
     assert not planned & TRAINING
 
 
@@ -121,7 +130,6 @@ def test_intervals_are_estimated_anew_without_sampling(change):
 def test_a_claim_is_judged_anew_without_sampling(change):
     assert change("config/claims.yaml", "below: -0.8", "below: -0.7") == {
         "judge_claims",
-        "plot_timeline",
         "make_report",
         "all",
     }
@@ -130,6 +138,6 @@ def test_a_claim_is_judged_anew_without_sampling(change):
 def test_seeds_of_the_command_line_plan_the_same_as_the_files(touched):
     planned = touched.planned("--config", "seeds=0,1,2")
     runs = load_study(touched.root / "config/mini.yaml", [0, 1, 2]).runs()
-    assert planned["train_sdpo"] == sum(run.method == "sdpo" and run.seed > 0 for run in runs)
+    assert planned["train_on_policy"] == sum(run.method in ON_POLICY and run.seed > 0 for run in runs)
     assert planned["judge_claims"] == 1
     assert touched.planned() == {}

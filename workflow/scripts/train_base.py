@@ -1,17 +1,5 @@
-"""Train a mini base model from scratch; a base that misses its acceptance fails here, with the figures."""
+"""Train a mini base model from scratch."""
 
-from pathlib import Path
+from selfdistill.jobs.run_job import run_job
 
-from selfdistill.jobs.run_job import LATE, run_job
-
-
-def main(snakemake, job):
-    with job.importing(*LATE["transformers"]):
-        from selfdistill.organism.pretraining import train_base
-        from selfdistill.study.models import OrganismBase
-
-    spec = OrganismBase.model_validate(snakemake.params.spec)
-    return train_base(spec, spec.seed, Path(snakemake.output.model), job.resume)
-
-
-run_job(snakemake, main, warm="base")
+run_job(snakemake, "selfdistill.organism.run:train_mini_base")

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, field
 import pandas as pd
 
 from selfdistill.claims.ledger import Ledger
-from selfdistill.claims.plan import NAMED, PlannedArm, PlannedPart
+from selfdistill.claims.plan import PlannedArm, PlannedPart
 from selfdistill.statistics import Arm, Comparison, compare, holm, sign_flip
+from selfdistill.vocabulary.runs import RUN_KEY
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN)
@@ -76,12 +77,12 @@ class Frames:
         """Run fields (without seed) -> rows."""
         if frame.empty:
             return {}
-        return {tuple(map(str, key)): rows for key, rows in frame.groupby(list(NAMED), observed=True)}
+        return {tuple(map(str, key)): rows for key, rows in frame.groupby(list(RUN_KEY), observed=True)}
 
     def rows(self, arm: PlannedArm) -> pd.DataFrame:
         """The rows of an arm at its step; raises LookupError if there are none."""
         groups = self._of.get(arm.benchmarks[0], self._samples)
-        rows = groups.get(tuple(arm.run[name] for name in NAMED))
+        rows = groups.get(tuple(arm.run[name] for name in RUN_KEY))
         if rows is None:
             raise LookupError(f"no samples of {'/'.join(arm.run.values())}")
         if arm.benchmarks[0] in self._of:
@@ -107,7 +108,7 @@ def rollouts_as_samples(
     last = rollouts[rollouts["step"] > rollouts["step"].max() - TRAINING_WINDOW]
     return pd.DataFrame(
         {
-            **{name: str(run[name]) for name in NAMED},
+            **{name: str(run[name]) for name in RUN_KEY},
             "seed": int(run["seed"]),
             "step": int(last["step"].max()),
             "benchmark": "training",

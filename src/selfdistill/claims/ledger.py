@@ -7,8 +7,10 @@ from pydantic import Field, model_validator
 
 from selfdistill.study.displays import FIGURES, TABLES
 from selfdistill.study.fields import Section
+from selfdistill.study.methods import METHODS
 from selfdistill.study.models import ROLES
 from selfdistill.study.yaml import read_yaml, reject, validated
+from selfdistill.vocabulary.runs import BASE
 
 Role = Literal[ROLES]
 Benchmark = Literal["aime24", "amc23", "narrow", "in-domain", "ood", "each", "section-3", "training"]
@@ -16,9 +18,9 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class ArmSpec(Section):
-    """Which run an effect is made of; what is left out is the method's default (see `plan.DEFAULTS`)."""
+    """Which run an effect is made of; what is left out is the method's default (see `Method.defaults`)."""
 
-    method: Literal["base", "sft", "grpo", "sdpo"]
+    method: Literal[(BASE, *METHODS)]
     experiment: str | None = None
     context: str | None = None
     teacher: str | None = None
@@ -31,7 +33,7 @@ class ArmSpec(Section):
 
     @model_validator(mode="after")
     def _experiment(self) -> "ArmSpec":
-        if (self.method == "base") != (self.experiment is None):
+        if (self.method == BASE) != (self.experiment is None):
             raise ValueError("a trained arm names its experiment, and the base none")
         return self
 

@@ -11,19 +11,11 @@ from typing import Any
 
 from selfdistill.claims.ledger import ArmSpec, ClaimSpec, Ledger, PartSpec
 from selfdistill.records.paths import Paths
-from selfdistill.study.grid import base_run
+from selfdistill.study.methods import METHODS
 from selfdistill.study.study import Study
-from selfdistill.vocabulary.runs import RUN_FIELDS, Run
+from selfdistill.vocabulary.runs import BASE, base_run
 
-DEFAULTS = {
-    "sft": {"teacher": "none"},
-    "grpo": {"context": "none", "teacher": "none"},
-    "sdpo": {"teacher": "fixed"},
-}
-"""Method -> the run fields that an arm need not name (a base has no others)."""
 PLUMBING = "the study shows plumbing only"
-NAMED = RUN_FIELDS[:-1]
-"""The fields of a run without its seed."""
 
 
 class Missing(LookupError):
@@ -126,14 +118,14 @@ def run_fields(arm: ArmSpec, model: str, benchmark: str, study: Study) -> dict[s
     if benchmark == "section-3":
         if model not in study.section_3_models():
             raise Missing(f"section 3 of the study does not have {model}")
-        return named_fields(base_run(model, 0)) | {
+        return base_run(model, 0).key() | {
             "context": arm.context or "none",
             "dataset": study.section_3_dataset(),
         }
-    if arm.method == "base":
-        return named_fields(base_run(model, 0))
+    if arm.method == BASE:
+        return base_run(model, 0).key()
     wanted = wanted_fields(arm, model, study)
-    runs = {str(named_fields(run)): named_fields(run) for run in study.runs(arm.experiment or "")}
+    runs = {str(run.key()): run.key() for run in study.runs(arm.experiment or "")}
     found = [
         run for run in runs.values() if all(fnmatchcase(run[key], value) for key, value in wanted.items())
     ]
@@ -149,12 +141,11 @@ def wanted_fields(arm: ArmSpec, model: str, study: Study) -> dict[str, str]:
     dataset = domains.broad if arm.dataset == "broad" else domains.narrow or "-"
     given = {"context": arm.context, "teacher": arm.teacher, "variant": arm.variant}
     plain = {"model": model, "method": arm.method, "dataset": dataset, "coverage": arm.coverage}
-    return DEFAULTS[arm.method] | plain | {key: value for key, value in given.items() if value is not None}
-
-
-def named_fields(run: Run) -> dict[str, str]:
-    """The fields of a run without its seed, all text."""
-    return {name: str(getattr(run, name)) for name in NAMED}
+    return (
+        METHODS[arm.method].defaults()
+        | plain
+        | {key: value for key, value in given.items() if value is not None}
+    )
 
 
 def needed_files(parts: Iterable[PlannedPart], study: Study, paths: Paths) -> dict[str, list[str]]:
@@ -165,9 +156,13 @@ def needed_files(parts: Iterable[PlannedPart], study: Study, paths: Paths) -> di
     evaluated = [arm.run for arm in arms if arm.benchmarks not in (("training",), ("section-3",))]
     runs = study.base_runs() + study.runs()
     return {
-        "samples": [paths.samples(run) for run in runs if named_fields(run) in evaluated],
-        "section_3": [paths.section_3(model) for model in study.section_3_models() if model in section_3],
-        "rollouts": [paths.rollouts(run) for run in runs if named_fields(run) in training],
+        "samples": [paths.samples(run) for run in runs if run.key() in evaluated],
+        "section_3": [
+            paths.section_3(model, study.file.data_seed)
+            for model in study.section_3_models()
+            if model in section_3
+        ],
+        "rollouts": [paths.rollouts(run) for run in runs if run.key() in training],
     }
 
 

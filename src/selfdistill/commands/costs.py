@@ -11,15 +11,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from selfdistill.study.methods import METHODS
+from selfdistill.study.methods.base import RolloutSettings
+from selfdistill.study.methods.sft import SftSettings
 from selfdistill.study.models import HubBase, OrganismBase
 from selfdistill.study.study import Study
-from selfdistill.study.training import RolloutSettings, SftSettings
-from selfdistill.vocabulary.runs import Run
+from selfdistill.vocabulary.families import writes_tags
+from selfdistill.vocabulary.runs import BASE, Run
 
-TRAINING_PASSES = {"sft": 4.0, "grpo": 5.0, "sdpo": 6.0}
-"""Forward passes that a training token costs: student forward, backward (2) and recomputation; GRPO and SDPO
-one more for the old policy, SDPO one for the teacher (an upper bound: rollouts without demonstration are not run).
-"""
 BYTES_A_TOKEN = 4.0
 """Text of a token in a parquet file; an upper bound, since parquet compresses."""
 
@@ -105,7 +104,7 @@ def token_flops(count: float, length: float) -> float:
 
 def response_tokens(study: Study, model: str, limit: int, assumed: Assumptions) -> Range:
     """Mean response length of a model."""
-    thinks = study.model(model).thinking in ("prompt-tag", "on")
+    thinks = writes_tags(study.family(model).name, study.model(model).thinking)
     return (assumed.thinking_tokens if thinks else assumed.plain_tokens).at_most(limit)
 
 
@@ -134,7 +133,7 @@ class CostModel:
         """GPU-hours of training on tokens."""
         a = self.assumed
         peak, share = a.peak_tflops, a.training_utilisation
-        return gpu_hours(self.size(model), tokens, length, TRAINING_PASSES[method], peak, share)
+        return gpu_hours(self.size(model), tokens, length, METHODS[method].passes, peak, share)
 
     def base(self, base: str) -> Cost:
         """Weights of a base, in bfloat16."""
@@ -149,9 +148,9 @@ class CostModel:
         tried = [min(settings.problems / share, settings.pool) for share in self.assumed.kept_share]
         answers = Range(*(t + 3 * settings.problems for t in tried)).times(settings.samples)
         tokens = answers.times(length)
-        gpus = self.study.resources_for("richness").gpus
+        gpus = self.study.resources_for("section_3").gpus
         hours = self.decode(model, tokens, length)
-        return Cost("sample_contexts", model, hours, gpus, BYTES_A_TOKEN * tokens.mid, tokens)
+        return Cost("sample_section_3", model, hours, gpus, BYTES_A_TOKEN * tokens.mid, tokens)
 
     def training(self, run: Run) -> Cost:
         """Training of a run: rollouts and updates, or SFT."""
@@ -162,21 +161,21 @@ class CostModel:
         tokens = length.times(settings.steps * settings.prompts * settings.rollouts)
         hours = self.decode(run.model, tokens, length) + self.passes(run.model, tokens, length, run.method)
         disk = self.checkpoints(run) * 4 * self.size(run.model) + BYTES_A_TOKEN * tokens.mid
-        gpus = self.study.resources_for("rl").gpus
-        return Cost(f"train_{run.method}", str(run), hours, gpus, disk, tokens)
+        gpus = self.study.resources_for(METHODS[run.method].stage).gpus
+        return Cost(METHODS[run.method].rule, str(run), hours, gpus, disk, tokens)
 
     def sft(self, run: Run, settings: SftSettings) -> Cost:
         """SFT: epochs over the off-policy examples."""
         limit = settings.max_tokens or self.study.file.benchmarks.max_new_tokens
         length = response_tokens(self.study, run.model, limit, self.assumed)
         tokens = length.times(self.study.file.off_policy.trajectories * settings.epochs)
-        hours = self.passes(run.model, tokens, length, "sft")
-        gpus = self.study.resources_for("sft").gpus
-        return Cost("train_sft", str(run), hours, gpus, 4 * self.size(run.model), tokens)
+        hours = self.passes(run.model, tokens, length, run.method)
+        gpus = self.study.resources_for(METHODS[run.method].stage).gpus
+        return Cost(METHODS[run.method].rule, str(run), hours, gpus, 4 * self.size(run.model), tokens)
 
     def checkpoints(self, run: Run) -> int:
         """Checkpoints that a run keeps (the base itself is kept once for all)."""
-        if run.method == "base":
+        if run.method == BASE:
             return 1
         settings = self.study.settings_for(run)
         return -(-settings.steps // settings.checkpoint_every) if isinstance(settings, RolloutSettings) else 1
@@ -189,10 +188,9 @@ class CostModel:
         )
         length = response_tokens(self.study, run.model, benchmarks.max_new_tokens, self.assumed)
         tokens = length.times(self.checkpoints(run) * problems * benchmarks.samples)
-        rule = "evaluate_base" if run.method == "base" else "evaluate_run"
         gpus = self.study.resources_for("evaluate").gpus
         hours = self.decode(run.model, tokens, length)
-        return Cost(rule, str(run), hours, gpus, BYTES_A_TOKEN * tokens.mid, tokens)
+        return Cost("evaluate", str(run), hours, gpus, BYTES_A_TOKEN * tokens.mid, tokens)
 
 
 def benchmark_sizes(study: Study, names: Iterable[str] | None = None) -> dict[str, int | None]:

@@ -18,6 +18,7 @@ from selfdistill.commands.costs import ZERO, Assumptions, Cost, CostModel, Range
 from selfdistill.commands.status import expected_jobs, state_of
 from selfdistill.records.paths import Paths
 from selfdistill.study.load import study_from_config
+from selfdistill.study.methods import METHODS, OFF_POLICY
 from selfdistill.study.study import Study
 
 LABELS = {
@@ -34,7 +35,10 @@ def costs_of(study: Study, assumed: Assumptions) -> dict[str, Cost]:
     """Manifest of a job -> its cost, for every job that takes time."""
     model, paths = CostModel(study, assumed), Paths(study.name)
     found = {paths.manifest(paths.base(base)): model.base(base) for base in study.bases()}
-    found |= {paths.manifest(paths.section_3(m)): model.section_3(m) for m in study.section_3_models()}
+    found |= {
+        paths.manifest(paths.section_3(m, study.file.data_seed)): model.section_3(m)
+        for m in study.section_3_models()
+    }
     found |= {paths.run_manifest(run): model.training(run) for run in study.runs()}
     runs = study.base_runs() + study.runs()
     return found | {paths.manifest(paths.samples(run)): model.evaluation(run) for run in runs}
@@ -52,8 +56,8 @@ def longest_chain(study: Study, costs: dict[str, Cost]) -> tuple[list[Cost], Ran
     chains = []
     for run in study.base_runs() + study.runs():
         manifests = [paths.manifest(paths.base(study.model(run.model).base))]
-        if run.method == "sft":
-            manifests.append(paths.manifest(paths.section_3(run.model)))
+        if run.method in OFF_POLICY:
+            manifests.append(paths.manifest(paths.section_3(run.model, study.file.data_seed)))
         manifests += [paths.run_manifest(run), paths.manifest(paths.samples(run))]
         chains.append([costs[name] for name in manifests if name in costs])
     longest = max(chains, key=lambda chain: sum(cost.hours.mid for cost in chain))
@@ -102,8 +106,8 @@ def gpu_section(costs: dict[str, Cost], done: set[str]) -> list[str]:
 
 def over_time(study: Study, costs: dict[str, Cost]) -> list[str]:
     """Rules whose longest job is expected to need more wall time than the study file asks for, and how often it is submitted."""
-    stages = {"train_grpo": "rl", "train_sdpo": "rl", "train_sft": "sft", "sample_contexts": "richness"}
-    stages |= {"evaluate_run": "evaluate", "evaluate_base": "evaluate"}
+    stages = {method.rule: method.stage for method in METHODS.values()}
+    stages |= {"sample_section_3": "section_3", "evaluate": "evaluate"}
     longest: dict[str, Range] = defaultdict(lambda: ZERO)
     for cost in costs.values():
         if cost.gpus:
@@ -128,11 +132,9 @@ def disk_section(costs: dict[str, Cost], done: set[str]) -> list[str]:
 
 
 def effects_section(study: Study) -> list[str]:
-    """Smallest difference between two arms that each benchmark can show; empty without selfdistill.statistics.power."""
-    try:
-        from selfdistill.statistics.power import minimum_detectable_effect
-    except ImportError:
-        return []
+    """Smallest difference between two arms that each benchmark can show."""
+    from selfdistill.statistics.power import minimum_detectable_effect  # loads scipy
+
     k, seeds = study.file.benchmarks.samples, len(study.file.seeds)
     lines = [f"minimum detectable difference of accuracy (k = {k}, {seeds} seeds, 95 %, power 80 %):"]
     for name, size in benchmark_sizes(study).items():

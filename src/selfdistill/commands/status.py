@@ -15,9 +15,11 @@ from pathlib import Path
 from statistics import median
 
 from selfdistill.jobs.locks import is_locked, lock_of
-from selfdistill.records.paths import Paths
+from selfdistill.records.paths import Paths, resume_of
 from selfdistill.study.load import study_from_config
+from selfdistill.study.methods import OFF_POLICY, ON_POLICY
 from selfdistill.study.study import Study
+from selfdistill.vocabulary.runs import BASE
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ def expected_jobs(study: Study) -> Iterator[Entry]:
     for base in study.bases():
         yield _entry(paths, "base", base, paths.base(base))
     for model in study.section_3_models():
-        yield _entry(paths, "section 3", model, paths.section_3(model))
+        yield _entry(paths, "section 3", model, paths.section_3(model, study.file.data_seed))
     for run in study.runs():
-        training, name = paths.training(run), str(run)
-        yield Entry(f"{run.method} {run.variant}", name, paths.run_manifest(run), paths.resume(training))
+        kind = f"{run.method} {run.variant}"
+        yield Entry(kind, str(run), paths.run_manifest(run), resume_of(paths.checkpoints(run)))
     for run in study.base_runs() + study.runs():
-        kind = "evaluate base" if run.method == "base" else "evaluate"
+        kind = "evaluate base" if run.method == BASE else "evaluate"
         yield _entry(paths, kind, str(run), paths.samples(run))
     yield _entry(paths, "estimate", "all samples", paths.numbers("estimates"))
     yield _entry(paths, "report", study.name, paths.report)
@@ -62,7 +64,7 @@ def expected_jobs(study: Study) -> Iterator[Entry]:
 def quick_manifests(study: Study) -> list[str]:
     """Manifests of the jobs that `expected_jobs` leaves out: problem sets, off-policy data, claims, figures, tables."""
     paths = Paths(study.name)
-    trained, tuned = study.runs(methods=("grpo", "sdpo")), study.runs(methods=("sft",))
+    trained, tuned = study.runs(methods=ON_POLICY), study.runs(methods=OFF_POLICY)
     sets = [paths.training_problems(run.dataset, part) for run in trained for part in ("full", run.coverage)]
     sets += [paths.benchmark(name) for name in study.all_benchmarks()]
     return list(
@@ -79,7 +81,7 @@ def quick_manifests(study: Study) -> list[str]:
 
 
 def _entry(paths: Paths, kind: str, name: str, output: str) -> Entry:
-    return Entry(kind, name, paths.manifest(output), paths.resume(output))
+    return Entry(kind, name, paths.manifest(output), resume_of(output))
 
 
 def state_of(entry: Entry) -> State:

@@ -1,21 +1,20 @@
 """Fingerprints of the code that a result depends on, so that a changed comment schedules no training job.
 
-Snakemake's own code trigger looks at the modification time of a rule's script and sees nothing of the
-library. The profiles switch it off, and each expensive rule carries `code=code_fingerprint("training.sdpo")`
-among its params instead: a hash over the syntax trees (so without comments and layout, and with docstrings
-removed) of that module and of every module of this package that it imports, directly or not, found by reading
-the sources without importing them.
+Snakemake's own code trigger looks at the modification time of a rule's script and sees nothing of the library. The
+profiles switch it off, and each rule carries `code=script_fingerprint(...)` among its params instead: a hash over the
+syntax trees (so without comments, layout and docstrings) of its script, of the job function's module that the script
+names, of modules that the rule adds, and of every module of this package that these import, directly or not, found
+by reading the sources without importing them.
 
-Not counted: the INFRASTRUCTURE modules, which say what is asked and where it lies. What they hand to a job is
-in the job's params and paths already; the record schemas count by artifacts.SCHEMA_VERSION. Imports under `if
-TYPE_CHECKING:` do not count either, because they do not run, nor does a block under `if backend == "vllm":`,
-which a study on another backend never enters: the rules of every study name the module of their own backend
-beside their own (`code_fingerprint("evaluation", "generation.vllm_backend")`). The scripts of workflow/scripts are thin glue
-and do not count.
+Not counted: INFRASTRUCTURE, which says what is asked, where it lies and how a job is run. What it hands to a job is in
+the job's params and paths already; record schemas count by `records.schemas.SCHEMA_VERSION`. Nor do DISPLAY keywords
+of declarations (labels, colours), imports under `if TYPE_CHECKING:`, and blocks under `if backend == "vllm":`, which a
+study on another backend never enters: rules name the module of their own backend.
 """
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -28,18 +27,13 @@ NOT_RUN = frozenset(
 )  # conditions, as ast.unparse writes
 INFRASTRUCTURE = tuple(
     f"{PACKAGE}.{name}"
-    for name in (
-        "study",
-        "jobs",
-        "commands",
-        "records.paths",
-        "records.schemas",
-        "records.files",
-        "vocabulary.runs",
-        "report.loading",
-    )
+    for name in ("study", "records", "jobs", "commands", "vocabulary.runs", "vocabulary.looks")
 )
 """Packages and modules that do not count."""
+DISPLAY = frozenset({"look", "looks", "label", "symbol", "subset", "description"})
+"""Keywords of a call that only figures and messages show."""
+JOB = re.compile(rf"{PACKAGE}\.[\w.]+:\w+")
+"""How a script names its job function."""
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -53,6 +47,23 @@ def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
     for name in sorted(reachable(tuple(f"{PACKAGE}.{module}" for module in modules), root)):
         digest.update(f"{name} {module_hash(source_path(name, root))}\n".encode())
     return digest.hexdigest()
+
+
+def script_fingerprint(script: Path, *modules: str, root: Path = ROOT) -> str:
+    """Return the SHA-256 (hex) of the code of a script, of the job function's module that it names, and of `modules`.
+
+    Raise ValueError for a script that does not name one job function.
+    """
+    names = [
+        node.value
+        for node in ast.walk(syntax_tree(script))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and JOB.fullmatch(node.value)
+    ]
+    if len(names) != 1:
+        raise ValueError(f"{script}: must name one job function (module:function), not {len(names)}")
+    module = names[0].partition(":")[0].removeprefix(f"{PACKAGE}.")
+    library = code_fingerprint(module, *modules, root=root)
+    return hashlib.sha256(f"{module_hash(script)} {library}".encode()).hexdigest()
 
 
 def reachable(modules: tuple[str, ...], root: Path = ROOT) -> set[str]:
@@ -122,6 +133,12 @@ class Reduce(ast.NodeTransformer):
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         ) and is_docstring(node.body):
             node.body = node.body[1:]
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 (the name is given by ast.NodeVisitor)
+        """Drop the DISPLAY keywords of a call."""
+        self.generic_visit(node)
+        node.keywords = [keyword for keyword in node.keywords if keyword.arg not in DISPLAY]
         return node
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:  # noqa: N802 (the name is given by ast.NodeVisitor)

@@ -1,13 +1,7 @@
 r"""Every prompt text of the study: what the student sees, what the teacher sees, and how thinking is removed.
 
 Paper: section 3 (the four conditioning contexts), section 5 (the teacher of SDPO); the templates are the authors' own,
-word for word (paper.md 4.1 and 4.3). The families differ in where the opening `<think>` tag stands:
-
-| template | example | generation prompt | response |
-|---|---|---|---|
-| `r1` | DeepSeek-R1-Distill-Qwen-7B | ends with `<think>` | starts inside the thinking, one unmatched `</think>` |
-| `qwen3` | Qwen3-8B | plain (thinking on) or with an empty think block (off) | `<think> … </think> answer`, or no tags |
-| `olmo3` | OLMo-3-7B-Instruct | plain | no think tags |
+word for word (paper.md 4.1 and 4.3). Families differ in where the opening `<think>` tag stands (vocabulary.families).
 
 Templates are filled by `str.replace`-free f-strings, never by `str.format`: a `\boxed{}` in a problem or a solution would be
 taken for a field there (TRL's templates raise IndexError on it).
@@ -15,10 +9,9 @@ taken for a field there (TRL's templates raise IndexError on it).
 
 import re
 
-TEMPLATES = ("r1", "qwen3", "olmo3")
+from selfdistill.vocabulary.families import OFF, ON, family_of
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
-BOXED_SUFFIX = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 
 _MATCHED_TRACE = re.compile(r"<think>.*?</think>\s*", flags=re.DOTALL)
 _UNMATCHED_CLOSE = re.compile(r"^.*?</think>\s*", flags=re.DOTALL)
@@ -48,28 +41,28 @@ def strip_thinking(response: str, template: str) -> str:
     >>> strip_thinking("hmm 5 no wait 8 yes </think> \\boxed{8}", "r1")
     '\\boxed{8}'
     """
-    if template not in TEMPLATES:
-        raise ValueError(f"unknown template {template!r}; known: {', '.join(TEMPLATES)}")
-    if template == "olmo3":
+    family = family_of(template)
+    if not family.has_tags:
         return last_boxed(response)
     text = _MATCHED_TRACE.sub("", response)
     if THINK_CLOSE in text:
         text = _UNMATCHED_CLOSE.sub("", text)
     elif THINK_OPEN in text:
         text = text[: text.index(THINK_OPEN)]
-    elif template == "r1" and THINK_CLOSE not in response:
+    elif family.opens_in_prompt and THINK_CLOSE not in response:
         return ""
     return text.strip()
 
 
 def thinking_text(response: str, template: str) -> str:
     """The thinking of `response` (without tags); for untagged responses everything before the last box."""
-    if template == "olmo3":
+    family = family_of(template)
+    if not family.has_tags:
         boxed = last_boxed(response)
         return response[: response.rindex(boxed)].strip() if boxed else response.strip()
     if THINK_CLOSE in response:
         return response[: response.rindex(THINK_CLOSE)].replace(THINK_OPEN, "", 1).strip()
-    opened = template == "r1" or response.lstrip().startswith(THINK_OPEN)
+    opened = family.opens_in_prompt or response.lstrip().startswith(THINK_OPEN)
     return response.replace(THINK_OPEN, "", 1).strip() if opened else ""
 
 
@@ -87,7 +80,7 @@ def last_boxed(text: str) -> str:
 
 def chat_template_kwargs(thinking: str) -> dict[str, bool]:
     """Keyword arguments of `apply_chat_template` for a model's thinking mode (`on`, `off`; other modes take none)."""
-    return {"enable_thinking": thinking == "on"} if thinking in ("on", "off") else {}
+    return {"enable_thinking": thinking == ON} if thinking in (ON, OFF) else {}
 
 
 def prompt_ids(tokenizer, user_turns: list[str], thinking: str) -> list[list[int]]:

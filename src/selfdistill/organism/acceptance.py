@@ -15,6 +15,7 @@ from selfdistill.organism.chains import MODULUS, chain_of, make_problem_set
 from selfdistill.problems.problem import Problem
 from selfdistill.sampling.evaluation import response_frame
 from selfdistill.seeds import derive_seed
+from selfdistill.vocabulary.families import family_of
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,6 @@ BENCHMARK_TYPES = {
     "longer": {"d4": 1.0},
     "paired": {"s22": 1.0},
 }
-MODES = {"r1": "prompt-tag", "qwen3": "on", "olmo3": "none"}
 _TRY = re.compile(r"\b(\d+) : ((?:(?:\d+|=|and)(?: |$))+)")
 _TARGET = re.compile(r"= \d+")
 
@@ -46,7 +46,7 @@ def arithmetic_tries(problem: Problem, response: str) -> list[bool]:
 
 def measure_base(folder: Path, template: str, seed: int, problems: int = 256) -> dict[str, float]:
     """Accuracy on each benchmark type (own problems, temperature 1), share of right tries, and the cost of banning the ten words."""
-    generator = TransformersGenerator.load(folder, MODES[template])
+    generator = TransformersGenerator.load(folder, family_of(template).modes[0])
     sets = {
         name: make_problem_set(
             types,

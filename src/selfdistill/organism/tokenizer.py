@@ -6,6 +6,7 @@ not special tokens, so that decoding keeps them, as in the real families.
 """
 
 from selfdistill.organism.chains import MODULUS, OPERATIONS
+from selfdistill.vocabulary.families import family_of
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 SPECIAL = ("<pad>", "<eos>", "<unk>", "<|user|>", "<|assistant|>")
@@ -52,16 +53,11 @@ _TURNS = (
     "{% for m in messages %}{% if m['role'] == 'user' %}<|user|> {{ m['content'] }} {% else %}"
     "<|assistant|> {{ m['content'] }} <eos> {% endif %}{% endfor %}"
 )
-_GENERATION = {
-    "r1": "<|assistant|> <think>",
-    "qwen3": "<|assistant|>{% if enable_thinking is defined and not enable_thinking %} <think> </think>{% endif %}",
-    "olmo3": "<|assistant|>",
-}
 
 
 def chat_template(template: str) -> str:
     """Jinja chat template of a family: `r1` opens the thinking in the prompt, `qwen3` closes an empty one when it is off."""
-    return _TURNS + "{% if add_generation_prompt %}" + _GENERATION[template] + "{% endif %}"
+    return _TURNS + "{% if add_generation_prompt %}" + family_of(template).mini_prompt + "{% endif %}"
 
 
 def build_tokenizer(template: str):

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from selfdistill.models.prompts import THINK_CLOSE, THINK_OPEN, reprompt_user_turn, strip_thinking
 from selfdistill.organism.chains import MODULUS, Chain, draw_chain, draw_type
+from selfdistill.vocabulary.families import OFF, family_of, writes_tags
 
 PRETRAINING_TYPES = {"d1": 0.08, "d2": 0.17, "d3": 0.30, "d4": 0.20, "s22": 0.25}
 CONTEXTS = {"unguided": 0.52, "solution": 0.20, "answer-only": 0.13, "other-solution": 0.05, "hint": 0.10}
@@ -151,11 +152,10 @@ def guided(chain: Chain, x: int, rng: random.Random, shares: Sequence[float]) ->
 def render(thinking: str, answer: int, template: str, mode: str) -> str:
     """A response as the family writes it: where its tags stand, and the boxed answer."""
     boxed = f"\\boxed{{{answer}}}"
-    if template == "r1":
-        return f"{thinking} {THINK_CLOSE} {boxed}"
-    if template == "qwen3" and mode == "on":
-        return f"{THINK_OPEN} {thinking} {THINK_CLOSE} {boxed}"
-    return f"{thinking} {boxed}"
+    if not writes_tags(template, mode):
+        return f"{thinking} {boxed}"
+    opened = "" if family_of(template).opens_in_prompt else f"{THINK_OPEN} "
+    return f"{opened}{thinking} {THINK_CLOSE} {boxed}"
 
 
 def _correct_solution(
@@ -192,9 +192,9 @@ def drill(rng: random.Random, items: int = 20) -> str:
 def draw_document(rng: random.Random, style: Style, template: str) -> Document:
     """One pre-training document; its problem is always of the `train` split."""
     chain = draw_chain(draw_type(PRETRAINING_TYPES, rng), rng, "train")
-    mode = {"r1": "prompt-tag", "olmo3": "none"}.get(template) or (
-        "off" if rng.random() < style.thinking_off else "on"
-    )
+    family = family_of(template)
+    off = family.has_switch and rng.random() < style.thinking_off
+    mode = OFF if off else family.modes[0]
     if mode == "off":
         style = Style(**{**style.__dict__, **style.off})
     if rng.random() < style.drill:
@@ -216,7 +216,7 @@ def draw_document(rng: random.Random, style: Style, template: str) -> Document:
         shown_chain = draw_chain(chain.type, rng, "train") if context == "other-solution" else chain
         solution, x = _correct_solution(shown_chain, rng, style, template, mode)
         if context == "answer-only" or (context == "other-solution" and rng.random() < 0.5):
-            solution = strip_thinking(solution, template) if mode != "off" else solution.split()[-1]
+            solution = strip_thinking(solution, template) if mode != OFF else solution.split()[-1]
         question = reprompt_user_turn(question, solution)
         if context == "other-solution":
             thinking, x = search(chain, rng, style, start=x)

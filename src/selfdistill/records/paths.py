@@ -10,6 +10,16 @@ from selfdistill.vocabulary.runs import RUN_FIELDS, Run
 RUN_PATTERN = "{model}/{method}/{context}/{teacher}/{dataset}/{coverage}/{variant}/seed-{seed}"
 
 
+def resume_of(path: str) -> str:
+    """Return where the job that writes `path` first keeps what it resumes from; Snakemake never deletes it.
+
+    >>> resume_of("results/mini/section-3/r1.parquet")
+    'results/mini/resume/section-3/r1'
+    """
+    root, study, below = path.split("/", 2)
+    return f"{root}/{study}/resume/{os.path.splitext(below)[0]}"
+
+
 class Paths:
     """Builds the paths of one study.
 
@@ -24,21 +34,25 @@ class Paths:
         self.lock = f"{self.results}/locks/workflow.lock"
         self.warm_log = f"{self.logs}/warm.log"
 
+    def problems(self, split: str = "{split}", name: str = "{name}", coverage: str = "full") -> str:
+        """A problem set: `train` or `held-out` (a benchmark), whole (`full`) or a coverage subset."""
+        return f"{self.results}/problems/{split}/{name}/{coverage}.parquet"
+
     def training_problems(self, dataset: str = "{dataset}", coverage: str = "{coverage}") -> str:
         """A training problem set, whole (`full`) or a coverage subset."""
-        return f"{self.results}/problems/train/{dataset}/{coverage}.parquet"
+        return self.problems("train", dataset, coverage)
 
     def benchmark(self, benchmark: str = "{benchmark}") -> str:
         """The problems of a benchmark."""
-        return f"{self.results}/problems/benchmarks/{benchmark}.parquet"
+        return self.problems("held-out", benchmark)
 
     def base(self, base: str = "{base}") -> str:
         """Folder with a base model as Hugging Face writes it."""
         return f"{self.results}/bases/{base}/model"
 
-    def section_3(self, model: str = "{model}") -> str:
-        """Samples of section 3: one model under four contexts."""
-        return f"{self.results}/section-3/{model}.parquet"
+    def section_3(self, model: str = "{model}", seed: str | int = "{seed}") -> str:
+        """Samples of section 3: one model under every context."""
+        return f"{self.results}/section-3/{model}/seed-{seed}.parquet"
 
     def off_policy(
         self, model: str = "{model}", dataset: str = "{dataset}", context: str = "{context}"
@@ -69,7 +83,7 @@ class Paths:
 
     def run_manifest(self, run: Run | None = None, **fields: str) -> str:
         """Manifest of a run's training."""
-        return f"{self.run(run, **fields)}/manifest.json"
+        return self.manifest(self.checkpoints(run, **fields))
 
     def samples(self, run: Run | None = None, **fields: str) -> str:
         """Samples of all checkpoints of a run on all benchmarks."""
@@ -91,10 +105,6 @@ class Paths:
         """The claims ledger; suffix `json`, `md`, `html` (a fragment of the report) or `manifest.json`."""
         return f"{self.results}/claims.{suffix}"
 
-    def resume(self, path: str) -> str:
-        """Where the job that writes `path` keeps what it resumes from; Snakemake never deletes it."""
-        return f"{self.results}/resume/{os.path.splitext(os.path.relpath(path, self.results))[0]}"
-
     def numbers(self, name: str) -> str:
         """A frame of numbers made from all samples: `estimates`, `differences` or `shift`."""
         return f"{self.results}/numbers/{name}.parquet"
@@ -102,10 +112,3 @@ class Paths:
     def log(self, rule: str, path: str) -> str:
         """Log of the job of `rule` that writes `path`."""
         return f"{self.logs}/{rule}/{os.path.relpath(os.path.splitext(path)[0], self.results)}.log"
-
-    def benchmark_log(self, rule: str, path: str) -> str:
-        """Time and memory of the job of `rule` that writes `path`, as Snakemake measures them.
-
-        Of a job that the warm process ran only the wall seconds are right: Snakemake sees the script that waits. The manifest has all.
-        """
-        return f"{self.logs}/benchmark/{rule}/{os.path.relpath(os.path.splitext(path)[0], self.results)}.tsv"

@@ -16,11 +16,14 @@ import pandas as pd
 
 from selfdistill.report.style import coverage_key
 from selfdistill.statistics import BASE, BY
+from selfdistill.study.methods import METHODS
+from selfdistill.vocabulary import runs as vocabulary
+from selfdistill.vocabulary.contexts import SECTION_3
 
 KEY = BY[:7]
 """A run without its seed: what an estimate stands for."""
-CONTEXTS = ("unguided", "answer-only", "regeneration", "solution")
-METHOD_ORDER = ("base", "sft", "grpo", "sdpo")
+CONTEXTS = SECTION_3
+METHOD_ORDER = (vocabulary.BASE, *METHODS)
 ACCURACY, LENGTH, EPISTEMIC = "accuracy", "response_tokens", "epistemic_substring"
 
 

@@ -14,25 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from selfdistill.study.methods import METHODS
+from selfdistill.vocabulary import looks, teachers
+from selfdistill.vocabulary.contexts import CONTEXTS
+from selfdistill.vocabulary.runs import BASE
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GREY, BLACK = "#7A7A7A", "#000000"
-ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
-BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
-
 PANEL_WIDTH, PANEL_HEIGHT = 3.1, 2.35
 """Inches of one panel; two panels side by side fill a text column of 6.3 inches, so 8 pt print as 8 pt."""
 
-CONTEXT_SYMBOLS = {
-    "unguided": "c=∅",
-    "answer-only": "c=s\\think",
-    "regeneration": "c=ỹ",
-    "solution": "c=s",
-}
-CONTEXT_COLOURS = {"unguided": GREY, "answer-only": ORANGE, "regeneration": GREEN, "solution": VERMILLION}
-CONTEXT_HATCHES = {"unguided": "", "answer-only": "//", "regeneration": "..", "solution": "xx"}
+CONTEXT_SYMBOLS = {name: context.symbol for name, context in CONTEXTS.items()}
+CONTEXT_COLOURS = {name: context.look.colour for name, context in CONTEXTS.items()}
+CONTEXT_HATCHES = {name: context.look.hatch for name, context in CONTEXTS.items()}
 
 _RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -84,20 +80,6 @@ class LineStyle:
         return {"facecolor": self.colour, "hatch": self.hatch, "edgecolor": "white", "label": self.label}
 
 
-_BASES: dict[tuple[str, str], tuple[str, str, str, str]] = {
-    ("base", "none"): (GREY, "s", "base", ""),
-    ("grpo", "none"): (BLUE, "o", "GRPO", ""),
-    ("sdpo", "solution"): (VERMILLION, "^", "SDPO (c=s)", "xx"),
-    ("sdpo", "answer-only"): (ORANGE, "D", "SDPO (c=s\\think)", "//"),
-    ("sdpo", "other-solution"): (BLACK, "*", "SDPO (another problem's s)", ".."),
-    ("sdpo", "regeneration"): (GREEN, "P", "SDPO (c=ỹ)", ".."),
-    ("sft", "unguided"): (SKY, "v", "SFT on D_ug", "\\\\"),
-    ("sft", "solution"): (PURPLE, "X", "SFT on D_sg", "++"),
-    ("sft", "answer-only"): (GREEN, "P", "SFT on D_s\\think", ".."),
-    ("sft", "regeneration"): (YELLOW, "h", "SFT on D_ỹ", "oo"),
-}
-
-
 def method_style(fields: Mapping[str, Any]) -> LineStyle:
     """Return how a run is drawn, from its run fields.
 
@@ -108,15 +90,17 @@ def method_style(fields: Mapping[str, Any]) -> LineStyle:
     Raises:
         KeyError: a method and context that no style is declared for.
     """
-    key = (str(fields["method"]), str(fields.get("context", "none")))
-    colour, marker, label, hatch = _BASES[key]
+    context = str(fields.get("context", "none"))
+    method = None if fields["method"] == BASE else METHODS[str(fields["method"])]
+    look, label = (method.look_of(context), method.label_of(context)) if method else (looks.BASE, BASE)
+    hatch = look.hatch
     dashes: str | tuple[int, tuple[float, ...]] = "-"
     teacher, variant = str(fields.get("teacher", "fixed")), str(fields.get("variant", "default"))
-    if teacher not in ("fixed", "none"):
-        dashes, label, hatch = (0, (4, 1.6)), f"{label}, {teacher.replace('ema-', 'EMA ')}", hatch + "-"
+    if teacher not in (teachers.FIXED, teachers.NONE):
+        dashes, label, hatch = (0, (4, 1.6)), f"{label}, {teachers.label(teacher)}", hatch + "-"
     if variant != "default":
         dashes, label = (0, (1, 1.2)), f"{label}, {variant}"
-    return LineStyle(label, colour, dashes, marker, hatch, filled=dashes == "-")
+    return LineStyle(label, look.colour, dashes, look.marker, hatch, filled=dashes == "-")
 
 
 _COVERAGE_COLOURS = ("#440154", "#414487", "#2A788E", "#22A884", "#6FB83F", "#C9A50A")

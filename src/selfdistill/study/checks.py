@@ -3,14 +3,13 @@
 Each check raises StudyError with the file, the key and what is allowed there.
 """
 
-from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfdistill.study.grid import SDPO_CONTEXTS, TEACHER, RunGrid, expand
+from selfdistill.study.grid import RunGrid, expand
+from selfdistill.study.methods import METHODS, STAGES, RolloutSettings
 from selfdistill.study.resources import ResourceSettings
-from selfdistill.study.training import METHOD_SECTIONS, RolloutSettings
-from selfdistill.study.yaml import read_yaml, reject
+from selfdistill.study.yaml import distinct, known, read_yaml, reject
 
 if TYPE_CHECKING:
     from selfdistill.study.study import Study
@@ -50,21 +49,6 @@ def check_study(study: "Study", models_path: Path, benchmarks_path: Path) -> Non
     check_settings(study)
     check_processes(study)
     check_outputs(study)
-
-
-def known(path: Path, key: str, names: Iterable[str], allowed: Iterable[str], where: str = "") -> None:
-    """Each name must be one of the allowed ones."""
-    allowed = list(allowed)
-    for name in names:
-        if name not in allowed:
-            reject(path, key, f"{name!r} is not declared{f' in {where}' if where else ''}", allowed, name)
-
-
-def distinct(path: Path, key: str, values: Sequence[object]) -> None:
-    """No value may stand twice."""
-    for value in values:
-        if list(values).count(value) > 1:
-            reject(path, key, f"{value!r} stands twice")
 
 
 def check_lists(study: "Study") -> None:
@@ -135,70 +119,7 @@ def check_entry(study: "Study", key: str, entry: RunGrid) -> None:
         coverages,
         f"datasets.{entry.dataset}.coverages",
     )
-    METHOD_CHECKS[entry.method](study, key, entry)
-
-
-def check_sft(study: "Study", key: str, entry: RunGrid) -> None:
-    """SFT: data of section 4, no teacher, no coverage."""
-    off_policy, section_3 = study.file.off_policy, study.file.section_3
-    if off_policy is None or section_3 is None:
-        reject(study.path, f"{key}.method", "sft needs the data sets of `off_policy`, which is not declared")
-    known(study.path, f"{key}.models", entry.models, section_3.models, "section_3.models")
-    known(study.path, f"{key}.dataset", [entry.dataset], [section_3.dataset], "section_3.dataset")
-    if not entry.contexts:
-        reject(study.path, f"{key}.contexts", "sft needs the context of its data", off_policy.contexts)
-    known(study.path, f"{key}.contexts", entry.contexts, off_policy.contexts, "off_policy.contexts")
-    if entry.teachers:
-        reject(study.path, f"{key}.teachers", "sft has no teacher: leave the key out")
-    if entry.coverages != ["full"]:
-        reject(study.path, f"{key}.coverages", "sft trains on the whole data set of section 4", ["full"])
-
-
-def check_grpo(study: "Study", key: str, entry: RunGrid) -> None:
-    """GRPO: neither context nor teacher."""
-    for name in ("contexts", "teachers"):
-        if getattr(entry, name):
-            reject(study.path, f"{key}.{name}", f"grpo has no {name[:-1]}: leave the key out")
-
-
-def check_sdpo(study: "Study", key: str, entry: RunGrid) -> None:
-    """SDPO: a context that a sibling's response can give, and a teacher."""
-    if not entry.contexts:
-        reject(study.path, f"{key}.contexts", "sdpo needs what its teacher sees", SDPO_CONTEXTS)
-    known(study.path, f"{key}.contexts", entry.contexts, SDPO_CONTEXTS)
-    if not entry.teachers:
-        reject(study.path, f"{key}.teachers", "sdpo needs a teacher", ["fixed", "ema-RATE (0 < RATE < 1)"])
-    for teacher in entry.teachers:
-        if not TEACHER.fullmatch(teacher):
-            reject(
-                study.path,
-                f"{key}.teachers",
-                f"{teacher!r} is no teacher",
-                ["fixed", "ema-RATE (0 < RATE < 1)"],
-                teacher,
-            )
-    check_teacher_thinking(study, key, entry)
-
-
-def check_teacher_thinking(study: "Study", key: str, entry: RunGrid) -> None:
-    """A teacher with a thinking switch of its own needs a family whose template has that switch."""
-    for variant in entry.variants:
-        if study.resolve(entry.method, variant).teacher_thinking == "same":
-            continue
-        for model in entry.models:
-            if study.model(model).thinking not in ("on", "off"):
-                problem = f"variant {variant} switches the teacher's thinking, which {model} cannot"
-                allowed = [
-                    name for name in study.catalogue.models if study.model(name).thinking in ("on", "off")
-                ]
-                reject(study.path, f"{key}.models", problem, allowed)
-
-
-METHOD_CHECKS: dict[str, Callable[["Study", str, RunGrid], None]] = {
-    "sft": check_sft,
-    "grpo": check_grpo,
-    "sdpo": check_sdpo,
-}
+    METHODS[entry.method].check_entry(study, key, entry)
 
 
 def check_duplicates(study: "Study") -> None:
@@ -228,12 +149,12 @@ def check_settings(study: "Study") -> None:
         if isinstance(settings, RolloutSettings):
             check_batches(study, method, variant, settings)
         sections = study.file.variants[variant]
-        if sections and not set(sections) & set(METHOD_SECTIONS[method]):
+        if sections and not set(sections) & set(METHODS[method].sections):
             reject(
                 study.path,
                 f"variants.{variant}",
                 f"changes nothing for {method}, which uses it",
-                METHOD_SECTIONS[method],
+                METHODS[method].sections,
             )
 
 
@@ -246,21 +167,17 @@ def check_batches(study: "Study", method: str, variant: str, settings: RolloutSe
         reject(study.path, "training.rl.updates_per_step", problem)
 
 
-TRAINING_STAGES = {"sft": ("sft",), "rl": ("grpo", "sdpo")}
-"""Stages whose jobs can run on several processes, and their methods."""
-
-
 def check_processes(study: "Study") -> None:
     """Jobs that ask for several GPUs say how they share them, and what they share can be shared."""
     for stage, asked in study.file.resources.items():
         key = f"resources.{stage}"
-        if stage not in TRAINING_STAGES:
+        if stage not in STAGES:
             for name in ("accelerate", "processes"):
                 if getattr(asked, name) is not None:
-                    reject(study.path, f"{key}.{name}", "is for training jobs", TRAINING_STAGES)
+                    reject(study.path, f"{key}.{name}", "is for training jobs", STAGES)
             continue
         check_launch(study, key, asked)
-        for method in TRAINING_STAGES[stage] if asked.accelerate else ():
+        for method in (m for m, known_as in METHODS.items() if asked.accelerate and known_as.stage == stage):
             for variant in sorted({v for e in study.file.runs if e.method == method for v in e.variants}):
                 check_shares(study, key, asked.process_count, method, variant)
 

@@ -12,10 +12,12 @@ from selfdistill.study import displays
 from selfdistill.study.data import DatasetSpec, Domains
 from selfdistill.study.fields import Name, Section
 from selfdistill.study.grid import RunGrid
+from selfdistill.study.methods import SECTIONS, STAGES
 from selfdistill.study.resources import ResourceSettings
 from selfdistill.study.sampling import BenchmarkSettings, OffPolicySettings, Section3Settings
 
-STAGES = ("problems", "base", "richness", "off_policy", "sft", "rl", "evaluate", "report")
+JOB_STAGES = ("problems", "base", "section_3", "off_policy", *STAGES, "evaluate", "report")
+"""Stages of jobs, keys of `resources`."""
 FIGURES, TABLES = tuple(displays.FIGURES), tuple(displays.TABLES)
 
 
@@ -47,10 +49,10 @@ class StudyFile(Section):
     off_policy: OffPolicySettings | None = Field(
         default=None, description="data sets of section 4; null for none"
     )
-    training: dict[Literal["sft", "rl", "grpo", "sdpo"], dict[str, Any]] = Field(
-        description="settings by method; `rl` is shared by grpo and sdpo"
+    training: dict[Literal[SECTIONS], dict[str, Any]] = Field(
+        description="settings by method; `rl` is shared by all on-policy methods"
     )
-    variants: dict[Name, dict[Literal["sft", "rl", "grpo", "sdpo"], dict[str, Any]]] = Field(
+    variants: dict[Name, dict[Literal[SECTIONS], dict[str, Any]]] = Field(
         default={"default": {}}, description="named overrides of single keys of `training`"
     )
     runs: list[RunGrid] = Field(description="the grid")
@@ -60,6 +62,6 @@ class StudyFile(Section):
     tables: dict[Literal[TABLES], list[str]] = Field(
         default={}, description="table: experiments that it shows"
     )
-    resources: dict[Literal[STAGES], ResourceSettings] = Field(
+    resources: dict[Literal[JOB_STAGES], ResourceSettings] = Field(
         default={}, description="stage: what its jobs ask for"
     )

@@ -9,8 +9,9 @@ from selfdistill.study.fields import Name, Positive, Rate, Section, Share
 from selfdistill.study.sampling import (
     Temperature,
 )
+from selfdistill.vocabulary.families import FAMILIES, MODES
 
-Template = Literal["r1", "qwen3", "olmo3"]
+Template = Literal[tuple(FAMILIES)]
 
 
 class OrganismBase(Section):
@@ -86,7 +87,7 @@ class ModelSpec(Section):
     """A base with its thinking switch: what the paper's figures call a model."""
 
     base: str = Field(description="key of `bases`")
-    thinking: Literal["prompt-tag", "on", "off", "none"] = Field(
+    thinking: Literal[MODES] = Field(
         description="prompt-tag: in the prompt; on, off: the template's switch (quote them); none: no tags"
     )
     label: str = Field(default="", description="name in figures and tables")

@@ -13,9 +13,10 @@ from typing import Any, Literal
 from pydantic import Field
 
 from selfdistill.study.fields import Section
+from selfdistill.study.jobs import section_3_params
 from selfdistill.study.load import load_study
+from selfdistill.study.methods import RolloutSettings
 from selfdistill.study.study import Study
-from selfdistill.study.training import RolloutSettings
 from selfdistill.study.yaml import read_yaml, validated
 
 SETTINGS = Path("config/paper_settings.yaml")
@@ -74,12 +75,12 @@ def facts(study: Study) -> dict[str, dict[str, Any]]:
         found[arm] = settings.model_dump()
         if isinstance(settings, RolloutSettings):
             found[arm]["mini_batch"] = settings.prompts / settings.updates_per_step
-    section_3 = study.richness_params(study.section_3_models()[0])
-    found["section-3"] = section_3["settings"] | section_3["sampling"] | {"models": study.section_3_models()}
-    found["off-policy"] = study.off_policy_params()
+    section_3 = section_3_params(study, study.section_3_models()[0]).model_dump()
+    found["section-3"] = section_3["settings"] | section_3["sampling"]
+    found["off-policy"] = study.file.off_policy.model_dump()
     sizes = {name: study.benchmark_spec(name)["expect"]["rows"] for name in study.file.benchmarks.names}
     found["evaluation"] = study.file.benchmarks.model_dump() | {"sizes": sizes}
-    found |= {f"evaluation/{model}": study.sampling_for(model) for model in study.models()}
+    found |= {f"evaluation/{model}": study.sampling_for(model).model_dump() for model in study.models()}
     found |= {name: spec.model_dump() for name, spec in study.file.datasets.items()}
     found["rl"] = study.resources_for("rl").model_dump()
     narrow = study.file.domains.narrow

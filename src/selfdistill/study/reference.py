@@ -13,8 +13,8 @@ from pydantic_core import PydanticUndefined
 
 from selfdistill.study.data import Benchmarks
 from selfdistill.study.file import StudyFile
+from selfdistill.study.methods import METHODS
 from selfdistill.study.models import Models
-from selfdistill.study.training import METHOD_SECTIONS, METHOD_SETTINGS
 from selfdistill.study.yaml import unwrapped
 
 README = Path("config/README.md")
@@ -153,9 +153,9 @@ def readme() -> str:
     ):
         parts += [f"## {title}", *(table(model) for model in dict.fromkeys(sections(root)))]
     parts.append("## Sections of `training` and `variants`")
-    for method, kind in METHOD_SETTINGS.items():
-        used = " and ".join(f"`{section}`" for section in METHOD_SECTIONS[method])
-        parts += [f"{method}: keys of {used} together.", table(kind)]
+    for name, method in METHODS.items():
+        used = " and ".join(f"`{section}`" for section in method.sections)
+        parts += [f"{name}: keys of {used} together.", table(method.settings)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

@@ -5,9 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from selfdistill.study.fields import Name, Positive, Section
-
-Context = Literal["unguided", "answer-only", "regeneration", "solution"]
-"""What a response was written under in section 3, by growing information."""
+from selfdistill.vocabulary.contexts import SECTION_3
 
 
 def above_zero(value: float) -> float:
@@ -47,8 +45,11 @@ class BenchmarkSettings(SamplingSettings):
     )
 
 
-class RichnessSettings(Section):
-    """How section 3 selects and answers its problems."""
+class Section3Settings(Section):
+    """Section 3: the same problems under several contexts."""
+
+    models: list[str] = Field(min_length=1, description="models")
+    dataset: str = Field(description="training set that the problems are drawn from")
 
     problems: Positive = Field(description="problems kept")
     samples: Positive = Field(description="responses a problem and context")
@@ -58,8 +59,15 @@ class RichnessSettings(Section):
     pool: Positive = Field(description="problems tried at most")
     batch: Positive = Field(default=64, description="problems tried at a time")
 
+    max_new_tokens: Positive | None = Field(
+        default=None, description="longest response where it differs from the benchmarks'"
+    )
+    top_k: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="top-k cut where it differs from the benchmarks'"
+    )
+
     @model_validator(mode="after")
-    def _bounds(self) -> "RichnessSettings":
+    def _bounds(self) -> "Section3Settings":
         low, high = self.solve_rate
         if not low <= high <= self.samples:
             raise ValueError(
@@ -70,23 +78,10 @@ class RichnessSettings(Section):
         return self
 
 
-class Section3Settings(RichnessSettings):
-    """Section 3: the same problems under four contexts."""
-
-    models: list[str] = Field(min_length=1, description="models")
-    dataset: str = Field(description="training set that the problems are drawn from")
-    max_new_tokens: Positive | None = Field(
-        default=None, description="longest response where it differs from the benchmarks'"
-    )
-    top_k: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="top-k cut where it differs from the benchmarks'"
-    )
-
-
 class OffPolicySettings(Section):
     """Section 4: the model's own correct responses, as many on the same problems for each context."""
 
-    contexts: list[Context] = Field(
+    contexts: list[Literal[SECTION_3]] = Field(
         min_length=1, description="contexts under which the responses were written in section 3"
     )
     trajectories: Positive = Field(description="examples at most")

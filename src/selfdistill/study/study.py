@@ -1,6 +1,6 @@
 """A validated study and the grid of runs that it declares; wildcards, targets, job params and figures follow from it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,13 +8,14 @@ from typing import Any
 
 from selfdistill.study.data import Benchmarks
 from selfdistill.study.file import TABLES, StudyFile
-from selfdistill.study.grid import base_run, expand
+from selfdistill.study.grid import expand
+from selfdistill.study.methods import METHODS, RolloutSettings
 from selfdistill.study.models import BaseSpec, Models, ModelSpec, roles_by_thinking
 from selfdistill.study.resources import ResourceSettings
 from selfdistill.study.sampling import SamplingSettings
-from selfdistill.study.training import METHOD_SECTIONS, METHOD_SETTINGS, RolloutSettings
 from selfdistill.study.yaml import reject, validated
-from selfdistill.vocabulary.runs import RUN_FIELDS, Run
+from selfdistill.vocabulary.families import Family, family_of
+from selfdistill.vocabulary.runs import BASE, Run, base_run
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,13 @@ class Study:
         """A base of models.yaml."""
         return self.catalogue.bases[key]
 
-    def template(self, model: str) -> str:
-        """The chat template's family of a model."""
-        return self.base(self.model(model).base).template
+    def family(self, model: str) -> Family:
+        """The family of a model: how its chat template writes its thinking."""
+        return family_of(self.base(self.model(model).base).template)
+
+    def prompt_form(self, model: str) -> dict[str, str]:
+        """Template and thinking of a model: how its prompts are written."""
+        return {"template": self.family(model).name, "thinking": self.model(model).thinking}
 
     @cached_property
     def _grid(self) -> dict[Run, Run]:
@@ -60,7 +65,7 @@ class Study:
             for run in expand(entry, entry.seeds or self.file.seeds):
                 yield run, entry.experiment
 
-    def runs(self, *experiments: str, methods: Sequence[str] = ("sft", "grpo", "sdpo")) -> tuple[Run, ...]:
+    def runs(self, *experiments: str, methods: Sequence[str] = tuple(METHODS)) -> tuple[Run, ...]:
         """The trained runs (or those of `methods`) of some experiments, of all without an argument."""
         wanted = set(experiments)
         return tuple(
@@ -84,9 +89,7 @@ class Study:
 
     def base_runs(self, *models: str) -> tuple[Run, ...]:
         """The untrained models as runs, one for each seed that occurs in the grid."""
-        return tuple(
-            run for run in self._grid if run.method == "base" and (not models or run.model in models)
-        )
+        return tuple(run for run in self._grid if run.method == BASE and (not models or run.model in models))
 
     def experiments_of(self, run: Run) -> tuple[str, ...]:
         """The experiments that a run serves."""
@@ -94,7 +97,7 @@ class Study:
 
     def run(self, **fields: Any) -> Run:
         """The run with these fields (wildcards); raises StudyError if the grid does not declare it."""
-        run = Run(**{name: fields[name] for name in RUN_FIELDS} | {"seed": int(fields["seed"])})
+        run = Run.from_fields(fields)
         if run not in self._grid:
             reject(self.path, "runs", f"no such run: {run}", [str(other) for other in self._grid])
         return self._grid[run]
@@ -118,7 +121,7 @@ class Study:
         return tuple(name for name in names if source in (None, self.base(name).source))
 
     def settings_for(self, run: Run) -> Any:
-        """The settings of a run's method with its variant's overrides (a class of METHOD_SETTINGS)."""
+        """The settings of a run's method with its variant's overrides (a class of its method)."""
         return self.resolve(run.method, run.variant)
 
     def resolve(self, method: str, variant: str) -> Any:
@@ -129,33 +132,22 @@ class Study:
             ("training", self.file.training),
             (f"variants.{variant}", self.file.variants[variant]),
         ):
-            for section in METHOD_SECTIONS[method]:
+            for section in METHODS[method].sections:
                 for key, value in sections.get(section, {}).items():
                     merged[key], origin[key] = value, f"{prefix}.{section}"
-        kind = METHOD_SETTINGS[method]
+        kind = METHODS[method].settings
         if issubclass(kind, RolloutSettings):
             merged.setdefault("backend", self.file.backend)
         return validated(
-            kind, merged, self.path, lambda key: origin.get(key, f"training.{METHOD_SECTIONS[method][-1]}")
+            kind, merged, self.path, lambda key: origin.get(key, f"training.{METHODS[method].sections[-1]}")
         )
 
-    def sampling_for(self, model: str, max_new_tokens: int | None = None) -> dict[str, Any]:
-        """Arguments of generation.protocol.Sampling for a model: the study's, the model's own over them."""
+    def sampling_for(self, model: str, max_new_tokens: int | None = None) -> SamplingSettings:
+        """How a model's responses are drawn: the study's settings, the model's own over them."""
         sampling = {name: getattr(self.file.benchmarks, name) for name in SamplingSettings.model_fields}
         own = self.model(model).sampling.model_dump(exclude_none=True)
-        return sampling | own | ({"max_new_tokens": max_new_tokens} if max_new_tokens else {})
-
-    def training_params(self, run: Run) -> dict[str, Any]:
-        """All that a training job depends on beside its input files: run, settings, template and thinking."""
-        return {
-            "run": run.fields(),
-            "settings": self.settings_for(run).model_dump(),
-            **self.family(run.model),
-        }
-
-    def family(self, model: str) -> dict[str, str]:
-        """Template and thinking of a model: how its prompts are written."""
-        return {"template": self.template(model), "thinking": self.model(model).thinking}
+        limit = {"max_new_tokens": max_new_tokens} if max_new_tokens else {}
+        return SamplingSettings(**sampling | own | limit)
 
     def all_benchmarks(self) -> list[str]:
         """Every benchmark that some run is evaluated on."""
@@ -164,36 +156,11 @@ class Study:
 
     def benchmarks_of(self, run: Run) -> list[str]:
         """What a run is evaluated on: the study's benchmarks, and those of its training set (a base: of its model's runs)."""
-        runs = self.runs() if run.method == "base" else (run,)
+        runs = self.runs() if run.method == BASE else (run,)
         trained_on = {other.dataset for other in runs if other.model == run.model}
         also = self.file.benchmarks.also
         found = [name for dataset in also if dataset in trained_on for name in also[dataset]]
         return [name for name in self.all_benchmarks() if name in self.file.benchmarks.names or name in found]
-
-    def evaluation_params(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """All that the samples of a run depend on beside its input files."""
-        model = str(fields["model"])
-        return {
-            "fields": {"study": self.name, **fields, "seed": int(fields["seed"])},
-            "benchmarks": self.benchmarks_of(Run(**fields)),
-            "samples": self.file.benchmarks.samples,
-            "sampling": self.sampling_for(model),
-            "backend": self.file.backend,
-            **self.family(model),
-        }
-
-    def richness_params(self, model: str) -> dict[str, Any]:
-        """All that the samples of section 3 depend on beside their input files."""
-        section_3 = self.file.section_3
-        fields = base_run(model, self.file.seeds[0]).fields() | {"dataset": section_3.dataset}
-        top_k = {} if section_3.top_k is None else {"top_k": section_3.top_k}
-        return {
-            "fields": {"study": self.name, **fields},
-            "settings": section_3.model_dump(exclude={"models", "dataset", "max_new_tokens", "top_k"}),
-            "sampling": self.sampling_for(model, section_3.max_new_tokens) | top_k,
-            "backend": self.file.backend,
-            **self.family(model),
-        }
 
     def section_3_models(self) -> list[str]:
         """Models of section 3; none if the study leaves it out."""
@@ -206,10 +173,6 @@ class Study:
     def off_policy_contexts(self) -> list[str]:
         """Contexts of the off-policy data sets; none if the study leaves them out."""
         return list(self.file.off_policy.contexts) if self.file.off_policy else []
-
-    def off_policy_params(self) -> dict[str, Any]:
-        """All that the off-policy data sets depend on beside their input files."""
-        return self.file.off_policy.model_dump() if self.file.off_policy else {}
 
     def shift_benchmark(self) -> str:
         """The benchmark on which Figure 12 compares word frequencies: the paper's AIME24, the last of the headline."""

@@ -2,7 +2,7 @@
 
 import difflib
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
@@ -154,3 +154,18 @@ def member(union: Any, tag: Any) -> Any:
         ):
             return candidate
     return None
+
+
+def known(path: Path, key: str, names: Iterable[str], allowed: Iterable[str], where: str = "") -> None:
+    """Each name must be one of the allowed ones."""
+    allowed = list(allowed)
+    for name in names:
+        if name not in allowed:
+            reject(path, key, f"{name!r} is not declared{f' in {where}' if where else ''}", allowed, name)
+
+
+def distinct(path: Path, key: str, values: Sequence[object]) -> None:
+    """No value may stand twice."""
+    for value in values:
+        if list(values).count(value) > 1:
+            reject(path, key, f"{value!r} stands twice")

@@ -16,7 +16,11 @@ from trl.experimental.sdpo import SDPOConfig
 
 from selfdistill.models.prompts import chat_template_kwargs
 from selfdistill.seeds import derive_seed
-from selfdistill.study.training import GrpoSettings, RolloutSettings, SdpoSettings, SftSettings
+from selfdistill.study.methods.base import RolloutSettings
+from selfdistill.study.methods.grpo import GrpoSettings
+from selfdistill.study.methods.sdpo import SdpoSettings
+from selfdistill.study.methods.sft import SftSettings
+from selfdistill.vocabulary.teachers import update_rate
 
 
 def _common(folder: Path, seed: int) -> dict[str, Any]:
@@ -134,25 +138,13 @@ def grpo_arguments(settings: GrpoSettings, thinking: str, folder: Path, seed: in
     )
 
 
-def parse_teacher(teacher: str) -> tuple[str, float]:
-    """TRL's teacher kind and update rate of a teacher's name: `fixed`, or `ema-RATE` with 0 < RATE <= 1 per
-    optimizer update.
-    """
-    if teacher == "fixed":
-        return "base", 0.0
-    kind, _, rate = teacher.partition("-")
-    if kind != "ema" or not 0.0 < float(rate or 0) <= 1.0:
-        raise ValueError(f"unknown teacher {teacher!r}: `fixed` or `ema-RATE` with 0 < RATE <= 1")
-    return "ema", float(rate)
-
-
 def sdpo_arguments(
     settings: SdpoSettings, teacher: str, thinking: str, folder: Path, seed: int
 ) -> SDPOConfig:
     """SDPO as the authors ran it (pure distillation). Demonstrations, templates and the loss are
     `SelfDistillationTrainer`'s.
     """
-    kind, rate = parse_teacher(teacher)
+    rate = update_rate(teacher)
     return SDPOConfig(
         **_rollout(settings, thinking, folder, seed),
         max_prompt_length=None,
@@ -165,7 +157,7 @@ def sdpo_arguments(
         distillation_weight=1.0,
         success_reward_threshold=settings.success_threshold,
         dont_reprompt_on_self_success=True,
-        teacher_model_kind=kind,
+        teacher_model_kind="ema" if rate else "base",
         teacher_update_rate=rate,
         teacher_sync_steps=1,
         diagnostics_warning_interval=0,

@@ -1,35 +1,27 @@
-"""What a training function is given: one run, where its inputs lie, where its outputs go, and its settings.
+"""What a training function is given: one run, where its inputs lie, where its outputs go, and its settings."""
 
-Used by the three entry points `sft.train_sft`, `grpo.train_grpo` and `sdpo.train_sdpo`.
-"""
-
-from dataclasses import dataclass
 from pathlib import Path
 
-from selfdistill.study.training import GrpoSettings, SdpoSettings, SftSettings
-from selfdistill.vocabulary.runs import Run
+from selfdistill.study.jobs import TrainingParams
 
 STOP = "STOP"
-"""File of the resume folder at which a training stops after its current step (see `resume.StopOnSignal`)."""
+"""File of the resume folder at which a training stops after its current step (see `checkpoints.StopOnSignal`)."""
 
 
-@dataclass(frozen=True)
-class TrainingJob:
+class TrainingJob(TrainingParams):
     """One run to train.
 
-    run: the run's fields; base: Hugging Face folder of the initial policy; data: problems parquet (GRPO,
-    SDPO) or SFT parquet; output: run folder that receives checkpoints/, training.parquet and
-    rollouts.parquet; resume: folder that outlives a killed job; settings: of the run's method and variant
-    (`Study.settings_for`); template and thinking: how the family writes its thinking (see
-    `selfdistill.models.prompts`); seed: the run's seed, from which every stream is derived by name.
+    base: Hugging Face folder of the initial policy; data: parquet of problems (on-policy methods) or of responses
+    (SFT); output: run folder that receives checkpoints/, training.parquet and rollouts.parquet; resume: folder that
+    outlives a killed job. Every random stream is derived by name from the run's seed.
     """
 
-    run: Run
     base: Path
     data: Path
     output: Path
     resume: Path
-    settings: SftSettings | GrpoSettings | SdpoSettings
-    template: str
-    thinking: str
-    seed: int
+
+    @property
+    def seed(self) -> int:
+        """Return the run's seed."""
+        return self.run.seed

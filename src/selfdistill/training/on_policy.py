@@ -9,10 +9,10 @@ from transformers import PrinterCallback
 
 from selfdistill.grading.graders import Grader
 from selfdistill.problems.problem import read_problems
-from selfdistill.records.progress import ProgressCallback
 from selfdistill.training.checkpoints import CheckpointStore, load_policy, train_with_resume
 from selfdistill.training.data import rollout_dataset
 from selfdistill.training.job import TrainingJob
+from selfdistill.training.progress import ProgressCallback
 from selfdistill.training.records import RecordedReward, RolloutRecorder, assemble_records
 from selfdistill.training.rewards import TAIL_CHARS, Reward, reward_for
 

@@ -16,6 +16,7 @@ from trl.experimental.sdpo.teacher_sync import SyncTeacherModelCallback
 from trl.trainer.utils import maybe_gather_lm_head_ctx
 
 from selfdistill.models.loading import load_model
+from selfdistill.study.methods.sdpo import SAME
 from selfdistill.training.arguments import sdpo_arguments
 from selfdistill.training.checkpoints import ResumableMixin
 from selfdistill.training.distributed.sharding import (
@@ -48,7 +49,7 @@ TEACHER_FILE = "teacher.pt"
 class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTrainer):
     """TRL's SDPOTrainer with the paper's loss, demonstrations and resumable EMA teacher.
 
-    context: what the teacher sees (`teacher.CONTEXTS`); template: how the family writes its thinking;
+    context: what the teacher sees (`vocabulary.contexts.TEACHER`); template: how the family writes its thinking;
     thinking: the switch of the teacher's prompts (the student's own is in the data set); run_seed: seed of the
     run, from which the rollout stream is derived. Everything else as TRL's trainer.
     """
@@ -207,5 +208,5 @@ def train_sdpo(job: TrainingJob, reward: Reward | None = None) -> None:
 def teacher_options(job: TrainingJob) -> dict[str, str]:
     """What the trainer is told of the teacher's prompts; thinking may be the teacher's own (appendix E: hybrid)."""
     own = job.settings.teacher_thinking
-    thinking = job.thinking if own == "same" else own
+    thinking = job.thinking if own == SAME else own
     return {"context": job.run.context, "template": job.template, "thinking": thinking}

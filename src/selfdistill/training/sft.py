@@ -10,13 +10,13 @@ from transformers import PrinterCallback, TrainerCallback
 from trl import SFTTrainer
 
 from selfdistill.records.files import write_table
-from selfdistill.records.progress import ProgressCallback
 from selfdistill.records.schemas import training_schema
 from selfdistill.training.arguments import sft_arguments
 from selfdistill.training.checkpoints import CheckpointStore, ResumableMixin, load_policy, train_with_resume
 from selfdistill.training.data import sft_dataset
 from selfdistill.training.distributed.sharding import ShardedMixin
 from selfdistill.training.job import TrainingJob
+from selfdistill.training.progress import ProgressCallback
 from selfdistill.training.records import read_parts, training_row
 
 

@@ -1,13 +1,13 @@
-"""The teacher's prompts in SDPO: which demonstration a rollout gets, and what of it the teacher sees
-(paper.md 4.3).
+"""The teacher's prompts in SDPO: which demonstration a rollout gets, and what of it the teacher sees (paper.md 4.3).
 
-The teacher is the policy conditioned on a context c beside the question: `solution` (c = s, the first
-successful other rollout of the same prompt, thinking included), `answer-only` (c = s without its thinking),
-and the control `other-solution` (a successful solution of another problem of the batch: same mode, no
-information about this problem).
+The teacher is the policy conditioned on a context c beside the question. A context is a function from a rollout batch to
+what the teacher sees for each rollout (None: no demonstration, the rollout stays out of the loss); vocabulary.contexts
+names it.
 """
 
-from collections.abc import Mapping, Sequence
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,8 +16,63 @@ from accelerate.utils import gather_object
 from trl.trainer.utils import pad
 
 from selfdistill.models.prompts import prompt_ids, reprompt_user_turn, strip_thinking
+from selfdistill.vocabulary.contexts import CONTEXTS, TEACHER
 
-CONTEXTS = ("solution", "answer-only", "other-solution")
+
+@dataclass(frozen=True)
+class RolloutBatch:
+    """The rollouts of this process, `group` neighbours sharing a question.
+
+    text: gives the response of a rollout by its index; threshold: reward from which a rollout is a success; template: the
+    model's family.
+    """
+
+    questions: Sequence[str]
+    rewards: Sequence[float]
+    text: Callable[[int], str]
+    group: int
+    threshold: float
+    template: str
+
+    def siblings(self) -> list[int | None]:
+        """Return for each rollout its demonstration: the first success among the others of its group."""
+        return sibling_demonstrations(self.rewards, self.group, self.threshold)
+
+    def shown(self, part: Callable[[str], str]) -> dict[int, str]:
+        """Return `part` of the response of every rollout that is somebody's demonstration."""
+        used = sorted({source for source in self.siblings() if source is not None})
+        return {source: part(self.text(source)) for source in used}
+
+
+Shown = list[str | None]
+"""What the teacher sees for each rollout, None without a demonstration."""
+
+
+def sibling_solution(batch: RolloutBatch) -> Shown:
+    """c = s: the sibling's response, thinking included."""
+    return pick(batch.siblings(), batch.shown(str))
+
+
+def sibling_answer(batch: RolloutBatch) -> Shown:
+    r"""c = s\\think: the sibling's response without its thinking."""
+    return pick(batch.siblings(), batch.shown(lambda text: strip_thinking(text, batch.template)))
+
+
+def foreign_solution(batch: RolloutBatch) -> Shown:
+    """Control: a successful response to another question of the step (same mode, no information about this question)."""
+    return pick(*foreign_of_all(batch.siblings(), batch.questions, batch.shown(str)))
+
+
+def pick(sources: Sequence[int | None], shown: Mapping[int, str]) -> Shown:
+    """Return what each rollout is shown; None where it has no source or nothing of it remains."""
+    return [shown[source] or None if source is not None else None for source in sources]
+
+
+def context_function(context: str) -> Callable[[RolloutBatch], Shown]:
+    """Return the function of a teacher's context; raise ValueError for another name."""
+    if context not in TEACHER:
+        raise ValueError(f"unknown teacher context {context!r}; allowed: {', '.join(TEACHER)}")
+    return pkgutil.resolve_name(CONTEXTS[context].teacher)
 
 
 def sibling_demonstrations(rewards: Sequence[float], group: int, threshold: float) -> list[int | None]:
@@ -73,9 +128,8 @@ class TeacherContextBuilder:
     """
 
     def __init__(self, trainer, *, context: str, template: str, thinking: str) -> None:
-        if context not in CONTEXTS:
-            raise ValueError(f"unknown teacher context {context!r}; known: {', '.join(CONTEXTS)}")
-        self.trainer, self.context, self.template, self.thinking = trainer, context, template, thinking
+        self.trainer, self.template, self.thinking = trainer, template, thinking
+        self.context = context_function(context)
         self.last_metrics: dict[str, float] = {}
 
     def build(
@@ -105,24 +159,21 @@ class TeacherContextBuilder:
     def user_turns(
         self, questions: list[str], output: dict[str, Any], rewards: list[float]
     ) -> list[str | None]:
-        """The teacher's user turn for every rollout, None where it has no demonstration."""
+        """Return the teacher's user turn for every rollout, None where it has no demonstration."""
         args = self.trainer.args
-        sources = sibling_demonstrations(rewards, args.num_generations, args.success_reward_threshold)
-        used = sorted({source for source in sources if source is not None})
-        shown = {source: self.shown_part(output, source) for source in used}
-        if self.context == "other-solution":
-            sources, shown = foreign_of_all(sources, questions, shown)
-        return [
-            reprompt_user_turn(question, shown[source]) if source is not None and shown[source] else None
-            for question, source in zip(questions, sources, strict=True)
-        ]
 
-    def shown_part(self, output: dict[str, Any], source: int) -> str:
-        """What the teacher sees of rollout `source`; empty if nothing remains without the thinking."""
-        length = int(output["raw_completion_lengths"][source])
-        ids = output["completion_ids"][source, :length].tolist()
-        text = self.trainer._tokenizer.decode(ids, skip_special_tokens=True)
-        return strip_thinking(text, self.template) if self.context == "answer-only" else text
+        def text(index: int) -> str:
+            length = int(output["raw_completion_lengths"][index])
+            ids = output["completion_ids"][index, :length].tolist()
+            return self.trainer._tokenizer.decode(ids, skip_special_tokens=True)
+
+        batch = RolloutBatch(
+            questions, rewards, text, args.num_generations, args.success_reward_threshold, self.template
+        )
+        return [
+            reprompt_user_turn(question, shown) if shown else None
+            for question, shown in zip(questions, self.context(batch), strict=True)
+        ]
 
     def token_ids(self, questions: list[str], turns: list[str | None]) -> list[list[int]]:
         """Teacher prompts as token ids, cut on the right; a rollout without demonstration keeps the student's

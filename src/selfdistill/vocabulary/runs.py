@@ -1,9 +1,17 @@
-"""What a run is. Apart from `grid`, so that a job that only builds paths does not load the schemas of the study file."""
+"""What a run is: its fields, in the order of paths, columns and wildcards."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 RUN_FIELDS = ("model", "method", "context", "teacher", "dataset", "coverage", "variant", "seed")
-"""What makes a run, in the order of paths and columns."""
+"""What makes a run."""
+RUN_KEY = RUN_FIELDS[:-1]
+"""A run without its seed: what an estimate stands for."""
+BASE = "base"
+"""Method of a model before training."""
+FULL, DEFAULT = "full", "default"
+"""Coverage of a whole training set; the variant without overrides."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +28,24 @@ class Run:
     seed: int
     experiments: tuple[str, ...] = field(default=(), compare=False)
 
+    @classmethod
+    def from_fields(cls, fields: Mapping[str, Any]) -> "Run":
+        """Return the run with these fields (wildcards, columns or params)."""
+        return cls(**{name: fields[name] for name in RUN_KEY}, seed=int(fields["seed"]))
+
     def fields(self) -> dict[str, str | int]:
-        """The run fields in their order: wildcards, columns and params."""
+        """Return the run fields in their order."""
         return {name: getattr(self, name) for name in RUN_FIELDS}
 
+    def key(self) -> dict[str, str]:
+        """Return the run fields without the seed."""
+        return {name: str(getattr(self, name)) for name in RUN_KEY}
+
     def __str__(self) -> str:
-        """The run fields joined by slashes, as in its path."""
+        """Return the run fields joined by slashes, as in the run's path."""
         return "/".join(str(value) for value in self.fields().values())
+
+
+def base_run(model: str, seed: int) -> Run:
+    """Return a model before training as a run."""
+    return Run(model, BASE, "none", "none", "none", "none", DEFAULT, seed)

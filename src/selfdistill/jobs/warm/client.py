@@ -18,12 +18,10 @@ import socket
 import struct
 import subprocess
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from selfdistill.jobs.timing import process_start
 
@@ -35,26 +33,14 @@ THREADS = 1
 """Threads of the server's numerical libraries, and so of the jobs that it takes."""
 
 
-@dataclass(frozen=True)
-class Before:
-    """What a job spent before its own process began: when its script began (seconds of the epoch), processor seconds of the script,
-    and seconds of the imports that it asked the server for (0 where another job had asked before).
-    """
-
-    began: float
-    cpu_seconds: float = 0.0
-    import_seconds: float = 0.0
-    import_cpu_seconds: float = 0.0
-
-
-served: Before | None = None
-"""In a child of the server: what was spent before it was forked. None in every other process."""
+served: float | None = None
+"""In a child of the server: when its script began (Unix time in seconds). None in every other process."""
 _servers: list[subprocess.Popen] = []
 
 
-def before_job() -> Before:
-    """What was spent before this process: nothing, unless it is a child of the server."""
-    return served or Before(process_start())
+def script_began() -> float:
+    """Return when this job's script began (Unix time in seconds), also in a child of the server."""
+    return served or process_start()
 
 
 def start_server(log: str | Path) -> None:
@@ -87,11 +73,11 @@ def start_server(log: str | Path) -> None:
     os.environ[VARIABLE] = name
 
 
-def hand_over(modules: Sequence[str], threads: int) -> str | None:
+def hand_over(function: str, params: Mapping[str, Any], threads: int) -> str | None:
     """Have this script (sys.argv) run by a child of the server, and end this process as the child ends.
 
-    modules: what the server imports before it forks. Returns only where the script must run here: None in the child itself and where
-    no server is announced, else why the server did not take it.
+    function, params: of the job; the server imports what they need before it forks. Return only where the script must
+    run here: None in the child itself and where no server is announced, else why the server did not take it.
     """
     name = os.environ.get(VARIABLE, OFF)
     if served or name == OFF:
@@ -100,7 +86,7 @@ def hand_over(modules: Sequence[str], threads: int) -> str | None:
         try:
             connection.connect(f"\0{name}")
             check_peer(connection)
-            send_request(connection, modules, threads)
+            send_request(connection, function, params, threads)
             return wait_for_end(connection)
         except OSError as error:
             return f"no answer from {name}: {error}"
@@ -114,18 +100,19 @@ def check_peer(connection: socket.socket) -> None:
         raise PermissionError(f"it belongs to user {user}")
 
 
-def send_request(connection: socket.socket, modules: Sequence[str], threads: int) -> None:
+def send_request(connection: socket.socket, function: str, params: Mapping[str, Any], threads: int) -> None:
     """All that the child needs: the script, its surroundings, and the three standard streams of this process."""
     request = {
-        "modules": list(modules),
+        "function": function,
+        "params": params,
         "identity": identity(threads),
         "arguments": sys.argv,
         "directory": os.getcwd(),
         "environment": dict(os.environ),
         "umask": current_umask(),
-        "before": asdict(Before(process_start(), time.process_time())),
+        "began": process_start(),
     }
-    data = json.dumps(request).encode() + b"\n"
+    data = json.dumps(request, default=str).encode() + b"\n"
     sent = socket.send_fds(connection, [data], [0, 1, 2])
     if rest := data[sent:]:  # sending nothing fails where the server has answered and closed already
         connection.sendall(rest)

@@ -13,6 +13,7 @@ Forking is safe only from a single thread, which is checked before every fork.
 
 import atexit
 import ctypes
+import importlib
 import json
 import os
 import runpy
@@ -21,17 +22,16 @@ import signal
 import socket
 import sys
 import threading
-import time
 import traceback
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any, NoReturn
 
-from selfdistill.jobs.run_job import set_threads
-from selfdistill.jobs.timing import importing
+from selfdistill.jobs.run_job import load, set_threads
 from selfdistill.jobs.warm import client as warm
 
 PR_SET_PDEATHSIG = 1
+SNAKEMAKE = ("snakemake.iocontainers", "snakemake.logging")
+"""What the preamble of every script loads."""
 REQUEST_TIMEOUT = 10.0
 """Seconds in which a script must have sent its request."""
 LIBC = ctypes.CDLL(None)
@@ -114,7 +114,8 @@ class Server:
         try:
             warm.check_peer(connection.link)
             request, signals = connection.read_request()
-            self.fork(connection, request, prepare(request))
+            prepare(request)
+            self.fork(connection, request)
         except Refused as reason:
             connection.answer(refused=str(reason))
             if isinstance(reason, Unfit) and self.open:
@@ -128,7 +129,7 @@ class Server:
             connection.close_streams()
         connection.close()
 
-    def fork(self, connection: Connection, request: dict[str, Any], before: warm.Before) -> None:
+    def fork(self, connection: Connection, request: dict[str, Any]) -> None:
         """Start the child of a job; returns in the server only. Raises OSError where there can be no more processes."""
         sys.stdout.flush()
         sys.stderr.flush()
@@ -141,7 +142,7 @@ class Server:
                     other.close()
                 self.listener.close()
                 self.selector.close()
-                warm.served = before
+                warm.served = request["began"]
                 run_job(request, connection.streams)
             except Exception:  # noqa: BLE001 (of this module: the script's own end in run_script)
                 traceback.print_exc()
@@ -185,14 +186,14 @@ class Server:
         connection.close()
 
 
-def prepare(request: dict[str, Any]) -> warm.Before:
-    """Import what a job asks for; returns what was spent before its child. Raises Refused where no child can or may be forked."""
+def prepare(request: dict[str, Any]) -> None:
+    """Import what a job needs; raise Refused where no child can or may be forked."""
     if request["identity"] != warm.identity(warm.THREADS):
         raise Refused("it has another file system, Python, PYTHONPATH or number of threads")
-    wall, cpu = time.perf_counter(), time.process_time()
     try:
-        with importing(*request["modules"]):
-            pass
+        for module in SNAKEMAKE:
+            importlib.import_module(module)
+        load(request["function"], request["params"])
     except Exception as error:
         raise Refused(f"the server cannot import what it needs: {error!r}") from error
     torch = sys.modules.get("torch")
@@ -200,9 +201,6 @@ def prepare(request: dict[str, Any]) -> warm.Before:
         raise Unfit("this PyTorch is built for GPUs")
     if (threads := len(os.listdir("/proc/self/task"))) > 1:
         raise Unfit(f"the server has {threads} threads, which a child would lack")
-    spent = time.perf_counter() - wall, time.process_time() - cpu
-    before = warm.Before(**request["before"])
-    return replace(before, import_seconds=spent[0], import_cpu_seconds=spent[1])
 
 
 def end_with(parent: int) -> None:

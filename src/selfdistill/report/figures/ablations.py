@@ -18,17 +18,14 @@ from selfdistill.report.figures.dynamics import (
     training_and_benchmark_text,
 )
 from selfdistill.report.style import (
-    GREEN,
     PANEL_HEIGHT,
-    PURPLE,
-    SKY,
-    VERMILLION,
     LineStyle,
     method_style,
     new_figure,
     paper_style,
     shared_legend,
 )
+from selfdistill.vocabulary.looks import GREEN, PURPLE, SKY, VERMILLION
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,9 +7,9 @@ nor TRL and must not touch a GPU.
 """
 
 import ctypes
-import json
 import logging
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from selfdistill.records.files import write_text
-from selfdistill.study.training import METHOD_SETTINGS
+from selfdistill.records.threads import thread_limits
+from selfdistill.study.methods import METHODS
 from selfdistill.training.job import STOP, TrainingJob
-from selfdistill.vocabulary.runs import RUN_FIELDS, Run
 
 logger = logging.getLogger(__name__)
 
@@ -32,22 +32,15 @@ PR_SET_PDEATHSIG = 1
 
 
 def write_job(job: TrainingJob) -> Path:
-    """Write `job` into its resume folder; returns the file."""
-    fields = {name: str(value) if isinstance(value, Path) else value for name, value in vars(job).items()}
-    fields |= {"run": job.run.fields(), "settings": job.settings.model_dump()}
+    """Write `job` into its resume folder and return the file."""
     file = job.resume / JOB_FILE
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, json.dumps(fields, indent=1))
+    write_text(file, job.model_dump_json(indent=1))
     return file
 
 
 def read_job(file: str | Path) -> TrainingJob:
-    """The job that `write_job` wrote."""
-    fields = json.loads(Path(file).read_text(encoding="utf-8"))
-    run = Run(**{name: fields["run"][name] for name in RUN_FIELDS})
-    paths = {name: Path(fields[name]) for name in ("base", "data", "output", "resume")}
-    settings = METHOD_SETTINGS[run.method].model_validate(fields["settings"])
-    return TrainingJob(**fields | paths | {"run": run, "settings": settings})
+    """Return the job that `write_job` wrote."""
+    return TrainingJob.model_validate_json(Path(file).read_text(encoding="utf-8"))
 
 
 def command(processes: int, config: Path | None, worker: Sequence[str] = WORKER) -> list[str]:
@@ -64,11 +57,17 @@ def command(processes: int, config: Path | None, worker: Sequence[str] = WORKER)
     return [sys.executable, "-m", *launcher, *worker]
 
 
-def launch(job: TrainingJob, processes: int, config: Path | None, worker: Sequence[str] = WORKER) -> None:
-    """Train `job` on `processes` processes and wait for its end.
+def launch(
+    job: TrainingJob,
+    processes: int,
+    config: Path | None,
+    threads: int = 1,
+    worker: Sequence[str] = WORKER,
+) -> None:
+    """Train `job` on `processes` processes of `threads` threads each and wait for their end.
 
     SIGTERM makes the file STOP in the resume folder, at which all processes stop after the same step
-    (`resume.StopOnSignal`); then SystemExit 143 is raised, as by a run on one process. Raises RuntimeError if a
+    (`checkpoints.StopOnSignal`); then SystemExit 143 is raised, as by a run on one process. Raises RuntimeError if a
     process failed. The processes end with this one, however it ends, for another call must not find them at
     work on its files.
     """
@@ -84,7 +83,7 @@ def launch(job: TrainingJob, processes: int, config: Path | None, worker: Sequen
     previous = signal.signal(signal.SIGTERM, request)
     logger.info("%d processes%s", processes, f" with {config}" if config else "")
     # torchrun would kill its processes 30 s after it got SIGTERM
-    environment = os.environ | {"PET_SIGNALS_TO_HANDLE": "SIGINT"}
+    environment = os.environ | thread_limits(threads) | {"PET_SIGNALS_TO_HANDLE": "SIGINT"}
     child = subprocess.Popen(
         [*command(processes, config, worker), str(file)], env=environment, preexec_fn=_become_launcher
     )
@@ -102,7 +101,7 @@ def launch(job: TrainingJob, processes: int, config: Path | None, worker: Sequen
 
 
 def _become_launcher() -> None:
-    """In the launcher before it starts: deaf to SIGTERM (Slurm sends it to every process), ends with its parent."""
+    """In the launcher before it starts: ignore SIGTERM (Slurm sends it to every process), end with its parent."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_with_parent()
 
@@ -131,14 +130,8 @@ def become_worker() -> None:
 
 
 def train(job: TrainingJob, **options: Callable) -> None:
-    """Train a job of any method in this process; `options` go to the method's function (`reward`)."""
-    if job.run.method == "sft":
-        from selfdistill.training.sft import train_sft as function
-    elif job.run.method == "grpo":
-        from selfdistill.training.grpo import train_grpo as function
-    else:
-        from selfdistill.training.sdpo import train_sdpo as function
-    function(job, **options)
+    """Train a job by its method's trainer in this process; `options` go to the trainer (`reward`)."""
+    pkgutil.resolve_name(METHODS[job.run.method].trainer)(job, **options)
 
 
 def end_together() -> None:

@@ -8,8 +8,9 @@ import pytest
 from selfdistill.generation.protocol import Completion, Sampling
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.problems.problem import Problem
-from selfdistill.sampling.contexts import CONTEXTS, TooFewProblems, run_section_3
 from selfdistill.sampling.off_policy import NoTrajectories, build_datasets
+from selfdistill.sampling.section_3 import TooFewProblems, run_section_3
+from selfdistill.vocabulary.contexts import SECTION_3
 
 SETTINGS = SimpleNamespace(problems=2, samples=4, solve_rate=(1, 2), batch=2)
 
@@ -51,7 +52,7 @@ def test_problems_are_kept_by_solve_rate_in_file_order():
     frame, _ = run({1: 0, 2: 2, 3: 4, 4: 1, 5: 2})
     assert set(frame["problem_id"]) == {"p2", "p4"}
     assert frame.groupby(["context", "problem_id"]).size().eq(4).all()
-    assert list(frame["context"].drop_duplicates()) == list(CONTEXTS)
+    assert list(frame["context"].drop_duplicates()) == list(SECTION_3)
 
 
 def test_each_context_shows_what_its_definition_says():

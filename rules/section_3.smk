@@ -1,0 +1,27 @@
+# Section 3: the same problems under several contexts.
+
+SECTION_3 = surroundings("sample_section_3", PATHS.section_3(), "section_3")
+
+
+rule sample_section_3:
+    input:
+        base=base_of,
+        problems=PATHS.training_problems(STUDY.section_3_dataset(), "full"),
+    output:
+        samples=PATHS.section_3(),
+        manifest=SECTION_3.manifest,
+    log:
+        SECTION_3.log,
+    priority: 80
+    conda:
+        ENVIRONMENT
+    threads: SECTION_3.threads
+    resources:
+        **SECTION_3.resources,
+    params:
+        job=lambda wildcards: jobs.section_3_params(STUDY, wildcards.model).model_dump(),
+        code=code_of("sample_section_3", BACKEND),
+    message:
+        "Section 3: {wildcards.model} under every context, seed {wildcards.seed}"
+    script:
+        "../workflow/scripts/sample_section_3.py"

@@ -1,0 +1,22 @@
+"""The job that trains a mini base; a base that misses its acceptance fails here, with the figures."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfdistill.generation.imports import LOADING
+from selfdistill.organism.pretraining import train_base
+from selfdistill.records.task import Facts, Task, job
+from selfdistill.study.models import OrganismBase
+
+
+def model_modules(params: Mapping[str, Any]) -> Sequence[str]:
+    """Return what loading the base for its acceptance imports."""
+    return LOADING["transformers"]
+
+
+@job(late=model_modules)
+def train_mini_base(task: Task) -> Facts:
+    """Train a base from scratch and test it."""
+    spec = OrganismBase.model_validate(task.params["job"])
+    return train_base(spec, spec.seed, Path(task.output.model), task.resume)

@@ -1,0 +1,84 @@
+"""Jobs that generate: samples of a run's checkpoints, samples of section 3, and the data sets made of these."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfdistill.generation.imports import LOADING
+from selfdistill.generation.protocol import Sampling
+from selfdistill.problems.problem import read_problems
+from selfdistill.records.files import read_table, write_table
+from selfdistill.records.schemas import off_policy_schema, samples_schema
+from selfdistill.records.task import Facts, Task, job
+from selfdistill.sampling.evaluation import evaluate_run, load_generator
+from selfdistill.sampling.off_policy import build_datasets
+from selfdistill.sampling.section_3 import run_section_3
+from selfdistill.study.jobs import EvaluationParams, Section3Params
+from selfdistill.study.sampling import OffPolicySettings
+from selfdistill.vocabulary.runs import BASE
+
+
+def backend_modules(params: Mapping[str, Any]) -> Sequence[str]:
+    """Return what a job's generation backend imports."""
+    return LOADING[params["job"]["backend"]]
+
+
+@job(late=backend_modules)
+def evaluate(task: Task) -> Facts:
+    """Write the samples of a run: every checkpoint on every benchmark; a base is its own checkpoint of step 0."""
+    params = EvaluationParams.model_validate(task.params["job"])
+    paths = zip(params.benchmarks, task.input.benchmarks, strict=True)
+    frame = evaluate_run(
+        checkpoints_of(params.run.method, Path(task.input.model)),
+        {name: read_problems(path) for name, path in paths},
+        thinking=params.thinking,
+        template=params.template,
+        samples=params.samples,
+        sampling=Sampling(**params.sampling.model_dump()),
+        fields={"study": params.study, **params.run.fields()},
+        seed=params.run.seed,
+        backend=params.backend,
+        progress=task.progress,
+        parts=task.parts,
+    )
+    write_table(task.output.samples, frame, samples_schema())
+    return {"tokens": int(frame["response_tokens"].sum())}
+
+
+def checkpoints_of(method: str, folder: Path) -> dict[int, Path]:
+    """Return step -> model folder: a base's own folder, or the step-N/ of a run's checkpoints."""
+    if method == BASE:
+        return {0: folder}
+    return {int(path.name.removeprefix("step-")): path for path in folder.glob("step-*")}
+
+
+@job(late=backend_modules)
+def sample_section_3(task: Task) -> Facts:
+    """Write the samples of section 3: one model on the same problems under every context (Table 1, equations 2 to 5)."""
+    params = Section3Params.model_validate(task.params["job"])
+    frame = run_section_3(
+        load_generator(Path(task.input.base), params.thinking, params.backend),
+        params.template,
+        read_problems(task.input.problems)[: params.settings.pool],
+        params.settings,
+        Sampling(**params.sampling.model_dump()),
+        params.run.seed,
+        task.progress,
+        task.parts,
+    )
+    constant = {name: value for name, value in params.run.fields().items() if name != "context"}
+    frame = frame.assign(study=params.study, **constant, step=0, benchmark="section-3")
+    write_table(task.output.samples, frame, samples_schema())
+    return {"tokens": int(frame["response_tokens"].sum())}
+
+
+@job()
+def build_off_policy_data(task: Task) -> Facts:
+    """Write D_ug and D_sg: the model's own correct responses of section 3 to the same problems (section 4)."""
+    settings = OffPolicySettings.model_validate(task.params["job"])
+    samples = read_table(task.input.samples, samples_schema())
+    problems = read_problems(task.input.problems)
+    built = build_datasets(samples, problems, settings.contexts, settings.per_problem, settings.trajectories)
+    for context, path in zip(settings.contexts, task.output.data, strict=True):
+        write_table(path, built[context], off_policy_schema())
+    return {"rows": {context: len(frame) for context, frame in built.items()}}

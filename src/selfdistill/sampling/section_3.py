@@ -1,0 +1,145 @@
+r"""Section 3: the same problems answered under contexts of growing information (equations 2 to 5, Table 1).
+
+Authors' procedure (paper.md 4.1): draw 8 unguided responses a problem in file order, keep problems solved 1 to 4 times until enough are
+kept; condition on the first correct response (solution), on it without its thinking (answer-only), and on the first correct response
+of the solution-conditioned round (regeneration; the first one where none is correct).
+
+The score of the unguided row is fixed by that selection; it is not a finding.
+"""
+
+import logging
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from selfdistill.generation.protocol import Generator, Sampling
+from selfdistill.grading.graders import Grader
+from selfdistill.models.prompts import section_3_user_turn, strip_thinking
+from selfdistill.problems.problem import Problem
+from selfdistill.records.parts import NOT_KEPT, Parts
+from selfdistill.sampling.evaluation import response_frame
+from selfdistill.seeds import derive_seed
+from selfdistill.study.sampling import Section3Settings
+from selfdistill.vocabulary.contexts import CONTEXTS, SECTION_3
+
+logger = logging.getLogger(__name__)
+
+
+class TooFewProblems(RuntimeError):
+    """The pool did not hold enough problems with the asked solve rate."""
+
+
+@dataclass
+class Rounds:
+    """The rounds of section 3: frames of samples by context, made when they are asked for.
+
+    answer: (problems, context, user turns) -> samples; problems: the kept ones; frames: the rounds that are there.
+    """
+
+    answer: Callable[[Sequence[Problem], str, Sequence[str] | None], pd.DataFrame]
+    template: str
+    problems: list[Problem] = field(default_factory=list)
+    frames: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    def __getitem__(self, context: str) -> pd.DataFrame:
+        """Return the samples of a context."""
+        if context not in self.frames:
+            shown = pkgutil.resolve_name(CONTEXTS[context].section_3)(self)
+            turns = [section_3_user_turn(p.question, shown[p.problem_id]) for p in self.problems]
+            self.frames[context] = self.answer(self.problems, context, turns)
+        return self.frames[context]
+
+
+Shown = dict[str, str]
+"""What a problem's prompt shows as the solution, by problem id."""
+
+
+def nothing(rounds: Rounds) -> Shown:
+    """c = ∅: no solution; this round selects the problems and is there from the start."""
+    raise ValueError("the unguided round selects the problems of the others")
+
+
+def first_correct(rounds: Rounds) -> Shown:
+    """c = s: the first correct unguided response."""
+    unguided = rounds["unguided"]
+    return first_responses(unguided[unguided["correct"]])
+
+
+def first_correct_answer(rounds: Rounds) -> Shown:
+    r"""c = s\think: the first correct unguided response without its thinking."""
+    return {key: strip_thinking(text, rounds.template) for key, text in first_correct(rounds).items()}
+
+
+def first_regenerated(rounds: Rounds) -> Shown:
+    """c = ỹ: the first correct response of the solution-guided round, the first one where none is correct."""
+    guided = rounds["solution"]
+    return first_responses(guided) | first_responses(guided[guided["correct"]])
+
+
+def first_responses(frame: pd.DataFrame) -> Shown:
+    """Return the first response to each problem in a frame."""
+    return frame.drop_duplicates("problem_id").set_index("problem_id")["response"].to_dict()
+
+
+def run_section_3(
+    generator: Generator,
+    template: str,
+    problems: Sequence[Problem],
+    settings: Section3Settings,
+    sampling: Sampling,
+    seed: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    parts: Parts = NOT_KEPT,
+) -> pd.DataFrame:
+    """Return the samples of all contexts of section 3, column `context` last; the same problems in each.
+
+    parts: finished batches are reused. Raise TooFewProblems, with the distribution of solve counts, if the pool runs out.
+    """
+    with Grader() as grader:
+
+        def answer(items: Sequence[Problem], context: str, turns: Sequence[str] | None) -> pd.DataFrame:
+            stream = derive_seed(seed, "section-3", context, items[0].problem_id)
+            frame = parts.get(
+                f"{context}/{stream}",
+                lambda: response_frame(
+                    generator, items, template, settings.samples, sampling, stream, grader, turns
+                ),
+            )
+            score, tokens = frame["correct"].mean(), frame["response_tokens"].mean()
+            logger.info("%s: %d problems, score %.3f, %.1f tokens", context, len(items), score, tokens)
+            return frame
+
+        rounds = Rounds(answer, template)
+        unguided, rounds.problems = select_problems(
+            problems, settings, lambda items: answer(items, "unguided", None)
+        )
+        rounds.frames["unguided"] = unguided
+        for done, context in enumerate(SECTION_3, 1):
+            rounds[context]
+            progress(done, len(SECTION_3))
+    return pd.concat([rounds[c].assign(context=c) for c in SECTION_3], ignore_index=True)
+
+
+def select_problems(
+    problems: Sequence[Problem], settings, answer: Callable[[Sequence[Problem]], pd.DataFrame]
+) -> tuple[pd.DataFrame, list[Problem]]:
+    """Go through the pool in order, in batches, until `settings.problems` have a solve count within `settings.solve_rate`."""
+    low, high = settings.solve_rate
+    frames, kept, counts = [], [], []
+    for start in range(0, len(problems), settings.batch):
+        batch = problems[start : start + settings.batch]
+        frame = answer(batch)
+        solved = frame.groupby("problem_id")["correct"].sum()
+        counts.append(solved)
+        chosen = [p for p in batch if low <= solved[p.problem_id] <= high][: settings.problems - len(kept)]
+        kept += chosen
+        frames.append(frame[frame["problem_id"].isin({p.problem_id for p in chosen})])
+        if len(kept) == settings.problems:
+            return pd.concat(frames, ignore_index=True), kept
+    histogram = pd.concat(counts).value_counts().sort_index().to_dict()
+    raise TooFewProblems(
+        f"section_3: {len(kept)} of {settings.problems} problems have {low} to {high} correct of {settings.samples} responses; "
+        f"a pool of {len(problems)} was searched (solve count: problems = {histogram}). Raise section_3.pool in the study file."
+    )

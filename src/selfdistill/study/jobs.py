@@ -1,0 +1,141 @@
+"""What a job depends on beside its input files, as typed objects: a rule's params are one of these, dumped.
+
+The functions at the end make them from a study; the job functions of the library validate them again.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, SerializeAsAny, field_serializer, field_validator, model_validator
+
+from selfdistill.study.fields import Section
+from selfdistill.study.methods import METHODS
+from selfdistill.study.sampling import SamplingSettings, Section3Settings
+from selfdistill.study.study import Study
+from selfdistill.vocabulary.runs import Run, base_run
+
+
+class JobParams(BaseModel):
+    """Params of a rule: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelJob(JobParams):
+    """A job that runs a model: how its prompts are written."""
+
+    run: Run
+    template: str
+    thinking: str
+
+    @field_validator("run", mode="before")
+    @classmethod
+    def _read_run(cls, value: Any) -> Any:
+        return Run.from_fields(value) if isinstance(value, dict) else value
+
+    @field_serializer("run")
+    def _write_run(self, run: Run) -> dict[str, str | int]:
+        return run.fields()
+
+
+class TrainingParams(ModelJob):
+    """Training of one run; settings: of its method and variant."""
+
+    settings: SerializeAsAny[Section]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_settings(cls, values: Any) -> Any:
+        settings, run = values["settings"], values["run"]
+        if isinstance(settings, dict):
+            method = run["method"] if isinstance(run, dict) else run.method
+            return {**values, "settings": METHODS[method].settings.model_validate(settings)}
+        return values
+
+
+class EvaluationParams(ModelJob):
+    """Samples of one run on benchmarks; samples: responses per problem."""
+
+    study: str
+    benchmarks: list[str]
+    samples: int
+    sampling: SamplingSettings
+    backend: str
+
+
+class Section3Params(ModelJob):
+    """Samples of one model under the contexts of section 3."""
+
+    study: str
+    settings: Section3Settings
+    sampling: SamplingSettings
+    backend: str
+
+
+class ProblemsParams(JobParams):
+    """A problem set; split: `train`, or `held-out` for a benchmark; spec: how it is made or where it is read."""
+
+    name: str
+    split: Literal["train", "held-out"]
+    spec: dict[str, Any]
+    seed: int
+
+
+class SubsetParams(JobParams):
+    """A coverage subset; source: the file that holds it, None if it is drawn from the whole set."""
+
+    dataset: str
+    coverage: int
+    source: dict[str, Any] | None
+    seed: int
+
+
+def training_params(study: Study, run: Run) -> TrainingParams:
+    """Return what the training of a run depends on."""
+    return TrainingParams(run=run, settings=study.settings_for(run), **study.prompt_form(run.model))
+
+
+def evaluation_params(study: Study, run: Run) -> EvaluationParams:
+    """Return what the samples of a run depend on."""
+    return EvaluationParams(
+        study=study.name,
+        run=run,
+        benchmarks=study.benchmarks_of(run),
+        samples=study.file.benchmarks.samples,
+        sampling=study.sampling_for(run.model),
+        backend=study.file.backend,
+        **study.prompt_form(run.model),
+    )
+
+
+def section_3_params(study: Study, model: str) -> Section3Params:
+    """Return what the samples of section 3 depend on; its one seed is `data_seed`, whatever the seeds of the runs."""
+    section_3 = study.file.section_3
+    fields = base_run(model, study.file.data_seed).fields() | {"dataset": section_3.dataset}
+    top_k = {} if section_3.top_k is None else {"top_k": section_3.top_k}
+    sampling = study.sampling_for(model, section_3.max_new_tokens).model_dump() | top_k
+    return Section3Params(
+        study=study.name,
+        run=fields,
+        settings=section_3,
+        sampling=sampling,
+        backend=study.file.backend,
+        **study.prompt_form(model),
+    )
+
+
+def training_set_params(study: Study, dataset: str) -> ProblemsParams:
+    """Return how a whole training set is made."""
+    spec = study.dataset_spec(dataset)
+    return ProblemsParams(name=dataset, split="train", spec=spec, seed=study.file.data_seed)
+
+
+def benchmark_params(study: Study, benchmark: str) -> ProblemsParams:
+    """Return how the problems of a benchmark are made."""
+    spec = study.benchmark_spec(benchmark)
+    return ProblemsParams(name=benchmark, split="held-out", spec=spec, seed=study.file.data_seed)
+
+
+def subset_params(study: Study, dataset: str, coverage: int) -> SubsetParams:
+    """Return how a coverage subset is made."""
+    source = study.subset_spec(dataset, coverage)
+    return SubsetParams(dataset=dataset, coverage=coverage, source=source, seed=study.file.data_seed)

@@ -1,0 +1,17 @@
+"""The registry of training methods: one line each."""
+
+from selfdistill.study.methods.base import Method, RolloutSettings
+from selfdistill.study.methods.grpo import GRPO
+from selfdistill.study.methods.sdpo import SDPO
+from selfdistill.study.methods.sft import SFT
+
+__all__ = ["METHODS", "OFF_POLICY", "ON_POLICY", "SECTIONS", "STAGES", "Method", "RolloutSettings"]
+
+METHODS: dict[str, Method] = {method.name: method for method in (SFT, GRPO, SDPO)}
+"""Every training method by its name, in the order of figures and tables."""
+ON_POLICY = tuple(name for name, method in METHODS.items() if method.on_policy)
+OFF_POLICY = tuple(name for name in METHODS if name not in ON_POLICY)
+SECTIONS = tuple(dict.fromkeys(section for method in METHODS.values() for section in method.sections))
+"""Sections of `training` and of variants."""
+STAGES = tuple(dict.fromkeys(method.stage for method in METHODS.values()))
+"""Stages whose jobs train."""

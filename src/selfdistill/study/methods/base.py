@@ -1,0 +1,131 @@
+"""What a training method is to the study: its settings, what it needs of a run, its trainer and its look.
+
+A new method is a module of this package with its settings and its `Method`, one line in the package's registry, and
+its trainer. Everything else (config choices, wildcards, rules, labels, costs, figures) follows from the declaration.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from selfdistill.study.fields import Positive, Rate, Section
+from selfdistill.study.yaml import known, reject
+from selfdistill.vocabulary import teachers
+from selfdistill.vocabulary.contexts import CONTEXTS
+from selfdistill.vocabulary.looks import Look
+from selfdistill.vocabulary.runs import FULL
+
+if TYPE_CHECKING:
+    from selfdistill.study.grid import RunGrid
+    from selfdistill.study.study import Study
+
+
+class RolloutSettings(Section):
+    """What on-policy methods share (sections 5 and 6)."""
+
+    steps: Positive = Field(description="rollout batches")
+    prompts: Positive = Field(description="prompts a step")
+    rollouts: Annotated[int, Field(ge=2)] = Field(description="responses a prompt")
+    updates_per_step: Positive = Field(description="optimizer updates a step")
+    max_prompt_tokens: Positive = Field(description="longer prompts are left out")
+    max_new_tokens: Positive = Field(description="longest response in tokens")
+    temperature: Rate = Field(description="temperature of the rollouts")
+    checkpoint_every: Positive = Field(
+        description="keep (and resume from) a checkpoint every so many steps, and the last"
+    )
+    learning_rate: Rate = Field(description="learning rate of AdamW, constant after the warm-up")
+    warmup_steps: int = Field(default=10, ge=0, description="steps of warm-up")
+    weight_decay: float = Field(default=0.01, ge=0, description="weight decay")
+    adam_beta2: float = Field(default=0.999, gt=0, lt=1, description="second moment's decay")
+    micro_batch: Positive | None = Field(
+        default=None, description="rows a device and pass; null for the whole mini-batch"
+    )
+    backend: Literal["transformers", "vllm"] = Field(
+        default="transformers", description="generation of the rollouts; taken from the study"
+    )
+    vllm_memory: float = Field(
+        default=0.3, gt=0, lt=1, description="share of the device memory for vLLM beside the trainer"
+    )
+
+
+def no_check(study: "Study", key: str, entry: "RunGrid") -> None:
+    """Accept every entry of the grid."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A training method.
+
+    settings, sections: its settings class, and the sections of `training` that fill it, later ones over earlier ones;
+    trainer: function that trains a run (`module:function`, called with a TrainingJob); contexts: the contexts that its
+    runs may name, none for a method without; has_teacher: whether a run names a teacher; whole_set: trains on all
+    problems; label: name in figures, `{symbol}` and `{subset}` are the context's; look: None takes the context's own;
+    looks: context -> look where it differs; passes: forward passes that a training token costs (a backward pass counts
+    two); check: what an entry of the grid must fulfil beyond this.
+    """
+
+    name: str
+    label: str
+    settings: type[Section]
+    sections: tuple[str, ...]
+    trainer: str
+    passes: float
+    contexts: tuple[str, ...] = ()
+    has_teacher: bool = False
+    whole_set: bool = False
+    look: Look | None = None
+    looks: Mapping[str, Look] = field(default_factory=dict)
+    check: Callable[["Study", str, "RunGrid"], None] = no_check
+
+    @property
+    def on_policy(self) -> bool:
+        """Return whether it trains on responses that it generates itself."""
+        return issubclass(self.settings, RolloutSettings)
+
+    @property
+    def stage(self) -> str:
+        """Return the stage whose `resources` its jobs ask for."""
+        return "rl" if self.on_policy else "sft"
+
+    @property
+    def rule(self) -> str:
+        """Return the rule that trains it."""
+        return "train_on_policy" if self.on_policy else "train_off_policy"
+
+    def defaults(self) -> dict[str, str]:
+        """Return the run fields that a claim's arm need not name."""
+        context = {} if self.contexts else {"context": "none"}
+        return context | {"teacher": teachers.FIXED if self.has_teacher else teachers.NONE}
+
+    def look_of(self, context: str) -> Look:
+        """Return how its run in a context is drawn; raise KeyError for an undeclared context."""
+        return self.looks.get(context) or self.look or CONTEXTS[context].look
+
+    def label_of(self, context: str) -> str:
+        """Return the name of its run in a context."""
+        shown = CONTEXTS.get(context)
+        return self.label.format(symbol=shown.symbol, subset=shown.subset) if shown else self.label
+
+    def check_entry(self, study: "Study", key: str, entry: "RunGrid") -> None:
+        """Raise StudyError if an entry of the grid does not name what the method needs, or names more."""
+        self._check_given(study, f"{key}.contexts", entry.contexts, self.contexts, "context")
+        forms = teachers.FORMS if self.has_teacher else ()
+        self._check_given(study, f"{key}.teachers", entry.teachers, forms, "teacher")
+        known(study.path, f"{key}.contexts", entry.contexts, self.contexts)
+        for teacher in entry.teachers:
+            if not teachers.is_teacher(teacher):
+                reject(study.path, f"{key}.teachers", f"unknown teacher {teacher!r}", forms, teacher)
+        if self.whole_set and entry.coverages != [FULL]:
+            reject(study.path, f"{key}.coverages", f"{self.name} trains on the whole data set", [FULL])
+        self.check(study, key, entry)
+
+    def _check_given(
+        self, study: "Study", key: str, given: list[str], allowed: tuple[str, ...], what: str
+    ) -> None:
+        """Raise StudyError if a list is missing that the method needs, or given where it has no use for it."""
+        if allowed and not given:
+            reject(study.path, key, f"{self.name} needs a {what}", allowed)
+        if given and not allowed:
+            reject(study.path, key, f"{self.name} has no {what}: leave the key out")

@@ -1,0 +1,67 @@
+"""SDPO: on-policy self-distillation (paper Eq. 1; sections 5 and 6)."""
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from selfdistill.study.fields import Positive
+from selfdistill.study.methods.base import Method, RolloutSettings
+from selfdistill.study.yaml import reject
+from selfdistill.vocabulary.contexts import TEACHER
+from selfdistill.vocabulary.families import OFF, ON
+
+if TYPE_CHECKING:
+    from selfdistill.study.grid import RunGrid
+    from selfdistill.study.study import Study
+
+SAME = "same"
+"""Value of `teacher_thinking`: the student's own."""
+
+
+class SdpoSettings(RolloutSettings):
+    """SDPO: on-policy self-distillation."""
+
+    alpha: float = Field(
+        description="generalised Jensen-Shannon divergence between KL (0) and reverse KL (1)", ge=0, le=1
+    )
+    top_k: Positive = Field(description="tokens of the student's distribution that the loss sees")
+    tail: bool = Field(description="one more bucket for the rest of the distribution")
+    is_clip: float | None = Field(
+        default=2.0, description="clip of the ratio to the policy that generated; null for none"
+    )
+    success_threshold: float = Field(
+        default=0.5, description="score from which a sibling counts as a demonstration"
+    )
+    max_reprompt_tokens: Positive | None = Field(
+        default=None, description="cut the teacher's prompt here, on the right"
+    )
+    teacher_thinking: Literal[SAME, ON, OFF] = Field(
+        default=SAME,
+        description="thinking switch of the teacher's prompt: the student's, or its own (quote `on` and `off`; "
+        "appendix E: `on` for a student with thinking off is the hybrid)",
+    )
+
+
+def check_teacher_thinking(study: "Study", key: str, entry: "RunGrid") -> None:
+    """Raise StudyError if a teacher has a thinking switch of its own and a model's template has none."""
+    switched = [name for name in study.catalogue.models if study.family(name).has_switch]
+    for variant in entry.variants:
+        if study.resolve(entry.method, variant).teacher_thinking == SAME:
+            continue
+        for model in entry.models:
+            if model not in switched:
+                problem = f"variant {variant} switches the teacher's thinking, which {model} cannot"
+                reject(study.path, f"{key}.models", problem, switched)
+
+
+SDPO = Method(
+    name="sdpo",
+    label="SDPO ({symbol})",
+    settings=SdpoSettings,
+    sections=("rl", "sdpo"),
+    trainer="selfdistill.training.sdpo:train_sdpo",
+    passes=6.0,  # as GRPO, and one of the teacher (an upper bound: rollouts without a demonstration are not run)
+    contexts=TEACHER,
+    has_teacher=True,
+    check=check_teacher_thinking,
+)

@@ -1,0 +1,41 @@
+"""The training job: trains one run in this process, or on as many processes as its resources say."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from selfdistill.generation.imports import LOADING
+from selfdistill.records.files import read_table
+from selfdistill.records.schemas import training_schema
+from selfdistill.records.task import Facts, Task, job
+from selfdistill.study.methods import METHODS
+from selfdistill.training.distributed.launch import launch, train
+from selfdistill.training.job import TrainingJob
+
+
+def trainer_modules(params: Mapping[str, Any]) -> Sequence[str]:
+    """Return what the trainer of a job's method imports."""
+    module, _, _ = METHODS[params["job"]["run"]["method"]].trainer.partition(":")
+    return (*LOADING["transformers"], module)
+
+
+@job(late=trainer_modules)
+def train_run(task: Task) -> Facts:
+    """Train a run and write its checkpoints and records."""
+    resources = task.resources
+    training = TrainingJob(
+        **task.params["job"],
+        base=Path(task.input.base),
+        data=Path(task.input.data),
+        output=Path(task.output.training).parent,
+        resume=task.resume,
+    )
+    processes = resources.get("processes", 1)
+    if processes > 1:
+        launch(training, processes, resources["accelerate"], max(resources["threads"] // processes, 1))
+        importlib.import_module("torch")  # the manifest asks it for the device
+    else:
+        train(training)
+    record = read_table(task.output.training, training_schema(), ["tokens"])
+    return {"tokens": int(record["tokens"].iloc[-1]), "steps": len(record), "processes": processes}
