@@ -61,11 +61,12 @@ $(VLLM_STAMP): $(VLLM_DEPENDENCIES) pyproject.toml
 	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-lint: $(STAMP)  ## ruff, snakefmt, snakemake --lint
+lint: $(STAMP)  ## ruff, snakefmt, snakemake --lint, who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
+	$(BIN)/lint-imports
 
 format: $(STAMP)  ## write what `make lint` asks of the layout
 	$(BIN)/ruff check --fix .

@@ -13,14 +13,12 @@ Writes benchmarks/results/dag.json (every number) and benchmarks/dag.md (the tab
 """
 
 import argparse
-import contextlib
 import gc
 import json
 import os
 import platform
 import re
 import resource
-import runpy
 import shutil
 import statistics
 import subprocess
@@ -42,51 +40,25 @@ LIMITS = {"mini": 5.0, "paper": 5.0, "grid": 10.0}
 """Most seconds that a dry run should take on an idle machine."""
 
 
-class Fake:
-    """Stands for `snakemake` in a script's head: any attribute or item, the transformers backend, a training method, a path for
-    text; a call gives its last argument, as a look-up with a default would.
-    """
-
-    def __init__(self, method: str) -> None:
-        self.method = method
-
-    def __getattr__(self, name: str) -> "Fake":
-        return Fake(self.method)
-
-    def __getitem__(self, name: Any) -> Any:
-        return {"backend": "transformers", "method": self.method}.get(name) or Fake(self.method)
-
-    def __call__(self, *arguments: Any) -> Any:
-        return arguments[-1]
-
-    def __fspath__(self) -> str:
-        return "."
-
-
-class HeadOnly:
-    """Stands for the running job: ends the process when the imports at the head of `main` are done."""
-
-    @contextlib.contextmanager
-    def importing(self, *modules: str):
-        """The script's imports; then print which of HEAVY they loaded, and exit."""
-        from selfdistill.jobs.timing import importing
-
-        with importing(*modules):
-            yield
-        print(json.dumps([name for name in HEAVY if name in sys.modules]), flush=True)
-        sys.exit()
+JOBS = {
+    "build_problems": {"spec": {"source": "organism"}},
+    "evaluate": {"backend": "transformers"},
+    "sample_section_3": {"backend": "transformers"},
+    "train_off_policy": {"run": {"method": "sft"}},
+    "train_on_policy": {"run": {"method": "sdpo"}},
+}
+"""Script -> what of its job's params decides what is imported."""
 
 
 def run_head(script: str, plain: bool) -> None:
-    """Run a script up to the end of its imports; `plain`: with the garbage collector at work."""
-    import selfdistill.jobs.run_job
+    """Import what a script's job needs and print which of HEAVY that loads; `plain`: with the garbage collector at work."""
+    from selfdistill.jobs.run_job import load
 
     if plain:
         gc.disable = gc.freeze = lambda: None
-    selfdistill.jobs.run_job.run_job = lambda snakemake, main, warm=None: main(snakemake, HeadOnly())
-    runpy.run_path(
-        str(SCRIPTS / f"{script}.py"), init_globals={"snakemake": Fake(script.removeprefix("train_"))}
-    )
+    text = (SCRIPTS / f"{script}.py").read_text(encoding="utf-8")
+    load(re.search(r'"(selfdistill\..+:.+)"', text).group(1), {"job": JOBS.get(script, {})})
+    print(json.dumps([name for name in HEAVY if name in sys.modules]), flush=True)
 
 
 def measured(command: list[str], cwd: Path | None = None) -> tuple[dict[str, float], str]:
@@ -137,7 +109,7 @@ def dry_runs(folder: Path, repeats: int, seeds: int) -> dict[str, dict[str, floa
 def small_jobs(folder: Path) -> dict[str, float]:
     """Seconds that one small job takes in all: the problem sets of mini, without Snakemake's own start and end."""
     sets = ["train/chain/full", *(f"train/chain/{n}" for n in (1, 8, 64, 512)), "train/narrow/full"]
-    sets += [f"benchmarks/{name}" for name in ("in-domain", "shorter", "longer", "paired")]
+    sets += [f"held-out/{name}/full" for name in ("in-domain", "shorter", "longer", "paired")]
     targets = [f"results/mini/problems/{name}.parquet" for name in sets]
     command = snakemake("--directory", str(folder), "--cores", "1", *targets)
     done, _ = measured(command)

@@ -67,7 +67,7 @@ def measure(method: str, size: dict) -> dict:
     from selfdistill.organism.pretraining import build_model
     from selfdistill.organism.tokenizer import build_tokenizer
     from selfdistill.problems.problem import write_problems
-    from selfdistill.study.training import METHOD_SETTINGS
+    from selfdistill.study.methods import METHODS
     from selfdistill.training import grpo, sdpo
     from selfdistill.training.arguments import grpo_arguments, sdpo_arguments
     from selfdistill.training.job import TrainingJob
@@ -89,7 +89,7 @@ def measure(method: str, size: dict) -> dict:
             folder / "problems.parquet",
             make_problem_set({"d2": 0.3, "d3": 0.7}, size["coverage"], 0, "train", "chain"),
         )
-        settings = METHOD_SETTINGS[method](
+        settings = METHODS[method].settings(
             steps=size["steps"], prompts=size["prompts"], rollouts=8, updates_per_step=2, max_prompt_tokens=160,
             max_new_tokens=size["response tokens"], temperature=1.0, checkpoint_every=size["steps"],
             learning_rate=1e-5, **({"alpha": 0.5, "top_k": 20, "tail": True} if method == "sdpo" else {}),
@@ -98,7 +98,7 @@ def measure(method: str, size: dict) -> dict:
         job = TrainingJob(
             run=Run("scaling", method, *fields, "chain", "full", "default", 0), base=folder / "base",
             data=folder / "problems.parquet", output=folder / "output", resume=folder / "resume", settings=settings,
-            template="qwen3", thinking="on", seed=0,
+            template="qwen3", thinking="on",
         )  # fmt: skip
         reward = coins(torch.Generator().manual_seed(0))
         if method == "sdpo":

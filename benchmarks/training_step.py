@@ -55,8 +55,8 @@ def arguments() -> argparse.Namespace:
 
 def training_job(options: argparse.Namespace, method: str, folder: Path):
     """The mini study's run of a method on the broad domain, cut to --steps."""
+    from selfdistill.study.jobs import training_params
     from selfdistill.study.load import load_study
-    from selfdistill.study.training import METHOD_SETTINGS
     from selfdistill.training.job import TrainingJob
 
     study = load_study("config/mini.yaml")
@@ -65,18 +65,18 @@ def training_job(options: argparse.Namespace, method: str, folder: Path):
         model=options.model, method=method, context=context, teacher=teacher, dataset="chain", coverage="full",
         variant="default", seed=0,
     )  # fmt: skip
-    params = study.training_params(run)
-    settings = METHOD_SETTINGS[method].model_validate(params["settings"])
+    params = training_params(study, run)
     return TrainingJob(
         run=run,
         base=options.results / "bases" / study.model(options.model).base / "model",
         data=options.results / "problems" / "train" / "chain" / "full.parquet",
         output=folder / "output",
         resume=folder / "resume",
-        settings=settings.model_copy(update={"steps": options.steps, "checkpoint_every": options.steps + 1}),
-        template=params["template"],
-        thinking=params["thinking"],
-        seed=0,
+        settings=params.settings.model_copy(
+            update={"steps": options.steps, "checkpoint_every": options.steps + 1}
+        ),
+        template=params.template,
+        thinking=params.thinking,
     )
 
 

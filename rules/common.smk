@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from selfdistill.commands.status import expected_jobs, quick_manifests
-from selfdistill.jobs.fingerprint import script_fingerprint
+from selfdistill.jobs.fingerprint import check_declared, script_fingerprint
 from selfdistill.jobs.locks import hold_workflow_lock
 from selfdistill.jobs.preflight import check_inputs
 from selfdistill.jobs.warm.client import start_server
@@ -39,6 +39,14 @@ ENVIRONMENT = "../envs/gpu.yaml" if STUDY.file.backend == "vllm" else "../envs/c
 # Slurm sends SIGTERM to every process of a job. If the wrapping shell died of it, Snakemake would take the job for finished and kill
 # the training before its checkpoint.
 shell.prefix("trap : TERM; set -euo pipefail; ")
+
+check_declared(
+    [
+        *MAKERS.values(),
+        *(method.trainer for method in METHODS.values()),
+        *(name for c in contexts.CONTEXTS.values() for name in (c.section_3, c.teacher) if name),
+    ]
+)
 
 BACKEND = f"generation.{STUDY.file.backend}_backend"
 """Code that generates for this study, named beside a rule's own module in its fingerprint."""

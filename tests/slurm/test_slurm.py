@@ -128,7 +128,7 @@ class Killer:
 
     def read_log(self) -> None:
         """Keep what the training's log tells of the attempt that it begins with."""
-        log = self.study.root / "logs/reduced" / self.rule / self.run / "training.log"
+        log = self.study.root / "logs/reduced" / self.rule / self.run / "checkpoints.log"
         text = log.read_text(encoding="utf-8") if log.exists() else ""
         if "\n" in text:
             self.logs[text[:23]] = text  # the time of its first line

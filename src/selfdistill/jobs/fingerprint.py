@@ -15,7 +15,7 @@ study on another backend never enters: rules name the module of their own backen
 import ast
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -35,6 +35,10 @@ DISPLAY = frozenset({"look", "looks", "label", "symbol", "subset", "description"
 JOB = re.compile(rf"{PACKAGE}\.[\w.]+:\w+")
 """How a script names its job function."""
 ROOT = Path(__file__).resolve().parents[1]
+
+
+class MissingFunction(LookupError):
+    """A declaration names a function that does not exist."""
 
 
 def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
@@ -64,6 +68,19 @@ def script_fingerprint(script: Path, *modules: str, root: Path = ROOT) -> str:
     module = names[0].partition(":")[0].removeprefix(f"{PACKAGE}.")
     library = code_fingerprint(module, *modules, root=root)
     return hashlib.sha256(f"{module_hash(script)} {library}".encode()).hexdigest()
+
+
+def check_declared(functions: Iterable[str], root: Path = ROOT) -> None:
+    """Raise MissingFunction for a declared `module:function` of the library that does not exist.
+
+    Declarations name functions so that reading them loads nothing; this looks them up in the sources.
+    """
+    for function in functions:
+        module, _, name = function.partition(":")
+        path = source_path(module, root)
+        defined = {node.name for node in syntax_tree(path).body if hasattr(node, "name")} if path else set()
+        if name not in defined:
+            raise MissingFunction(f"{function} is declared, but there is no such function")
 
 
 def reachable(modules: tuple[str, ...], root: Path = ROOT) -> set[str]:

@@ -2,10 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def load_tokenizer(folder: str | Path):
-    """The tokenizer that a folder was saved with.
+def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer that a folder was saved with.
 
     transformers 5 replaces the saved tokenizer of every folder of model type `qwen2` by its own Qwen2Tokenizer (the class named by
     many hub files of that type is wrong), which would silently re-split our word-level text. A folder that names the generic class
@@ -20,8 +24,8 @@ def load_tokenizer(folder: str | Path):
     return AutoTokenizer.from_pretrained(folder)
 
 
-def load_model(folder: str | Path, dtype: str = "float32"):
-    """The causal language model of a folder, on the CPU; dtype `auto` keeps the folder's own."""
+def load_model(folder: str | Path, dtype: str = "float32") -> "PreTrainedModel":
+    """Return the causal language model of a folder, on the CPU; dtype `auto` keeps the folder's own."""
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)

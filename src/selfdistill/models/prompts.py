@@ -8,8 +8,12 @@ taken for a field there (TRL's templates raise IndexError on it).
 """
 
 import re
+from typing import TYPE_CHECKING
 
 from selfdistill.vocabulary.families import OFF, ON, family_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 
@@ -83,7 +87,7 @@ def chat_template_kwargs(thinking: str) -> dict[str, bool]:
     return {"enable_thinking": thinking == ON} if thinking in (ON, OFF) else {}
 
 
-def prompt_ids(tokenizer, user_turns: list[str], thinking: str) -> list[list[int]]:
+def prompt_ids(tokenizer: "PreTrainedTokenizerBase", user_turns: list[str], thinking: str) -> list[list[int]]:
     """Token ids of single-turn prompts, generation prompt included; the same call for students and teachers."""
     conversations = [[{"role": "user", "content": turn}] for turn in user_turns]
     encoded = tokenizer.apply_chat_template(

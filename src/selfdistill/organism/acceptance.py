@@ -15,6 +15,7 @@ from selfdistill.organism.chains import MODULUS, chain_of, make_problem_set
 from selfdistill.problems.problem import Problem
 from selfdistill.sampling.evaluation import response_frame
 from selfdistill.seeds import derive_seed
+from selfdistill.study.models import OrganismBase
 from selfdistill.vocabulary.families import family_of
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
@@ -82,7 +83,7 @@ def measure_base(folder: Path, template: str, seed: int, problems: int = 256) ->
     return figures
 
 
-def check_base(folder: Path, spec, seed: int) -> dict[str, float]:
+def check_base(folder: Path, spec: OrganismBase, seed: int) -> dict[str, float]:
     """Measure a base and hold it against spec.acceptance: {figure: [low, high]} with null for an open end.
 
     Raises BaseRejected naming every bound that was missed, with all figures.

@@ -5,9 +5,14 @@ AutoTokenizer and renders prompts with `apply_chat_template`, as for the 7-8 B m
 not special tokens, so that decoding keeps them, as in the real families.
 """
 
+from typing import TYPE_CHECKING
+
 from selfdistill.organism.chains import MODULUS, OPERATIONS
 from selfdistill.vocabulary.families import family_of
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 SPECIAL = ("<pad>", "<eos>", "<unk>", "<|user|>", "<|assistant|>")
 WORDS = (
@@ -60,7 +65,7 @@ def chat_template(template: str) -> str:
     return _TURNS + "{% if add_generation_prompt %}" + family_of(template).mini_prompt + "{% endif %}"
 
 
-def build_tokenizer(template: str):
+def build_tokenizer(template: str) -> "PreTrainedTokenizerFast":
     """A PreTrainedTokenizerFast over the words of the task. Words outside the vocabulary become `<unk>`."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -19,6 +20,9 @@ from selfdistill.models.prompts import thinking_text
 from selfdistill.problems.problem import Problem
 from selfdistill.records.parts import NOT_KEPT, Parts
 from selfdistill.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +83,9 @@ def grade_by_kind(grader: Grader, texts: Sequence[str], problems: Sequence[Probl
     return grader.grade(texts, answers)
 
 
-def _thinking_tokens(tokenizer, completions: Sequence[Completion], template: str) -> list[int]:
+def _thinking_tokens(
+    tokenizer: "PreTrainedTokenizerBase", completions: Sequence[Completion], template: str
+) -> list[int]:
     thinking = [thinking_text(c.text, template) for c in completions]
     return [len(ids) for ids in tokenizer(thinking, add_special_tokens=False)["input_ids"]]
 
@@ -94,7 +100,7 @@ def evaluate_run(
     fields: Mapping[str, object],
     seed: int,
     backend: str = "transformers",
-    progress=None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
     parts: Parts = NOT_KEPT,
 ) -> pd.DataFrame:
     """Samples of every checkpoint on every benchmark.
@@ -130,8 +136,7 @@ def evaluate_run(
                     frame["correct"].mean(),
                     frame["response_tokens"].mean(),
                 )
-                if progress is not None:
-                    progress(done, len(checkpoints) * len(benchmarks))
+                progress(done, len(checkpoints) * len(benchmarks))
     return pd.concat(frames, ignore_index=True)
 
 

@@ -123,7 +123,9 @@ def run_section_3(
 
 
 def select_problems(
-    problems: Sequence[Problem], settings, answer: Callable[[Sequence[Problem]], pd.DataFrame]
+    problems: Sequence[Problem],
+    settings: Section3Settings,
+    answer: Callable[[Sequence[Problem]], pd.DataFrame],
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """Go through the pool in order, in batches, until `settings.problems` have a solve count within `settings.solve_rate`."""
     low, high = settings.solve_rate

@@ -3,8 +3,9 @@
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from selfdistill.records.progress import write_progress
 
@@ -18,11 +19,15 @@ class ProgressCallback(TrainerCallback):
         self.resume, self.updates_per_step = resume, updates_per_step
         self._started, self._first = time.monotonic(), 0
 
-    def on_train_begin(self, args, state, control, **_) -> None:
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         """Start the clock at the step that a resume begins with."""
         self._started, self._first = time.monotonic(), state.global_step // self.updates_per_step
 
-    def on_step_end(self, args, state, control, **_) -> None:
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         """Write the progress at the end of a step."""
         if not state.is_world_process_zero or state.global_step % self.updates_per_step:
             return
