@@ -88,6 +88,20 @@ def test_modules_that_are_run_exist():
     assert [name for name in named if not (ROOT / "src" / f"{name.replace('.', '/')}.py").exists()] == []
 
 
+def test_rules_that_are_named_exist():
+    rules = set()
+    for path in ROOT.glob("rules/*.smk"):
+        rules |= set(re.findall(r"^rule (\w+):", path.read_text(encoding="utf-8"), re.MULTILINE))
+    text = "\n".join(
+        path.read_text(encoding="utf-8") for path in ROOT.glob("docs/**/*.md") if path.name != "lab-log.md"
+    )
+    named = set(re.findall(r"[Rr]ule `(\w+)`", text)) | set(
+        " ".join(re.findall(r"--until (.*)", text)).split()
+    )
+    assert len(named) > 3
+    assert named - rules == set()
+
+
 def test_readme_is_short():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(text.split()) <= 700
