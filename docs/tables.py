@@ -1,0 +1,167 @@
+"""Write the tables in docs/experiments: the published numbers of the mini study beside those of the paper.
+
+    python docs/tables.py            # rewrite the tables
+    python docs/tables.py --check    # say which pages are out of date, and fail if there are any
+
+A page holds blocks that begin with `<!-- table: KIND; ARGUMENT; ... -->` and end with `<!-- end -->`. What stands between is written here:
+
+claims     the claims with these names and those of their parts that decide the verdict (docs/results/mini/claims.md)
+runs       the runs with these names in docs/results/mini/main-results.md, of all models that have the first of them
+published  a table of docs/results/mini as it is
+reported   what config/reported.yaml holds for these figures and tables, each number with its confidence mark
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs/results/mini"
+PAGES = ROOT / "docs/experiments"
+BLOCK = re.compile(r"(<!-- table: (?P<arguments>.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def cells(line: str) -> list[str]:
+    r"""Return the cells of a row of a Markdown table; `\|` does not end one."""
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """Return the rows of the only table in `text`, without its head."""
+    return [cells(line) for line in text.splitlines() if line.startswith("|")][2:]
+
+
+def escaped(text: str) -> str:
+    r"""Return `text` with `|` written so that it does not end a cell."""
+    return re.sub(r"(?<!\\)\|", r"\|", text)
+
+
+def table(head: list[str], rows: Iterable[list[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def claim_rows(section: str) -> Iterator[list[str]]:
+    """Yield the row of a claim, from its section of claims.md, and those of its deciding parts."""
+    head, statement, sources, *parts = re.split(r"\n\n+", section.strip())
+    name, verdict = head.split(" ", 1)
+    paper, _, held = sources.removeprefix("The paper ").rpartition(". ")
+    yield [f"**{name}.** {escaped(statement)}", held.rstrip("."), verdict, escaped(paper)]
+    for part, model, measure, claimed, effect, _, verdict in rows_of("\n".join(parts)):
+        if not part.startswith("("):
+            yield [f"{part}: {model}, {measure}; claimed {claimed}", effect, verdict, ""]
+
+
+def claims(*names: str) -> str:
+    """Return the table of the claims `names`: the paper's words in the last column, ours before."""
+    sections = (RESULTS / "claims.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    by_name = {section.split(" ", 1)[0]: section for section in sections}
+    rows = [row for name in names for row in claim_rows(by_name[name])]
+    return table(["claim and parts", "ours, 95 % interval", "verdict", "the paper"], rows)
+
+
+def runs(first: str, *others: str) -> str:
+    """Return rows of main-results.md, with its note: the runs that are named and the base, of all models that have the first one."""
+    text = (RESULTS / "main-results.md").read_text(encoding="utf-8")
+    found = rows_of(text)
+    unknown = {first, *others} - {row[1] for row in found}
+    if unknown:
+        raise KeyError(f"main-results.md has no run {', '.join(sorted(unknown))}")
+    models = {row[0] for row in found if row[1] == first}
+    kept = [row for row in found if row[0] in models and row[1] in ("base", first, *others)]
+    head = [
+        "Model",
+        "Run",
+        "Data",
+        r"\|D\|",
+        "In domain",
+        "Δ base",
+        "OOD mean",
+        "Δ base, OOD",
+        "Length",
+        "Epistemic",
+    ]
+    return f"{table(head, kept)}\n\n{text.strip().splitlines()[-1]}"
+
+
+def published(name: str) -> str:
+    """Return the table docs/results/mini/`name`.md with its note, without its heading."""
+    return (RESULTS / f"{name}.md").read_text(encoding="utf-8").partition("\n\n")[2].strip()
+
+
+def reported(*places: str) -> str:
+    """Return what the paper reports in the places that our figures and tables `places` show."""
+    content = yaml.safe_load((ROOT / "config/reported.yaml").read_text(encoding="utf-8"))
+    entries = [entry for entry in content["entries"] if entry["place"] in places]
+    rows = [[entry["paper"], subject(entry), entry["quantity"], value_of(entry)] for entry in entries]
+    marks = "; ".join(f"{mark} {meaning}" for mark, meaning in content["marks"].items())
+    return f"{table(['in the paper', 'of', 'quantity', 'value [mark]'], rows)}\n\nMarks: {marks}."
+
+
+def subject(entry: dict) -> str:
+    """Return what an entry of reported.yaml is about: model, method, context, coverage, benchmark."""
+    coverage = rf"\|D\| = {entry['coverage']}" if entry.get("coverage") else None
+    names = (entry.get(key) for key in ("dataset", "model", "method", "context", "teacher", "benchmark"))
+    return ", ".join(str(name) for name in (*names, coverage) if name not in (None, "none"))
+
+
+def value_of(entry: dict) -> str:
+    """Return the value of an entry with its mark; of a curve its first and last point."""
+    mark = entry["mark"] + (f", ± {entry['error']}" if "error" in entry else "")
+    note = f" ({entry['note']})" if "note" in entry else ""
+    return f"{number_of(entry)} [{mark}]{note}"
+
+
+def number_of(entry: dict) -> str:
+    """Return the number, words or course that an entry of reported.yaml holds."""
+    if "words" in entry:
+        return ", ".join(f"{word} {count}" for word, count in entry["words"].items())
+    if "values" in entry:
+        steps, values = entry["steps"], entry["values"]
+        return f"{values[0]} at step {steps[0]} → {values[-1]} at step {steps[-1]}"
+    if entry.get("value") is None:
+        return entry.get("text", "no number known")
+    return str(entry["value"])
+
+
+KINDS: dict[str, Callable[..., str]] = {
+    "claims": claims,
+    "runs": runs,
+    "published": published,
+    "reported": reported,
+}
+
+
+def written(text: str) -> str:
+    """Return the text of a page with all of its tables written anew."""
+
+    def block(match: re.Match) -> str:
+        kind, *names = [part.strip() for part in match["arguments"].split(";")]
+        return f"{match[1]}\n{KINDS[kind](*names)}\n\n{match[3]}"
+
+    return BLOCK.sub(block, text)
+
+
+def stale_pages() -> list[Path]:
+    """Return the pages whose tables are not those that this script would write."""
+    pages = sorted(PAGES.glob("*.md"))
+    return [page for page in pages if (text := page.read_text(encoding="utf-8")) != written(text)]
+
+
+def main(arguments: list[str]) -> int:
+    """Rewrite the pages that are out of date, or only name them."""
+    stale = stale_pages()
+    check = arguments == ["--check"]
+    for page in stale:
+        print(f"{page.relative_to(ROOT)}: {'out of date, run python docs/tables.py' if check else 'written'}")
+        if not check:
+            page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
