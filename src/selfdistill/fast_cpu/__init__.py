@@ -19,8 +19,10 @@ Whoever wants a path asks the module, which asks `enabled` or `serves`; nobody e
 """
 
 import os
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:  # whoever asks for the switch alone need not wait for torch
+    import torch
 
 SWITCH = "SELFDISTILL_PLAIN"
 _ENABLED = {"": True, "0": True, "1": False}
@@ -34,6 +36,6 @@ def enabled() -> bool:
     return _ENABLED[value]
 
 
-def serves(model: torch.nn.Module) -> bool:
+def serves(model: "torch.nn.Module") -> bool:
     """Return whether the faster paths are for this model: on a CPU, and not switched off."""
     return enabled() and model.device.type == "cpu"
