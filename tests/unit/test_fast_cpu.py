@@ -79,13 +79,14 @@ def shared_prefix_twin(monkeypatch, folder) -> None:
 def products_twin(monkeypatch, folder) -> None:
     tokenizer = build_tokenizer("qwen3")
     ids, mask = pretraining.draw_batches(spec(batch_size=16), tokenizer, 0, 0)[0]
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")  # faster there, right anywhere
     losses = []
     for enabled in (True, False):
         monkeypatch.setattr(products, "enabled", lambda enabled=enabled: enabled)
         model = pretraining.build_model(spec(), tokenizer, 0)
         optimizer = pretraining._optimizer(model, spec())
         with products.wide_products() as wide:
-            assert enabled or not wide
+            assert wide == (enabled and products.keeps_float32())
             losses.append([pretraining.train_step(model, optimizer, ids, mask) for _ in range(3)])
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
