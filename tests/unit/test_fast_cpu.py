@@ -79,7 +79,9 @@ def shared_prefix_twin(monkeypatch, folder) -> None:
 def products_twin(monkeypatch, folder) -> None:
     tokenizer = build_tokenizer("qwen3")
     ids, mask = pretraining.draw_batches(spec(batch_size=16), tokenizer, 0, 0)[0]
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")  # faster there, right anywhere
+    monkeypatch.setattr(
+        torch.backends.cpu, "get_cpu_capability", lambda: "AVX512"
+    )  # faster there, right anywhere
     losses = []
     for enabled in (True, False):
         monkeypatch.setattr(products, "enabled", lambda enabled=enabled: enabled)

@@ -16,11 +16,12 @@ from selfdistill.models.loading import load_model, load_tokenizer
 from selfdistill.models.response_end import end_token_ids, folder_end_token_ids, response_room
 from selfdistill.problems.problem import read_problems
 from selfdistill.sampling import evaluation
-from selfdistill.sampling.contexts import CONTEXTS, run_section_3
+from selfdistill.sampling.section_3 import run_section_3
 from selfdistill.training.data import sft_dataset
 from selfdistill.training.grpo import train_grpo
 from selfdistill.training.sdpo import train_sdpo
 from selfdistill.training.sft import train_sft
+from selfdistill.vocabulary.contexts import SECTION_3
 
 SECOND = "wait"  # an ordinary word of the organism, so that it can be read off the responses
 NEW = 40
@@ -92,8 +93,9 @@ def test_section_3_ends_at_both(base, tmp_path, monkeypatch):
     settings = SimpleNamespace(problems=6, samples=8, solve_rate=(1, 8), batch=6)
     generator = TransformersGenerator.load(base, "on")
     frame = run_section_3(generator, "qwen3", problems, settings, Sampling(max_new_tokens=NEW), 0)
-    for context in CONTEXTS:
-        check_ends(frame[frame["context"] == context])
+    assert set(frame["context"]) == set(SECTION_3)
+    for _, rows in frame.groupby("context"):
+        check_ends(rows)
 
 
 def test_vllm_stops_at_both(base):
