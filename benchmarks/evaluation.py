@@ -88,15 +88,15 @@ def generate_tokens(generator, turns: list[str], sampling, seed: int) -> int:
 
     torch.manual_seed(seed)
     rows = [ids for ids in prompt_ids(generator.tokenizer, turns, generator.thinking) for _ in range(2)]
-    width, pad, eos = max(map(len, rows)), generator.tokenizer.pad_token_id, generator.tokenizer.eos_token_id
+    width, pad, ends = max(map(len, rows)), generator.tokenizer.pad_token_id, list(generator.end_token_ids)
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
     with torch.no_grad():
         output = generator.model.generate(
             input_ids=ids, attention_mask=mask, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-            max_new_tokens=sampling.max_new_tokens, eos_token_id=eos, pad_token_id=pad,
+            max_new_tokens=sampling.max_new_tokens, eos_token_id=ends, pad_token_id=pad,
         )[:, width:]  # fmt: skip
-    ended = (output == eos).int()
+    ended = torch.isin(output, torch.tensor(ends)).int()
     return int((ended.cumsum(1) - ended == 0).sum())
 
 

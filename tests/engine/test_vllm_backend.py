@@ -111,12 +111,12 @@ def test_sampled_frequencies_follow_the_model(generator):
 
 
 def test_the_end_of_sequence_is_kept_and_truncation_flagged(generator):
-    eos = generator.tokenizer.eos_token_id
+    ends = set(generator.end_token_ids)
     groups = generator.generate(TURNS, 64, Sampling(max_new_tokens=40), 0)
     completions = [completion for group in groups for completion in group]
     for completion in completions:
-        assert eos not in completion.token_ids[:-1]
-        assert completion.truncated == (completion.token_ids[-1] != eos)
+        assert not ends & set(completion.token_ids[:-1])
+        assert completion.truncated == (completion.token_ids[-1] not in ends)
         assert len(completion.token_ids) == 40 if completion.truncated else len(completion.token_ids) <= 40
         assert completion.text == generator.tokenizer.decode(completion.token_ids, skip_special_tokens=True)
     assert {completion.truncated for completion in completions} == {True, False}

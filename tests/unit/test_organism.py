@@ -225,15 +225,3 @@ def test_rounding_to_bfloat16_is_seen(monkeypatch):
     rounded = torch.Tensor.float
     monkeypatch.setattr(torch.Tensor, "float", lambda x: rounded(x.bfloat16()))
     assert not products.keeps_float32()
-
-
-def test_a_step_is_the_same_with_wide_products():
-    tokenizer = build_tokenizer("qwen3")
-    ids, mask = draw_batches(spec(batch_size=16), tokenizer, 0, 0)[0]
-    losses = []
-    for surroundings in (contextlib.nullcontext(), wide_products()):
-        model = build_model(spec(), tokenizer, 0)
-        optimizer = pretraining._optimizer(model, spec())
-        with surroundings:
-            losses.append([pretraining.train_step(model, optimizer, ids, mask) for _ in range(3)])
-    assert losses[0] == pytest.approx(losses[1], rel=1e-5)

@@ -36,7 +36,7 @@ def present(monkeypatch):
 
 def arguments(sampling, **changes):
     """The arguments of one response in an engine of 4,096 tokens."""
-    options = dict(seed=7, prompt_tokens=96, max_model_len=4096, eos_token_id=2)
+    options = dict(seed=7, prompt_tokens=96, max_model_len=4096, end_token_ids=(2, 5))
     return sampling_arguments(sampling, **options | changes)
 
 
@@ -66,7 +66,7 @@ def test_sampling_becomes_vllm_s_arguments():
         "top_k": 0,
         "max_tokens": 100,
         "seed": 7,
-        "stop_token_ids": [2],
+        "stop_token_ids": [2, 5],
         "detokenize": False,
     }
     assert arguments(sampling, allowed_token_ids=(0, 2, 5))["allowed_token_ids"] == [0, 2, 5]

@@ -13,6 +13,8 @@ import torch
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from selfdistill.fast_cpu import enabled
+
 ROUNDING = 2e-4
 """Largest error in the products of `keeps_float32`: float32 stays 30 times below it, bfloat16 is 100 times above it."""
 
@@ -57,7 +59,7 @@ class WideLinears(TorchFunctionMode):
     """Within the block, F.linear of whole batches (rows, tokens, in) is `WideLinear`.
 
     Chosen tokens, whose number hardly ever recurs, keep torch's product, for kernels are kept and take a megabyte each. So does
-    attention: its products are so small that oneDNN's cost by call is more than they take.
+    attention: its products are so small that oneDNN's cost per call is more than they take.
     """
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
@@ -71,7 +73,7 @@ class WideLinears(TorchFunctionMode):
 
 @contextmanager
 def wide_products() -> Iterator[bool]:
-    """Within the block, linear layers on the CPU run in oneDNN, where that has AVX-512 and keeps float32; yields whether they do."""
-    wide = torch.backends.cpu.get_cpu_capability() == "AVX512" and keeps_float32()
+    """Run the block's linear layers in oneDNN, where that has AVX-512 and keeps float32; yield whether they do."""
+    wide = enabled() and torch.backends.cpu.get_cpu_capability() == "AVX512" and keeps_float32()
     with WideLinears() if wide else nullcontext():
         yield wide

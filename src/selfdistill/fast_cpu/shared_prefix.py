@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
+from selfdistill.fast_cpu import serves
 from selfdistill.fast_cpu.attention import attention_masks, padded_prompt
 
 MASK_LIMIT = 2**26  # entries of a mask over all rows
@@ -21,19 +22,24 @@ WASTE = 64  # tokens of padding that cost about as much as another parcel: measu
 
 
 def can_share(model: nn.Module) -> bool:
-    """Whether `shared_prefix_hidden` may stand for a pass over whole sequences.
+    """Return whether `shared_hidden` may stand for a pass over whole sequences.
 
-    Not with several processes, which would make different numbers of forward passes and wait for each other for ever; not
-    while activations are recomputed in the backward pass, for which transformers switches the cache off; not with attention
-    kernels that take no mask.
+    Only where the room serves the model; not with several processes, which would make different numbers of forward passes and
+    wait for each other for ever; not while activations are recomputed in the backward pass, for which transformers switches
+    the cache off; not with attention kernels that take no mask.
     """
     several = torch.distributed.is_available() and torch.distributed.is_initialized()
     recomputed = torch.is_grad_enabled() and getattr(model, "is_gradient_checkpointing", False)
-    return not several and not recomputed and model.config._attn_implementation in ("sdpa", "eager")
+    return (
+        serves(model)
+        and not several
+        and not recomputed
+        and model.config._attn_implementation in ("sdpa", "eager")
+    )
 
 
 def pays(prompt_ids: torch.Tensor, prompt_mask: torch.Tensor, completion_ids: torch.Tensor) -> bool:
-    """Whether prompts recur, and sequences are so short that their masks may be written out (MASK_LIMIT).
+    """Return whether prompts recur, and sequences are so short that their masks may be written out (MASK_LIMIT).
 
     At the paper's lengths a pass is one row, and the mask would cost the kernels that need none.
     """
@@ -44,20 +50,20 @@ def pays(prompt_ids: torch.Tensor, prompt_mask: torch.Tensor, completion_ids: to
 
 
 def distinct_rows(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(a row index for each distinct prompt, the prompt's number for each row) of prompts (rows, tokens)."""
+    """Return (a row index for each distinct prompt, the prompt's number for each row) of prompts (rows, tokens)."""
     _, number = torch.unique(ids.masked_fill(~mask.bool(), -1), dim=0, return_inverse=True)
     first = torch.full((int(number.max()) + 1,), len(number), device=ids.device)
     return first.scatter_reduce_(0, number, torch.arange(len(number), device=ids.device), "amin"), number
 
 
 def widths(tokens: torch.Tensor) -> list[int]:
-    """Columns of each row up to its last chosen token, from bool (rows, completion)."""
+    """Return the columns of each row up to its last chosen token, from bool (rows, completion)."""
     places = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
     return (tokens * places).amax(1).tolist()
 
 
 def parcels(widths: list[int], waste: int = WASTE) -> Iterator[tuple[slice, int]]:
-    """(neighbouring rows, their largest width) such that a parcel pads at most `waste` tokens."""
+    """Yield (neighbouring rows, their largest width) such that a parcel pads at most `waste` tokens."""
     start, largest, used = 0, 0, 0
     for row, width in enumerate(widths):
         wider = max(largest, width)
@@ -68,6 +74,19 @@ def parcels(widths: list[int], waste: int = WASTE) -> Iterator[tuple[slice, int]
     yield slice(start, len(widths)), largest
 
 
+def shared_hidden(
+    model: nn.Module,
+    prompt_ids: torch.Tensor,
+    prompt_mask: torch.Tensor,
+    completion_ids: torch.Tensor,
+    tokens: torch.Tensor,
+) -> torch.Tensor | None:
+    """Return `shared_prefix_hidden` where it is allowed and pays, else None: the caller then runs whole sequences."""
+    if not can_share(model) or not pays(prompt_ids, prompt_mask, completion_ids):
+        return None
+    return shared_prefix_hidden(model, prompt_ids, prompt_mask, completion_ids, tokens)
+
+
 def shared_prefix_hidden(
     model: nn.Module,
     prompt_ids: torch.Tensor,
@@ -75,7 +94,7 @@ def shared_prefix_hidden(
     completion_ids: torch.Tensor,
     tokens: torch.Tensor,
 ) -> torch.Tensor:
-    """Last hidden states from which the chosen completion tokens are predicted, (chosen tokens, hidden), row by row.
+    """Return the last hidden states from which the chosen completion tokens are predicted, (chosen tokens, hidden), row by row.
 
     prompt_ids, prompt_mask: (rows, prompt), padded on the left; completion_ids: (rows, completion), padded on the right, where
     nothing that is chosen can see the padding; tokens: bool, (rows, completion), the chosen ones.

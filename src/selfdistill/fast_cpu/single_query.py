@@ -1,4 +1,4 @@
-"""Attention of one new token a row over the cache, for decoding on a CPU.
+"""Attention of one new token per row over the cache, for decoding on a CPU.
 
 PyTorch's kernel makes two tiny products for each row and head there; two batched products take a fraction of its time.
 """
@@ -10,11 +10,13 @@ import torch
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from selfdistill.fast_cpu import serves
+
 NAME = "selfdistill_single_query"
 
 
 def attend(module, query, key, value, attention_mask, dropout=0.0, scaling=None, **kwargs):
-    """transformers' attention function: query (rows, heads, tokens, head_dim), boolean mask (rows, 1, tokens, keys)."""
+    """Be transformers' attention function: query (rows, heads, tokens, head_dim), boolean mask (rows, 1, tokens, keys)."""
     rows, heads, tokens, dim = query.shape
     if tokens > 1:
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **kwargs)
@@ -27,12 +29,12 @@ AttentionInterface.register(NAME, attend)
 
 
 @contextmanager
-def single_query_attention(model) -> Iterator[None]:
-    """`attend` in place of sdpa or eager attention in float32 on a CPU; any other model or device keeps its own."""
+def single_query_attention(model: torch.nn.Module) -> Iterator[None]:
+    """Put `attend` in place of sdpa or eager attention in float32; a model that the room does not serve keeps its own."""
     config = model.config.get_text_config()
     before = config._attn_implementation
-    on_cpu = model.device.type == "cpu" and model.dtype == torch.float32
-    if before in ("sdpa", "eager") and on_cpu and model._can_set_attn_implementation():
+    fits = before in ("sdpa", "eager") and model.dtype == torch.float32
+    if fits and serves(model) and model._can_set_attn_implementation():
         config._attn_implementation = NAME
     try:
         yield

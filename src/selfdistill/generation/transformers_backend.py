@@ -1,26 +1,25 @@
 """Batched sampling with a transformers model: the backend of the mini study, and of every machine without vLLM.
 
-`transformers.generate` spends most of a small model's time beside the model: it rebuilds masks, grows the cache by copying, keeps
-decoding rows that have ended and prefills the same prompt once per sample. `sample_batch` calls the same model with a cache
-that grows in steps, masks passed in, each distinct prompt prefilled once, and ended rows dropped. What is sampled is the same
-distribution; tests compare it with `generate`.
+`transformers.generate` keeps decoding rows that have ended and prefills the same prompt once per sample. `sample_batch` calls the
+same model, with each distinct prompt prefilled once and ended rows dropped; for tiny models on a CPU, with the cache, masks and
+attention of `fast_cpu`. What is sampled is the same distribution; tests compare it with `generate`.
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
-from selfdistill.fast_cpu.attention import attention_masks, padded_prompt
+from selfdistill.fast_cpu.attention import last_token_masks, positions_of, prompt_masks
+from selfdistill.fast_cpu.growing_cache import decoding_cache
 from selfdistill.fast_cpu.single_query import single_query_attention
 from selfdistill.generation.protocol import Completion, Sampling
 from selfdistill.models.loading import load_model, load_tokenizer
 from selfdistill.models.prompts import prompt_ids as tokenize_prompts
+from selfdistill.models.response_end import end_token_ids, response_room
 
 COMPACT_BELOW = 0.85  # drop ended rows once fewer than this share of the batch is still decoding
-GROW_BY = 16  # tokens for which the cache makes room when it grows, if not an eighth of its length
 
 
 class Drawn(NamedTuple):
@@ -28,59 +27,6 @@ class Drawn(NamedTuple):
 
     token_ids: list[list[int]]
     log_probs: list[list[float]]
-
-
-class GrowingLayer(DynamicLayer):
-    """A cache layer that grows by several tokens at a time instead of being copied at every token.
-
-    Room for all tokens to come would be simpler, but it leaves gaps between the rows: reading across them is several times slower.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.length = 0
-
-    def update(self, key_states, value_states, *args, **kwargs):
-        """Append keys and values, (batch, heads, tokens, head_dim); returns views of all cached ones."""
-        if not self.is_initialized:
-            self.dtype, self.device, self.is_initialized = key_states.dtype, key_states.device, True
-            self._keys, self._values = key_states[..., :0, :], value_states[..., :0, :]
-        end = self.length + key_states.shape[-2]
-        if end > self._keys.shape[-2]:
-            capacity = end + max(GROW_BY, end // 8)
-            self._keys, self._values = (self._grown(b, capacity) for b in (self._keys, self._values))
-        self._keys[..., self.length : end, :] = key_states
-        self._values[..., self.length : end, :] = value_states
-        self.length = end
-        return self._keys[..., :end, :], self._values[..., :end, :]
-
-    def _grown(self, buffer: torch.Tensor, capacity: int) -> torch.Tensor:
-        """The filled part in a new buffer with room for `capacity` tokens."""
-        grown = buffer.new_empty((*buffer.shape[:-2], capacity, buffer.shape[-1]))
-        grown[..., : self.length, :] = buffer[..., : self.length, :]
-        return grown
-
-    def get_seq_length(self) -> int:
-        """Number of cached tokens."""
-        return self.length
-
-    def repeat_rows(self, rows: torch.Tensor) -> None:
-        """Take the given rows, repeated ones included."""
-        self._keys, self._values = self._keys.index_select(0, rows), self._values.index_select(0, rows)
-
-    def move_rows(self, source: torch.Tensor, target: torch.Tensor, count: int) -> None:
-        """Copy the rows `source` to the places `target` and keep the first `count` rows; the others stay where they are."""
-        for name in ("_keys", "_values"):
-            filled = getattr(self, name)[..., : self.length, :]
-            filled.index_copy_(0, target, filled.index_select(0, source))
-            setattr(self, name, getattr(self, name)[:count])
-
-
-def _growing_cache(layers: int) -> DynamicCache:
-    cache = DynamicCache()
-    cache.layers = [GrowingLayer() for _ in range(layers)]
-    cache.layer_class_to_replicate = None
-    return cache
 
 
 def _filtered(logits: torch.Tensor, sampling: Sampling, banned: torch.Tensor | None) -> torch.Tensor:
@@ -101,7 +47,7 @@ def _filtered(logits: torch.Tensor, sampling: Sampling, banned: torch.Tensor | N
 
 
 def _draw(probabilities: torch.Tensor, generator: torch.Generator, place: torch.Tensor) -> torch.Tensor:
-    """One token per row by inverting the cumulative distribution: one uniform number a row, whatever the vocabulary.
+    """One token per row by inverting the cumulative distribution: one uniform number per row, whatever the vocabulary.
 
     place: which of the numbers is which row's, so that the stream does not depend on the order of the rows.
     In double precision, where uniform * total < total always holds, so that a token of probability zero is never drawn.
@@ -129,96 +75,113 @@ def sample_batch(
 ) -> Drawn:
     """Sample one completion per prompt; equal prompts standing side by side are prefilled once.
 
-    prompts: token ids, any lengths. Returns the completion of each prompt, end-of-sequence token included if reached, at most
-    max_new_tokens long. The random stream is `generator`'s alone (the global one is untouched).
+    prompts: token ids, any lengths. Returns the completion of each prompt, the token that ended it included if one did, at most
+    `response_room` long. The random stream is `generator`'s alone (the global one is untouched).
     """
     sampling = Sampling(temperature, top_p, top_k, max_new_tokens)
     was_training = model.training
     model.eval()
     try:
         with single_query_attention(model):
-            return _decode(model, prompts, sampling, eos_token_ids, pad_token_id, generator, banned_token_ids)
+            batch = _Batch(model, prompts, max_new_tokens, eos_token_ids, pad_token_id)
+            return batch.decode(sampling, generator, banned_token_ids)
     finally:
         model.train(was_training)
 
 
-def _prefill(model, prompts, pad_token_id: int):
-    """Run the distinct prompts through the model. Returns last logits, cache, key validity and next positions, per prompt."""
-    device = next(model.parameters()).device
-    distinct: list[tuple[int, ...]] = []
-    row_of = []
-    for prompt in map(tuple, prompts):
-        if not distinct or distinct[-1] != prompt:
-            distinct.append(prompt)
-        row_of.append(len(distinct) - 1)
-    width = max(map(len, distinct))
-    ids = torch.tensor([[pad_token_id] * (width - len(p)) + list(p) for p in distinct], device=device)
-    lengths = torch.tensor([len(p) for p in distinct], device=device)
-    valid = torch.arange(width, device=device)[None] >= width - lengths[:, None]
-    allowed, positions = padded_prompt(valid)
-    layers = model.config.get_text_config().num_hidden_layers
-    cache = _growing_cache(layers)
-    logits = model(
-        input_ids=ids,
-        attention_mask=attention_masks(model, allowed, positions, positions),
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    ).logits[:, -1]
-    rows = torch.tensor(row_of, device=device)
-    for layer in cache.layers:
-        layer.repeat_rows(rows)
-    return logits[rows], cache, valid[rows], positions[rows], lengths[rows]
+class _Batch:
+    """Rows in decoding: the active ones side by side, of which some have ended, and what all rows have drawn."""
 
+    def __init__(
+        self, model, prompts: Sequence[Sequence[int]], new: int, ends: Sequence[int], pad_token_id: int
+    ) -> None:
+        self.model = model
+        self.device = next(model.parameters()).device
+        count, positions = len(prompts), model.config.get_text_config().max_position_embeddings
+        self.room = [response_room(len(prompt), new, positions) for prompt in prompts]
+        self.ends = torch.tensor(list(ends), device=self.device)
+        self.out = torch.full((count, new), pad_token_id, device=self.device)
+        self.chances = torch.ones(self.out.shape, device=self.device)
+        self.active = self.place = torch.arange(count, device=self.device)
+        self.going = torch.ones(count, dtype=torch.bool, device=self.device)
+        self._prefill(prompts, pad_token_id)
 
-def _decode(model, prompts, sampling, eos_token_ids, pad_token_id, generator, banned_token_ids) -> Drawn:
-    logits, cache, valid, positions, lengths = _prefill(model, prompts, pad_token_id)
-    device, count, width = logits.device, *valid.shape
-    eos = torch.tensor(list(eos_token_ids), device=device)
-    banned = torch.tensor(list(banned_token_ids), device=device) if banned_token_ids else None
-    out = torch.full((count, sampling.max_new_tokens), pad_token_id, device=device)
-    chances = torch.ones(out.shape, device=device)
-    after = torch.arange(sampling.max_new_tokens, device=device)
-    valid = torch.cat([valid, torch.ones_like(out, dtype=torch.bool)], dim=1)
-    positions = torch.cat([positions, lengths[:, None] + after], dim=1)
-    active = place = torch.arange(count, device=device)
-    going = torch.ones(count, dtype=torch.bool, device=device)
-    for step in range(sampling.max_new_tokens):
-        probabilities = _filtered(logits.float(), sampling, banned).softmax(-1)
-        tokens = _draw(probabilities, generator, place)
-        out[active, step] = tokens  # what follows an end is cut off below
-        chances[active, step] = probabilities.gather(1, tokens[:, None]).squeeze(1)
-        going &= ~torch.isin(tokens, eos)
-        alive = int(going.sum())
-        if alive == 0 or step + 1 == sampling.max_new_tokens:
-            break
-        if alive < COMPACT_BELOW * len(active):  # the last rows going move to the places of ended ones
-            source = going[alive:].nonzero().squeeze(1) + alive
-            target = (~going[:alive]).nonzero().squeeze(1)
-            rows = torch.arange(alive, device=device).index_copy_(0, target, source)
-            active, tokens, valid, positions = active[rows], tokens[rows], valid[rows], positions[rows]
-            place, going = active.argsort().argsort(), going[rows]
-            for layer in cache.layers:
-                layer.move_rows(source, target, alive)
-        end = width + step + 1
-        own = positions[:, end - 1 : end]
-        logits = model(
-            input_ids=tokens[:, None],
-            attention_mask=attention_masks(model, valid[:, None, None, :end], own, positions[:, :end]),
-            position_ids=own,
-            past_key_values=cache,
+    def _prefill(self, prompts: Sequence[Sequence[int]], pad_token_id: int) -> None:
+        """Run the distinct prompts, padded on the left, and give each row its prompt's logits and cache."""
+        runs = [(prompt, len(list(rows))) for prompt, rows in groupby(map(tuple, prompts))]
+        self.width = max(len(prompt) for prompt, _ in runs)
+        padded = [[pad_token_id] * (self.width - len(prompt)) + list(prompt) for prompt, _ in runs]
+        lengths = torch.tensor([len(prompt) for prompt, _ in runs], device=self.device)
+        valid = torch.arange(self.width, device=self.device)[None] >= self.width - lengths[:, None]
+        positions, self.cache = positions_of(valid), decoding_cache(self.model)
+        logits = self._logits(
+            torch.tensor(padded, device=self.device), prompt_masks(self.model, valid), positions
+        )
+        counts = torch.tensor([count for _, count in runs], device=self.device)
+        rows = torch.arange(len(runs), device=self.device).repeat_interleave(counts)
+        self.cache.batch_select_indices(rows)
+        after = torch.arange(self.out.shape[1], device=self.device)
+        self.logits = logits[rows]
+        self.valid = torch.cat([valid[rows], torch.ones_like(self.out, dtype=torch.bool)], dim=1)
+        self.positions = torch.cat([positions[rows], lengths[rows][:, None] + after], dim=1)
+
+    def decode(
+        self, sampling: Sampling, generator: torch.Generator, banned_token_ids: Sequence[int]
+    ) -> Drawn:
+        """Draw until all rows have ended or have max_new_tokens."""
+        banned = torch.tensor(list(banned_token_ids), device=self.device) if banned_token_ids else None
+        for step in range(sampling.max_new_tokens):
+            probabilities = _filtered(self.logits.float(), sampling, banned).softmax(-1)
+            tokens = _draw(probabilities, generator, self.place)
+            self.out[self.active, step] = tokens  # what follows an end is cut off in `drawn`
+            self.chances[self.active, step] = probabilities.gather(1, tokens[:, None]).squeeze(1)
+            self.going &= ~torch.isin(tokens, self.ends)
+            alive = int(self.going.sum())
+            if alive == 0 or step + 1 == sampling.max_new_tokens:
+                break
+            if alive < COMPACT_BELOW * len(self.active):
+                tokens = tokens[self._drop_ended(alive)]
+            self._forward(tokens, self.width + step + 1)
+        return self.drawn()
+
+    def _drop_ended(self, alive: int) -> torch.Tensor:
+        """Move the last rows going to the places of ended ones; return which row stands at each place now."""
+        source = self.going[alive:].nonzero().squeeze(1) + alive
+        target = (~self.going[:alive]).nonzero().squeeze(1)
+        rows = torch.arange(alive, device=self.device).index_copy_(0, target, source)
+        self.active, self.valid, self.positions = self.active[rows], self.valid[rows], self.positions[rows]
+        self.place, self.going = self.active.argsort().argsort(), self.going[rows]
+        self.cache.batch_select_indices(rows)
+        return rows
+
+    def _forward(self, tokens: torch.Tensor, end: int) -> None:
+        """Run one new token per active row, the last of `end` tokens."""
+        valid, positions = self.valid[:, :end], self.positions[:, :end]
+        masks = last_token_masks(self.model, valid, positions)
+        self.logits = self._logits(tokens[:, None], masks, positions[:, -1:])
+
+    def _logits(self, ids: torch.Tensor, masks, positions: torch.Tensor) -> torch.Tensor:
+        """The logits (rows, vocabulary) behind tokens (rows, tokens), which join the cache."""
+        return self.model(
+            input_ids=ids,
+            attention_mask=masks,
+            position_ids=positions,
+            past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
         ).logits[:, -1]
-    ended = torch.isin(out, eos)
-    length = torch.where(ended.any(1), ended.int().argmax(1) + 1, sampling.max_new_tokens)
-    return Drawn(
-        *(
-            [row[:n] for row, n in zip(values.tolist(), length.tolist(), strict=True)]
-            for values in (out, chances.log())
+
+    def drawn(self) -> Drawn:
+        """What was drawn, each row up to its end or its room."""
+        ended = torch.isin(self.out, self.ends)
+        to_end = torch.where(ended.any(1), ended.int().argmax(1) + 1, self.out.shape[1]).tolist()
+        lengths = [min(pair) for pair in zip(to_end, self.room, strict=True)]
+        return Drawn(
+            *(
+                [row[:length] for row, length in zip(values.tolist(), lengths, strict=True)]
+                for values in (self.out, self.chances.log())
+            )
         )
-    )
 
 
 class TransformersGenerator:
@@ -226,6 +189,7 @@ class TransformersGenerator:
 
     def __init__(self, model, tokenizer, thinking: str, batch_rows: int = 256) -> None:
         self.model, self.tokenizer, self.thinking, self.batch_rows = model, tokenizer, thinking, batch_rows
+        self.end_token_ids = end_token_ids(model.generation_config, tokenizer)
 
     @classmethod
     def load(cls, folder, thinking: str, batch_rows: int = 256) -> "TransformersGenerator":
@@ -247,13 +211,12 @@ class TransformersGenerator:
     def generate(
         self, user_turns: list[str], samples: int, sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
-        """`samples` completions a user turn, decoded in batches of at most `batch_rows` rows."""
+        """`samples` completions per user turn, decoded in batches of at most `batch_rows` rows."""
         device = next(self.model.parameters()).device
         generator = torch.Generator(device=device).manual_seed(seed)
         rows = [
             ids for ids in tokenize_prompts(self.tokenizer, user_turns, self.thinking) for _ in range(samples)
         ]
-        eos = self.tokenizer.eos_token_id
         completions: list[Completion] = []
         for start in range(0, len(rows), self.batch_rows):
             drawn = sample_batch(
@@ -263,13 +226,14 @@ class TransformersGenerator:
                 temperature=sampling.temperature,
                 top_p=sampling.top_p,
                 top_k=sampling.top_k,
-                eos_token_ids=[eos],
+                eos_token_ids=self.end_token_ids,
                 pad_token_id=self.tokenizer.pad_token_id,
                 generator=generator,
                 banned_token_ids=self.banned_ids(sampling.banned_words),
             ).token_ids
             texts = self.tokenizer.batch_decode(drawn, skip_special_tokens=True)
             completions += [
-                Completion(tuple(ids), text, ids[-1] != eos) for ids, text in zip(drawn, texts, strict=True)
+                Completion(tuple(ids), text, ids[-1] not in self.end_token_ids)
+                for ids, text in zip(drawn, texts, strict=True)
             ]
         return [completions[i : i + samples] for i in range(0, len(completions), samples)]

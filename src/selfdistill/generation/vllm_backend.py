@@ -1,6 +1,6 @@
 """Sampling with vLLM's offline engine: the backend of the studies that run on GPUs (`backend: vllm` in a study file).
 
-The prompts are the token ids of the transformers backend, and so are the end of sequence, the banned words and the decoding; what
+The prompts are the token ids of the transformers backend, and so are the ends of a response, the banned words and the decoding; what
 differs is the random stream. Every response is a request of its own, with a seed derived from the prompt, how often that prompt stood
 before it in the call, and the sample's index. The same prompts and seed therefore draw from the same streams, in whatever order and
 batch they come. Logits still depend on the batch in their last bits (kernels, bfloat16): equal calls give equal samples, while a
@@ -25,6 +25,7 @@ from selfdistill.generation.protocol import Completion, Sampling
 from selfdistill.generation.transformers_backend import TransformersGenerator
 from selfdistill.models.loading import load_tokenizer
 from selfdistill.models.prompts import prompt_ids as tokenize_prompts
+from selfdistill.models.response_end import end_token_ids, read_generation_config, response_room
 from selfdistill.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
@@ -68,11 +69,7 @@ def engine_length(longest_prompt: int, max_new_tokens: int, limit: int) -> int:
 
     Raises ValueError for a prompt that leaves no token for a response.
     """
-    if longest_prompt >= limit:
-        raise ValueError(
-            f"a prompt of {longest_prompt} tokens leaves no room in a model of {limit} positions"
-        )
-    needed = longest_prompt + max_new_tokens
+    needed = longest_prompt + response_room(longest_prompt, max_new_tokens, limit)
     return min(-(-needed // LENGTH_STEP) * LENGTH_STEP, limit)
 
 
@@ -91,7 +88,7 @@ def sampling_arguments(
     seed: int,
     prompt_tokens: int,
     max_model_len: int,
-    eos_token_id: int,
+    end_token_ids: Sequence[int],
     allowed_token_ids: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Keyword arguments of vllm.SamplingParams for one response.
@@ -104,9 +101,9 @@ def sampling_arguments(
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "top_k": sampling.top_k,  # 0 is off for vLLM too
-        "max_tokens": min(sampling.max_new_tokens, max_model_len - prompt_tokens),
+        "max_tokens": response_room(prompt_tokens, sampling.max_new_tokens, max_model_len),
         "seed": seed,
-        "stop_token_ids": [eos_token_id],
+        "stop_token_ids": list(end_token_ids),
         "detokenize": False,
     }
     if allowed_token_ids is not None:
@@ -130,6 +127,7 @@ class VllmGenerator:
 
         self.folder, self.thinking, self.gpu_memory_utilization = folder, thinking, gpu_memory_utilization
         self.tokenizer = load_tokenizer(folder)
+        self.end_token_ids = end_token_ids(read_generation_config(folder), self.tokenizer)
         self.config = AutoConfig.from_pretrained(folder).get_text_config()
         self.devices = torch.cuda.device_count()  # honours CUDA_VISIBLE_DEVICES
         self.dtype = dtype or ("auto" if self.devices else "float32")
@@ -146,7 +144,7 @@ class VllmGenerator:
     def generate(
         self, user_turns: list[str], samples: int, sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
-        """`samples` completions a user turn.
+        """`samples` completions per user turn.
 
         A response is truncated where max_new_tokens or the model's last position ended it. Raises ValueError for a prompt as long
         as the model's positions, and for a banned word that is no single token.
@@ -165,7 +163,7 @@ class VllmGenerator:
                     seed=request_seed,
                     prompt_tokens=len(ids),
                     max_model_len=self.max_model_len,
-                    eos_token_id=self.tokenizer.eos_token_id,
+                    end_token_ids=self.end_token_ids,
                     allowed_token_ids=allowed,
                 )
                 for ids, group in zip(prompts, seeds, strict=True)

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from selfdistill.fast_cpu import enabled
 from selfdistill.jobs.allocation import built_for_gpus, check_allocation
 from selfdistill.jobs.locks import job_lock, lock_of
 from selfdistill.jobs.manifest import device_name, git_commit, package_versions, peak_memory_mb
@@ -146,6 +147,7 @@ def describe_job(
         "python": platform.python_version(),
         "packages": package_versions(),
         "device": device_name(),
+        "fast_cpu": enabled(),
         "threads": snakemake.threads,
         "wall_seconds": round(seconds, 1),
         "peak_memory_mb": peak_memory_mb(),

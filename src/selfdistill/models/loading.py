@@ -9,12 +9,19 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
-    """Return the tokenizer that a folder was saved with.
+    """Return the tokenizer that a folder was saved with; one without a padding token pads with its end of sequence, as in TRL.
 
     transformers 5 replaces the saved tokenizer of every folder of model type `qwen2` by its own Qwen2Tokenizer (the class named by
     many hub files of that type is wrong), which would silently re-split our word-level text. A folder that names the generic class
     is therefore loaded as what it says.
     """
+    tokenizer = _saved_tokenizer(folder)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def _saved_tokenizer(folder: str | Path):
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     saved = Path(folder) / "tokenizer_config.json"

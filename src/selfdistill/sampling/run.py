@@ -1,11 +1,14 @@
 """Jobs that generate: samples of a run's checkpoints, samples of section 3, and the data sets made of these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from selfdistill.generation.imports import LOADING
 from selfdistill.generation.protocol import Sampling
+from selfdistill.models.response_end import folder_end_token_ids
 from selfdistill.problems.problem import read_problems
 from selfdistill.records.files import read_table, write_table
 from selfdistill.records.schemas import off_policy_schema, samples_schema
@@ -28,8 +31,9 @@ def evaluate(task: Task) -> Facts:
     """Write the samples of a run: every checkpoint on every benchmark; a base is its own checkpoint of step 0."""
     params = EvaluationParams.model_validate(task.params["job"])
     paths = zip(params.benchmarks, task.input.benchmarks, strict=True)
+    checkpoints = checkpoints_of(params.run.method, Path(task.input.model))
     frame = evaluate_run(
-        checkpoints_of(params.run.method, Path(task.input.model)),
+        checkpoints,
         {name: read_problems(path) for name, path in paths},
         thinking=params.thinking,
         template=params.template,
@@ -42,7 +46,13 @@ def evaluate(task: Task) -> Facts:
         parts=task.parts,
     )
     write_table(task.output.samples, frame, samples_schema())
-    return {"tokens": int(frame["response_tokens"].sum())}
+    return generated(frame, checkpoints.values())
+
+
+def generated(frame: pd.DataFrame, folders: Iterable[Path]) -> Facts:
+    """Return the facts of samples: tokens, and the ids that end a response of the models that wrote them."""
+    ends = {token for folder in folders for token in folder_end_token_ids(folder)}
+    return {"tokens": int(frame["response_tokens"].sum()), "end_token_ids": sorted(ends)}
 
 
 def checkpoints_of(method: str, folder: Path) -> dict[int, Path]:
@@ -56,8 +66,9 @@ def checkpoints_of(method: str, folder: Path) -> dict[int, Path]:
 def sample_section_3(task: Task) -> Facts:
     """Write the samples of section 3: one model on the same problems under every context (Table 1, equations 2 to 5)."""
     params = Section3Params.model_validate(task.params["job"])
+    base = Path(task.input.base)
     frame = run_section_3(
-        load_generator(Path(task.input.base), params.thinking, params.backend),
+        load_generator(base, params.thinking, params.backend),
         params.template,
         read_problems(task.input.problems)[: params.settings.pool],
         params.settings,
@@ -69,7 +80,7 @@ def sample_section_3(task: Task) -> Facts:
     constant = {name: value for name, value in params.run.fields().items() if name != "context"}
     frame = frame.assign(study=params.study, **constant, step=0, benchmark="section-3")
     write_table(task.output.samples, frame, samples_schema())
-    return {"tokens": int(frame["response_tokens"].sum())}
+    return generated(frame, [base])
 
 
 @job()

@@ -8,6 +8,7 @@ from typing import Any
 from transformers import PrinterCallback
 
 from selfdistill.grading.graders import Grader
+from selfdistill.models.response_end import end_token_ids
 from selfdistill.problems.problem import read_problems
 from selfdistill.training.checkpoints import CheckpointStore, load_policy, train_with_resume
 from selfdistill.training.data import rollout_dataset
@@ -33,7 +34,10 @@ def build_trainer(trainer_class, job: TrainingJob, arguments, reward: Reward, **
         seed=job.seed,
     )
     updates = settings.updates_per_step
-    recorder = RolloutRecorder(job.resume / "records", job.run.fields(), updates, [tokenizer.eos_token_id])
+    ends = end_token_ids(model.generation_config, tokenizer)
+    if arguments.use_vllm:
+        arguments.generation_kwargs = {"stop_token_ids": list(ends)}
+    recorder = RolloutRecorder(job.resume / "records", job.run.fields(), updates, ends)
     trainer = trainer_class(
         model,
         reward_funcs=RecordedReward(reward, recorder),
@@ -44,7 +48,7 @@ def build_trainer(trainer_class, job: TrainingJob, arguments, reward: Reward, **
         run_seed=job.seed,
         **options,
     )
-    recorder.eos = set(trainer.eos_token_ids)
+    trainer.eos_token_ids = list(ends)  # TRL reads the generation config by a rule of its own
     trainer.remove_callback(PrinterCallback)
     return trainer
 

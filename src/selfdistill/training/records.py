@@ -34,14 +34,14 @@ def training_row(fields: dict[str, Any], step: int, **values: float) -> pandas.D
 class RolloutRecorder(TrainerCallback):
     """Collects one batch of rollouts and its optimizer updates, and writes the two parts of the step.
 
-    fields: the run fields; folder: where the parts go; eos_token_ids: what ends a complete response.
+    fields: the run fields; folder: where the parts go; end_token_ids: what ends a complete response.
     """
 
     def __init__(
-        self, folder: Path, fields: dict[str, Any], updates_per_step: int, eos_token_ids: Sequence[int]
+        self, folder: Path, fields: dict[str, Any], updates_per_step: int, end_token_ids: Sequence[int]
     ) -> None:
         self.folder, self.fields, self.updates_per_step = folder, fields, updates_per_step
-        self.eos = set(eos_token_ids)
+        self.end_token_ids = set(end_token_ids)
         self.rollouts: pandas.DataFrame | None = None
         self.logs: list[dict[str, float]] = []
         self._started = time.monotonic()
@@ -58,7 +58,7 @@ class RolloutRecorder(TrainerCallback):
         step.
         """
         local = [
-            (step, problem, response, score, len(row), row[-1] not in self.eos)
+            (step, problem, response, score, len(row), row[-1] not in self.end_token_ids)
             for problem, response, score, row in zip(problem_ids, responses, scores, ids, strict=True)
         ]
         names = ["step", "problem_id", "response", "score", "response_tokens", "truncated"]

@@ -15,7 +15,7 @@ from torch.distributed.tensor import DTensor
 from transformers import PreTrainedModel
 from trl.models.utils import _ForwardRedirection
 
-from selfdistill.fast_cpu.shared_prefix import can_share, pays, shared_prefix_hidden
+from selfdistill.fast_cpu.shared_prefix import shared_hidden
 from selfdistill.training.loss.projection import Head
 
 # keys of a configuration by which a model changes its logits after the head
@@ -64,8 +64,9 @@ def hidden_at(
     """
     prompt = ids.shape[1] - tokens.shape[1]
     parts = ids[:, :prompt], attention_mask[:, :prompt], ids[:, prompt:]
-    if can_share(model) and pays(*parts):
-        return shared_prefix_hidden(model, *parts, tokens)
+    shared = shared_hidden(model, *parts, tokens)
+    if shared is not None:
+        return shared
     states = model.base_model(input_ids=ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
     return states[:, -tokens.shape[1] - 1 : -1][tokens]
 

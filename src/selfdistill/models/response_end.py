@@ -1,0 +1,48 @@
+"""Where a response ends, for every stage: at a token that the model folder names, or where the model has no room left.
+
+Training, evaluation, section 3, both generation backends and the records ask here. A folder's generation_config.json may list
+several ends (Qwen3: 151645 and 151643; Olmo-3: 100265 and 100257), while its tokenizer knows one.
+"""
+
+from pathlib import Path
+
+from selfdistill.models.loading import load_tokenizer
+
+
+def end_token_ids(generation_config, tokenizer) -> tuple[int, ...]:
+    """Return the token ids that end a response: the tokenizer's, which SFT puts behind a response, then what else the
+    generation config of the model lists. Raise ValueError for a tokenizer without an end-of-sequence token.
+    """
+    own, listed = tokenizer.eos_token_id, generation_config.eos_token_id
+    if own is None:
+        raise ValueError(f"{tokenizer.name_or_path}: the tokenizer has no end-of-sequence token (eos_token)")
+    listed = listed if isinstance(listed, list) else [listed]
+    return tuple(dict.fromkeys([own, *(token for token in listed if token is not None)]))
+
+
+def read_generation_config(folder: str | Path):
+    """Return the generation config of a model folder: what its model, once loaded, carries."""
+    from transformers import AutoConfig, GenerationConfig
+
+    if (Path(folder) / "generation_config.json").is_file():
+        return GenerationConfig.from_pretrained(folder)
+    return GenerationConfig.from_model_config(AutoConfig.from_pretrained(folder))
+
+
+def folder_end_token_ids(folder: str | Path) -> tuple[int, ...]:
+    """Return `end_token_ids` of a model folder."""
+    return end_token_ids(read_generation_config(folder), load_tokenizer(folder))
+
+
+def response_room(prompt_tokens: int, max_new_tokens: int, positions: int) -> int:
+    """Return the most tokens that a response may have behind a prompt in a model with so many positions; raise ValueError
+    for a prompt that leaves none.
+
+    >>> response_room(100, 50, 512), response_room(500, 50, 512)
+    (50, 12)
+    """
+    if prompt_tokens >= positions:
+        raise ValueError(
+            f"a prompt of {prompt_tokens} tokens leaves no room in a model of {positions} positions"
+        )
+    return min(max_new_tokens, positions - prompt_tokens)
