@@ -89,5 +89,5 @@ def test_templates_are_the_authors_text():
         section_3_user_turn("Q", "S") == "Q\n\nCorrect solution: S\n\nCorrectly solve the original question."
     )
     assert reprompt_user_turn("Q", "\\boxed{}") == (
-        "Q\nCorrect solution:\n\n\\boxed{}\n\n\nCorrectly solve the original question."
+        "Q\nCorrect solution:\n\n\\boxed{}\n\nCorrectly solve the original question."
     )

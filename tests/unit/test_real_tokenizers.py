@@ -56,7 +56,7 @@ def test_student_prompt_is_golden(tokenizer, thinking, end):
 def test_teacher_prompt_without_thinking_is_golden(tokenizer, thinking, end):
     golden = (
         "<|im_start|>user\nWhat is $1 + 1$?\nPlease reason step by step, and put your final answer within "
-        "\\boxed{}.\nCorrect solution:\n\nThe sum is $\\boxed{2}$.\n\n\nCorrectly solve the original question."
+        "\\boxed{}.\nCorrect solution:\n\nThe sum is $\\boxed{2}$.\n\nCorrectly solve the original question."
         f"<|im_end|>\n<|im_start|>assistant\n{end}"
     )
     turn = reprompt_user_turn(QUESTION, strip_thinking(RESPONSE, "qwen3"))

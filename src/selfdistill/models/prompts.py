@@ -29,7 +29,7 @@ def section_3_user_turn(question: str, solution: str) -> str:
 
 def reprompt_user_turn(question: str, solution: str) -> str:
     """User turn of SDPO's teacher (authors' reprompt and solution templates without feedback, paper.md 4.3)."""
-    return f"{question}\nCorrect solution:\n\n{solution}\n\n\nCorrectly solve the original question."
+    return f"{question}\nCorrect solution:\n\n{solution}\n\nCorrectly solve the original question."
 
 
 def strip_thinking(response: str, template: str) -> str:

@@ -1,4 +1,4 @@
-r"""The mini task: invert a chain of operations on the integers modulo 13, `find x : x *5 ^2 +9 = 4`.
+r"""The mini task: invert a chain of operations on the integers modulo 13, `find x : x *5 ^2 +9 = 0`.
 
 It stands in for mathematics in the paper (sections 3 to 6): checking a guess is easy to learn, finding the answer takes a search
 with verification, and a confident direct answer works only for chains of one operation or by memorising. Types of problem:
