@@ -127,7 +127,7 @@ folder = Path(sys.argv[-1]).parent
 (folder / f"pid-{os.environ['RANK']}").write_text(str(os.getpid()))
 if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
     sys.exit(3)
-from selfdistill.training.launch import become_worker
+from selfdistill.training.distributed.launch import become_worker
 become_worker()
 while not (folder / "STOP").exists():
     time.sleep(0.02)

@@ -68,8 +68,9 @@ def reprompt(question: str, solution: str, generation: str, own: str) -> str:
 
 
 def test_a_hybrid_teacher_thinks_and_its_student_does_not(tmp_path):
-    student = replace(tiny.job(tmp_path, "sdpo", tiny.SDPO), thinking="off")
-    hybrid = replace(student, settings=student.settings.model_copy(update={"teacher_thinking": "on"}))
+    student = tiny.job(tmp_path, "sdpo", tiny.SDPO).model_copy(update={"thinking": "off"})
+    own = student.settings.model_copy(update={"teacher_thinking": "on"})
+    hybrid = student.model_copy(update={"settings": own})
     assert teacher_options(student)["thinking"] == "off"
     assert teacher_options(hybrid) == {"context": "solution", "template": "qwen3", "thinking": "on"}
     answers = ["so 3 \\boxed{3}", "try 8 yes \\boxed{8}"]
@@ -125,7 +126,7 @@ def test_reprompt_is_cut_on_the_right_and_the_completion_stays():
 
 
 def test_unknown_context_is_refused():
-    with pytest.raises(ValueError, match=r"regeneration.*solution, answer-only"):
+    with pytest.raises(ValueError, match=r"regeneration.*answer-only, solution"):
         TeacherContextBuilder(None, context="regeneration", template="r1", thinking="on")
 
 

@@ -33,7 +33,8 @@ def train_run(task: Task) -> Facts:
     )
     processes = resources.get("processes", 1)
     if processes > 1:
-        launch(training, processes, resources["accelerate"], max(resources["threads"] // processes, 1))
+        threads = max(resources["threads"] // processes, 1)
+        launch(training, processes, resources["accelerate"], threads=threads)
         importlib.import_module("torch")  # the manifest asks it for the device
     else:
         train(training)

@@ -61,8 +61,8 @@ def launch(
     job: TrainingJob,
     processes: int,
     config: Path | None,
-    threads: int = 1,
     worker: Sequence[str] = WORKER,
+    threads: int = 1,
 ) -> None:
     """Train `job` on `processes` processes of `threads` threads each and wait for their end.
 
