@@ -23,7 +23,8 @@ from accelerate.utils.launch import prepare_multi_gpu_env
 from test_resume import assert_same_outputs
 from transformers import AutoModelForCausalLM
 
-from selfdistill.training.checkpoints import COMPLETE
+from selfdistill.records.file_lists import FILE_LIST
+from selfdistill.records.resume import number_of
 from selfdistill.training.distributed import launch
 from selfdistill.training.distributed.exchange import deal
 from selfdistill.training.sdpo import TEACHER_FILE
@@ -86,8 +87,8 @@ def test_two_processes_take_the_course_of_one(courses, wrapper, kind):
     if kind != "sft":
         rollouts = [pandas.read_parquet(job.output / "rollouts.parquet") for job in (one, two)]
         pandas.testing.assert_frame_equal(*rollouts, check_exact=True)
-    names = sorted(folder.name for folder in (one.output / "checkpoints").iterdir())
-    assert names == sorted(folder.name for folder in (two.output / "checkpoints").iterdir())
+    names = sorted(folder.name for folder in (one.output / "checkpoints").glob("step-*"))
+    assert names == sorted(folder.name for folder in (two.output / "checkpoints").glob("step-*"))
     for name in names:
         left, right = (job.output / "checkpoints" / name for job in (one, two))
         assert sorted(p.name for p in left.iterdir()) == sorted(p.name for p in right.iterdir())
@@ -114,8 +115,8 @@ def test_a_run_that_was_ended_in_between_ends_as_if_it_had_not_been(courses, wra
     """Killed in step 3 it goes on from step 2's checkpoint; told to stop in step 2 it ends that with one."""
     whole, job = courses[wrapper, "sdpo-ema"], courses[wrapper, "broken"]
     assert not job.output.exists()
-    left = [folder.name for folder in job.resume.glob("checkpoint-*") if (folder / COMPLETE).exists()]
-    assert left == [f"checkpoint-{updates}"]
+    left = [number_of(folder) for folder in job.resume.glob("checkpoint-*") if (folder / FILE_LIST).exists()]
+    assert max(left) == updates
     on_two([job], **{name: value for name, value in WRAPPERS[wrapper].items() if name == "fsdp"})
     assert_same_outputs(whole, job)
 

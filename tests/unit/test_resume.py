@@ -10,7 +10,10 @@ import pandas
 import pytest
 import tiny
 
-from selfdistill.training.checkpoints import COMPLETE, CheckpointStore, delete_checkpoint
+from selfdistill.records.completeness import checkpoint_folders
+from selfdistill.records.file_lists import FILE_LIST, write_file_list
+from selfdistill.records.resume import delete_checkpoint
+from selfdistill.training.checkpoints import CheckpointStore
 from selfdistill.training.grpo import train_grpo
 from selfdistill.training.job import STOP
 from selfdistill.training.sdpo import SelfDistillationTrainer, train_sdpo
@@ -53,8 +56,9 @@ def kill() -> None:
 
 def assert_same_outputs(left, right, rollouts: bool = True) -> None:
     """Weights of every checkpoint, rollouts and records are equal, but for the wall time."""
-    names = sorted(p.name for p in (left.output / "checkpoints").iterdir())
-    assert names == sorted(p.name for p in (right.output / "checkpoints").iterdir())
+    declared = checkpoint_folders(left.output / "checkpoints", left.settings.exported_steps)
+    names = [path.name for path in declared.values()]
+    assert names == sorted(p.name for p in (right.output / "checkpoints").glob("step-*"))
     for name in names:
         assert tiny.same_weights(left.output / "checkpoints" / name, right.output / "checkpoints" / name), (
             name
@@ -142,7 +146,7 @@ def test_sigterm_saves_at_the_next_step_and_ends_with_an_error_code(tmp_path, as
     with pytest.raises(SystemExit) as error:
         run(stopped, at_call(2, lambda: ask(stopped)))
     assert error.value.code == 143 and signal.getsignal(signal.SIGTERM) is before
-    assert (stopped.resume / "checkpoint-6" / COMPLETE).exists() and not stopped.output.exists()
+    assert (stopped.resume / "checkpoint-6" / FILE_LIST).exists() and not stopped.output.exists()
     calls = []
     run(stopped, lambda responses, answers: calls.append(1) or tiny.coin_reward(responses, answers))
     assert len(calls) == STEPS - 3  # nothing that was saved is done again
@@ -161,10 +165,10 @@ def test_a_finished_training_whose_outputs_were_lost_only_publishes_again(tmp_pa
     )
 
 
-def test_only_the_last_resume_checkpoint_is_kept_and_models_hold_no_optimizer(tmp_path):
+def test_only_the_last_two_checkpoints_are_kept_and_models_hold_no_optimizer(tmp_path):
     job = rl_job(tmp_path, "sdpo-ema", "run")
     run(job)
-    assert [p.name for p in job.resume.glob("checkpoint-*")] == ["checkpoint-10"]
+    assert {p.name for p in job.resume.glob("checkpoint-*")} == {"checkpoint-8", "checkpoint-10"}
     for step in (2, 4, 5):
         names = {p.name for p in (job.output / "checkpoints" / f"step-{step}").iterdir()}
         assert {"model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"} <= names
@@ -174,17 +178,16 @@ def test_only_the_last_resume_checkpoint_is_kept_and_models_hold_no_optimizer(tm
             "teacher.pt",
             "training_args.bin",
             "rng_state.pth",
-            COMPLETE,
         }
     progress = json.loads((job.resume / "progress.json").read_text())
     assert progress["step"] == progress["steps"] == STEPS and progress["eta"] == 0
 
 
 def test_an_incomplete_checkpoint_never_counts(tmp_path):
-    store = CheckpointStore(tmp_path, updates_per_step=2, export_every=1, updates=8)
+    store = CheckpointStore(tmp_path, run="run", updates_per_step=2, exports=[4], updates=8)
     for updates in (2, 4):
         (tmp_path / f"checkpoint-{updates}").mkdir()
-    (tmp_path / "checkpoint-2" / COMPLETE).touch()
+    write_file_list(tmp_path / "checkpoint-2")
     assert store.latest() == tmp_path / "checkpoint-2"
     assert not (tmp_path / "checkpoint-4").exists()
     delete_checkpoint(tmp_path / "checkpoint-2")

@@ -74,7 +74,7 @@ def log_of(study: Workspace, part: str) -> str:
 @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
 def test_a_killed_run_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_path, run):
     study = without(whole, tmp_path / "killed", run)
-    killed(study, f"{run}/training.parquet", "runs/**/checkpoint-*/COMPLETE")
+    killed(study, f"{run}/training.parquet", "runs/**/checkpoint-*/files.json")
     call(study, f"{run}/training.parquet")
     log = log_of(study, f"{run}/training")
     assert "step 1 of" not in log, "the second call must go on from the checkpoint"
@@ -108,7 +108,7 @@ def test_a_killed_evaluation_takes_what_it_had_and_ends_bit_identical(whole, tmp
 
 def test_a_killed_base_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_path):
     study = without(whole, tmp_path / "killed", BASE)
-    killed(study, BASE, "bases/r1-test/model/checkpoint.pt")
+    killed(study, BASE, "bases/r1-test/model/checkpoint-*/files.json")
     call(study, BASE)
     assert "steps 0 to 450" not in log_of(study, "bases/r1-test/model")
     weights = [(place.root / RESULTS / BASE / "model.safetensors").read_bytes() for place in (whole, study)]

@@ -63,7 +63,7 @@ def interruptible():
 def test_an_interrupt_and_a_killed_snakemake_leave_no_process(without_run, interruptible, number):
     without_run.edit("config/test.yaml", "    steps: 2\n", "    steps: 600\n")
     process = without_run.start(f"{RESULTS}/{RUN}/training.parquet", "--config", "study=test")
-    while not list((without_run.root / RESULTS / "resume").glob("runs/**/checkpoint-*/COMPLETE")):
+    while not list((without_run.root / RESULTS / "resume").glob("runs/**/checkpoint-*/files.json")):
         assert process.poll() is None, (without_run.root / "snakemake.log").read_text()
         time.sleep(0.01)
     snakemake = psutil.Process(process.pid)

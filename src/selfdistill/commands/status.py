@@ -16,6 +16,7 @@ from statistics import median
 
 from selfdistill.jobs.locks import is_locked, lock_of
 from selfdistill.records.paths import Paths, resume_of
+from selfdistill.records.progress import read_progress
 from selfdistill.study.load import study_from_config
 from selfdistill.study.methods import OFF_POLICY, ON_POLICY
 from selfdistill.study.study import Study
@@ -90,8 +91,7 @@ def state_of(entry: Entry) -> State:
     running = is_locked(lock_of(entry.resume))
     if manifest.exists() and not running:
         return State(entry, "done", json.loads(manifest.read_text(encoding="utf-8"))["wall_seconds"])
-    progress = Path(entry.resume, "progress.json")
-    known = json.loads(progress.read_text(encoding="utf-8")) if progress.exists() else {}
+    known = read_progress(Path(entry.resume))
     state = "running" if running else "stopped" if known else "waiting"
     return State(entry, state, step=known.get("step", 0), steps=known.get("steps", 0), left=known.get("eta"))
 

@@ -15,6 +15,7 @@ from selfdistill.fast_cpu.attention import last_token_masks, positions_of, promp
 from selfdistill.fast_cpu.growing_cache import decoding_cache
 from selfdistill.fast_cpu.single_query import single_query_attention
 from selfdistill.generation.protocol import Completion, Sampling
+from selfdistill.models.finite import NotFinite
 from selfdistill.models.loading import load_model, load_tokenizer
 from selfdistill.models.prompts import prompt_ids as tokenize_prompts
 from selfdistill.models.response_end import end_token_ids, response_room
@@ -56,6 +57,8 @@ def _draw(probabilities: torch.Tensor, generator: torch.Generator, place: torch.
         len(probabilities), 1, generator=generator, device=probabilities.device, dtype=torch.float64
     )[place]
     cumulative = probabilities.double().cumsum(-1)
+    if not cumulative[:, -1].isfinite().all():
+        raise NotFinite("the logits are not finite")
     return torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True).squeeze(1)
 
 

@@ -1,5 +1,6 @@
 """On what a job ran: commit, package versions, device, peak memory."""
 
+import os
 import platform
 import resource
 import subprocess
@@ -10,20 +11,43 @@ from pathlib import Path
 PACKAGES = ("torch", "transformers", "trl", "vllm", "datasets", "math-verify", "numpy", "pandas", "snakemake")
 
 
-def git_commit() -> str | None:
-    """The commit of the working directory, with `+changes` where it is not clean.
+PACKAGE = Path(__file__).resolve().parents[1]
+"""Folder of the code that runs."""
 
-    None outside a repository.
+
+class OtherLibrary(RuntimeError):
+    """The imported library is not the one of the checkout whose workflow runs."""
+
+
+def check_library(root: str | Path) -> None:
+    """Raise OtherLibrary unless the imported package is the one in `root`, the checkout whose workflow runs."""
+    own = Path(root, "src", PACKAGE.name).resolve()
+    if own != PACKAGE:
+        raise OtherLibrary(
+            f"the workflow is {own.parents[1]}, but its library is imported from {PACKAGE}: "
+            f"use the environment of that checkout (`make setup` there), or set PYTHONPATH={own.parent}"
+        )
+
+
+def git_commit(package: Path = PACKAGE) -> str | None:
+    """Return the commit of the code that runs, with `+changes` where its checkout is not clean.
+
+    None where `package` is no part of a repository (a copy that was installed may lie within another one).
     """
     try:
-        commit = _git("rev-parse", "HEAD")
-        return commit + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+        _git(package, "ls-files", "--error-unmatch", "__init__.py")
+        commit = _git(package, "rev-parse", "HEAD")
+        changes = _git(package, "status", "--porcelain", "--untracked-files=no")
+        return commit + ("+changes" if changes else "")
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], check=True, capture_output=True, text=True)
+def _git(folder: Path, *arguments: str) -> str:
+    # GIT_DIR and its like, as a hook sets them, name another repository
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return done.stdout.strip()
 
 

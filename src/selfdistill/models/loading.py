@@ -1,11 +1,19 @@
 """Loading of model folders, the same for every stage: generation, training and the acceptance test of a base."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from selfdistill.records.file_lists import FILE_LIST, check_files
+from selfdistill.records.files import Damaged, read_json
+
+
+def check_model_folder(folder: str | Path) -> None:
+    """Raise Damaged if a file of a model folder is not as its list says; a folder that we did not make has none."""
+    if (Path(folder) / FILE_LIST).exists():
+        check_files(Path(folder))
 
 
 def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
@@ -26,13 +34,17 @@ def _saved_tokenizer(folder: str | Path):
 
     saved = Path(folder) / "tokenizer_config.json"
     generic = {"TokenizersBackend", "PreTrainedTokenizerFast"}
-    if saved.is_file() and json.loads(saved.read_text(encoding="utf-8")).get("tokenizer_class") in generic:
+    if saved.is_file() and read_json(saved).get("tokenizer_class") in generic:
         return PreTrainedTokenizerFast.from_pretrained(folder)
     return AutoTokenizer.from_pretrained(folder)
 
 
 def load_model(folder: str | Path, dtype: str = "float32") -> "PreTrainedModel":
     """Return the causal language model of a folder, on the CPU; dtype `auto` keeps the folder's own."""
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    try:
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+    except SafetensorError as error:
+        raise Damaged(f"{folder}: its weights are truncated or damaged ({error})") from error

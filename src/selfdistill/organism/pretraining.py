@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -16,11 +17,15 @@ import torch
 from torch.nn import functional as F
 
 from selfdistill.fast_cpu.products import wide_products
+from selfdistill.models.finite import check_numbers, check_weights
 from selfdistill.models.prompts import chat_template_kwargs
 from selfdistill.organism.acceptance import check_base
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.organism.traces import Style, draw_document
+from selfdistill.records.file_lists import write_file_list
+from selfdistill.records.files import atomic_path, link_or_copy
 from selfdistill.records.progress import write_progress
+from selfdistill.records.resume import delete_checkpoint, keep_newest, newest_whole
 from selfdistill.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
@@ -28,6 +33,7 @@ logger = logging.getLogger(__name__)
 CHUNK = 64  # batches drawn at once and sorted by length
 WIDTHS = 4  # batches are padded to a multiple of this, so that few shapes recur
 CHECKPOINT_EVERY = 200
+STATE = "state.pt"
 MAX_POSITIONS = 512
 SOLUTION_MARK = "solution:"
 
@@ -158,14 +164,14 @@ def train_step(model, optimizer, ids: torch.Tensor, mask: torch.Tensor) -> float
 def train_base(spec, seed: int, output: Path, resume: Path) -> dict:
     """Train a base from scratch, save it as a Hugging Face folder, test it as loaded from there, add `acceptance.json`.
 
-    Resumes from `resume`/checkpoint.pt. Raises acceptance.BaseRejected (with the figures) where a bound is missed; returns the
+    Resumes from the newest whole checkpoint in `resume`. Raises acceptance.BaseRejected (with the figures) where a bound is missed; returns the
     measured figures otherwise.
     """
     tokenizer = build_tokenizer(spec.template)
     model = build_model(spec, tokenizer, seed)
     optimizer = _optimizer(model, spec)
     resume.mkdir(parents=True, exist_ok=True)
-    first, tokens = _load_checkpoint(resume / "checkpoint.pt", model, optimizer)
+    first, tokens = _load_checkpoint(resume, model, optimizer)
     logger.info("base: %d parameters, steps %d to %d", model.num_parameters(), first, spec.steps)
     with wide_products() as wide:
         logger.info("matrix products: %s", "oneDNN, AVX-512" if wide else "as torch chooses")
@@ -175,8 +181,9 @@ def train_base(spec, seed: int, output: Path, resume: Path) -> dict:
     tokenizer.save_pretrained(staging)
     figures = check_base(staging, spec, seed)
     (staging / "acceptance.json").write_text(json.dumps(figures, indent=1) + "\n")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    staging.rename(output)
+    with atomic_path(output) as temporary:
+        shutil.copytree(staging, temporary, copy_function=link_or_copy)
+        write_file_list(temporary)
     return figures
 
 
@@ -192,6 +199,7 @@ def _train_loop(model, optimizer, tokenizer, spec, seed: int, first: int, tokens
         loss = train_step(model, optimizer, ids, mask)
         tokens += int(mask.sum())
         done = step + 1
+        check_numbers({"loss": loss}, f"base, step {done}")
         if done % 20 == 0 or done == spec.steps:
             write_progress(
                 resume, step=done, steps=spec.steps, seconds=time.monotonic() - started, first=first
@@ -206,20 +214,26 @@ def _train_loop(model, optimizer, tokenizer, spec, seed: int, first: int, tokens
                 time.monotonic() - started,
             )
         if done % CHECKPOINT_EVERY == 0 and done < spec.steps:
-            _save_checkpoint(resume / "checkpoint.pt", model, optimizer, done, tokens)
+            _save_checkpoint(resume, model, optimizer, done, tokens)
+    check_weights(model.named_parameters(), f"base, step {spec.steps}")
 
 
-def _save_checkpoint(path: Path, model, optimizer, step: int, tokens: int) -> None:
+def _save_checkpoint(resume: Path, model, optimizer, step: int, tokens: int) -> None:
+    check_weights(model.named_parameters(), f"base, step {step}")
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "tokens": tokens}
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)  # a kill leaves the previous checkpoint whole
+    folder = resume / f"checkpoint-{step}"
+    delete_checkpoint(folder)
+    folder.mkdir()
+    torch.save(state, folder / STATE)
+    write_file_list(folder)
+    keep_newest(resume)
 
 
-def _load_checkpoint(path: Path, model, optimizer) -> tuple[int, int]:
-    if not path.exists():
+def _load_checkpoint(resume: Path, model, optimizer) -> tuple[int, int]:
+    checkpoint = newest_whole(resume)
+    if checkpoint is None:
         return 0, 0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(checkpoint / STATE, weights_only=True)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return state["step"], state["tokens"]

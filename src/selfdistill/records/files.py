@@ -1,6 +1,7 @@
 """Files of results are written atomically and read with their schema."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -16,8 +17,14 @@ if TYPE_CHECKING:
     import pyarrow
 
 
-def write_table(path: str | Path, table: "pandas.DataFrame", schema: "pyarrow.Schema") -> None:
-    """Write `table` as parquet with exactly `schema`, atomically.
+class Damaged(RuntimeError):
+    """A file or folder cannot be read, or is not as it was written; names it."""
+
+
+def write_table(
+    path: str | Path, table: "pandas.DataFrame", schema: "pyarrow.Schema", durable: bool = True
+) -> None:
+    """Write `table` as parquet with exactly `schema`, atomically (`atomic_path`).
 
     Raises SchemaError on other columns or types.
     """
@@ -30,7 +37,7 @@ def write_table(path: str | Path, table: "pandas.DataFrame", schema: "pyarrow.Sc
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise SchemaError(f"{path}: {' '.join(str(part) for part in error.args)}") from error
     converted = converted.replace_schema_metadata({"schema_version": str(SCHEMA_VERSION)})
-    with atomic_path(path) as temporary:
+    with atomic_path(path, durable) as temporary:
         pyarrow.parquet.write_table(converted, temporary)
 
 
@@ -43,23 +50,97 @@ def read_table(
     """
     import pyarrow.parquet
 
-    check_columns(path, pyarrow.parquet.read_schema(path).names, schema)
-    return pyarrow.parquet.read_table(path, columns=list(columns) if columns else None).to_pandas()
+    with naming(path):
+        names = pyarrow.parquet.read_schema(path).names
+    check_columns(path, names, schema)
+    return read_frame(path, columns)
+
+
+def read_frame(path: str | Path, columns: Sequence[str] | None = None) -> "pandas.DataFrame":
+    """Return the parquet table at `path`, or some of its `columns`, whatever its schema. Raises Damaged."""
+    return read_arrow(path, columns).to_pandas()
+
+
+def read_arrow(path: str | Path, columns: Sequence[str] | None = None) -> "pyarrow.Table":
+    """Return what `read_frame` does as an Arrow table, which keeps the types of columns without values."""
+    import pyarrow.parquet
+
+    with naming(path):
+        return pyarrow.parquet.read_table(path, columns=list(columns) if columns else None)
+
+
+def read_json(path: str | Path) -> Any:
+    """Return what the JSON file at `path` holds. Raises Damaged."""
+    with naming(path):
+        return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends without an error."""
+def naming(path: str | Path) -> Iterator[None]:
+    """Turn the errors of reading a cut or changed file into Damaged, which names it.
+
+    A file that is missing or may not be read raises its own OSError, which names it too.
+    """
+    try:
+        yield
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (ValueError, OSError) as error:  # also pyarrow's, which are kinds of these
+        raise Damaged(f"{path}: truncated or damaged ({error})") from error
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path, durable: bool = True) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends without an error.
+
+    It is on the disk before it takes the place, so that a power cut leaves the old file or the new one. What is
+    written at every step and lists or reading check later (record parts, progress) need not be `durable`: it
+    would wait for the disk.
+    """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        if durable:
+            sync_all(temporary)
         os.replace(temporary, target)
+        if durable:
+            sync(target.parent)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
+
+
+def sync_all(path: Path) -> None:
+    """Bring a file, or a folder with all below it, to the disk."""
+    for root, _, names in os.walk(path):
+        for name in names:
+            sync(Path(root, name))
+        sync(Path(root))
+    if path.is_file():
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or the entries of a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)):  # network file systems
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Make `target` a hard link to `source`, or a copy where that cannot be (another file system)."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def write_frame(path: str | Path, frame: "pandas.DataFrame") -> None:
@@ -68,9 +149,9 @@ def write_frame(path: str | Path, frame: "pandas.DataFrame") -> None:
         frame.to_parquet(temporary, index=False)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file atomically."""
-    with atomic_path(path) as temporary:
+def write_text(path: str | Path, text: str, durable: bool = True) -> None:
+    """Write a text file atomically (`atomic_path`)."""
+    with atomic_path(path, durable) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 
-from selfdistill.records.files import write_frame
+from selfdistill.records.files import Damaged, read_frame, write_frame
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +37,14 @@ class Parts:
         path = self.folder / f"{name}.parquet"
         if path.exists():
             try:
-                frame = pd.read_parquet(path)
-            except (pa.ArrowException, OSError) as error:
-                logger.warning("%s: cannot be read (%s), made again", path, error)
+                frame = read_frame(path)
+            except Damaged as error:
+                logger.warning("%s; made again", error)
             else:
                 logger.info("%s: taken from %s", name, path)
                 return frame
         write_frame(path, make())
-        return pd.read_parquet(path)
+        return read_frame(path)
 
 
 NOT_KEPT = Parts()

@@ -7,6 +7,7 @@ of a run, and keeps what is finished (`parts`). The same function serves section
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ import pandas as pd
 from selfdistill.generation.protocol import Completion, Generator, Sampling
 from selfdistill.grading.epistemic import count_columns
 from selfdistill.grading.graders import Grade, Grader, grade_letters
+from selfdistill.models.finite import NotFinite
+from selfdistill.models.loading import check_model_folder
 from selfdistill.models.prompts import thinking_text
 from selfdistill.problems.problem import Problem
 from selfdistill.records.parts import NOT_KEPT, Parts
@@ -121,10 +124,11 @@ def evaluate_run(
         for step, folder in sorted(checkpoints.items()):
             generator = cache(partial(load_generator, folder, thinking, backend))
             for name, problems in benchmarks.items():
-                chunks = [
-                    parts.get(f"step-{step}/{name}/{start}", partial(answer, generator, name, chunk))
-                    for start, chunk in chunks_of(problems, backend)
-                ]
+                with naming_checkpoint(step, folder):
+                    chunks = [
+                        parts.get(f"step-{step}/{name}/{start}", partial(answer, generator, name, chunk))
+                        for start, chunk in chunks_of(problems, backend)
+                    ]
                 frame = pd.concat(chunks, ignore_index=True)
                 lead = {**fields, "step": step, "benchmark": name}
                 frames.append(pd.concat([pd.DataFrame([lead] * len(frame)), frame], axis=1))
@@ -138,6 +142,15 @@ def evaluate_run(
                 )
                 progress(done, len(checkpoints) * len(benchmarks))
     return pd.concat(frames, ignore_index=True)
+
+
+@contextmanager
+def naming_checkpoint(step: int, folder: Path) -> Iterator[None]:
+    """Have the error of weights or logits that are not finite name the checkpoint."""
+    try:
+        yield
+    except NotFinite as error:
+        raise NotFinite(f"step {step}, {folder}: {error}") from error
 
 
 def chunks_of(problems: Sequence[Problem], backend: str) -> Iterator[tuple[int, Sequence[Problem]]]:
@@ -154,7 +167,8 @@ def chunks_of(problems: Sequence[Problem], backend: str) -> Iterator[tuple[int, 
 
 
 def load_generator(folder: Path, thinking: str, backend: str) -> Generator:
-    """A generator of the study's backend for a model folder."""
+    """A generator of the study's backend for a model folder; raises Damaged if it is not as its list says."""
+    check_model_folder(folder)
     # the vllm branch is in the fingerprints of studies with that backend only (see selfdistill.jobs.fingerprint)
     if backend == "vllm":
         from selfdistill.generation.vllm_backend import VllmGenerator

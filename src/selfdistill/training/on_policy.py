@@ -10,7 +10,7 @@ from transformers import PrinterCallback
 from selfdistill.grading.graders import Grader
 from selfdistill.models.response_end import end_token_ids
 from selfdistill.problems.problem import read_problems
-from selfdistill.training.checkpoints import CheckpointStore, load_policy, train_with_resume
+from selfdistill.training.checkpoints import RECORDS, CheckpointStore, load_policy, train_with_resume
 from selfdistill.training.data import rollout_dataset
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.progress import ProgressCallback
@@ -37,7 +37,7 @@ def build_trainer(trainer_class, job: TrainingJob, arguments, reward: Reward, **
     ends = end_token_ids(model.generation_config, tokenizer)
     if arguments.use_vllm:
         arguments.generation_kwargs = {"stop_token_ids": list(ends)}
-    recorder = RolloutRecorder(job.resume / "records", job.run.fields(), updates, ends)
+    recorder = RolloutRecorder(job.resume / RECORDS, job.run.fields(), updates, ends)
     trainer = trainer_class(
         model,
         reward_funcs=RecordedReward(reward, recorder),
@@ -62,8 +62,9 @@ def train_on_policy(
     settings, updates = job.settings, job.settings.updates_per_step
     store = CheckpointStore(
         job.resume,
+        run=str(job.run),
         updates_per_step=updates,
-        export_every=settings.checkpoint_every,
+        exports=settings.exported_steps,
         updates=settings.steps * updates,
     )
     with Grader(tail_chars=TAIL_CHARS) as grader:
@@ -72,4 +73,4 @@ def train_on_policy(
         train_with_resume(trainer, store)
     if trainer.is_world_process_zero():
         store.publish(job.output / "checkpoints")
-        assemble_records(job.resume / "records", job.output, settings.steps)
+        assemble_records(job.resume / RECORDS, job.output, settings.steps)

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas
-import pyarrow.parquet
+import pyarrow
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from selfdistill.grading.epistemic import count_columns
-from selfdistill.records.files import write_table
+from selfdistill.models.finite import check_numbers
+from selfdistill.records.files import read_arrow, write_table
 from selfdistill.records.schemas import rollouts_schema, training_schema
 from selfdistill.training.rewards import Reward
 
@@ -105,8 +106,8 @@ class RolloutRecorder(TrainerCallback):
             tokens=int(frame["response_tokens"].sum()),
             seconds=time.monotonic() - self._started,
         )
-        write_table(self.folder / f"rollouts-{step:06d}.parquet", frame, rollouts_schema())
-        write_table(self.folder / f"training-{step:06d}.parquet", row, training_schema())
+        write_table(self.folder / f"rollouts-{step:06d}.parquet", frame, rollouts_schema(), durable=False)
+        write_table(self.folder / f"training-{step:06d}.parquet", row, training_schema(), durable=False)
 
 
 class RecordedReward:
@@ -124,13 +125,15 @@ class RecordedReward:
         responses = [completion[0]["content"] for completion in completions]
         scores = self.reward(responses, answers)
         step = trainer_state.global_step // self.recorder.updates_per_step
+        check_numbers(dict(zip(problem_id, scores, strict=True)), f"scores of step {step + 1}")
         self.recorder.observe(step, problem_id, responses, completion_ids, scores)
         return scores
 
 
 def read_parts(folder: Path, kind: str, steps: int) -> pandas.DataFrame:
+    """Return the parts of a kind (`rollouts` or `training`) of the first `steps` steps in one frame."""
     files = [folder / f"{kind}-{step:06d}.parquet" for step in range(steps)]
-    return pyarrow.concat_tables(pyarrow.parquet.read_table(file) for file in files).to_pandas()
+    return pyarrow.concat_tables(map(read_arrow, files)).to_pandas()
 
 
 def assemble_records(folder: Path, output: Path, steps: int) -> None:

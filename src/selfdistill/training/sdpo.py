@@ -177,6 +177,12 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
             temperature=self.temperature,
         )
 
+    def models(self):
+        """Yield the policy, and the teacher where it moves."""
+        yield from super().models()
+        if self.args.teacher_model_kind == "ema":
+            yield "teacher", self.teacher_model
+
     def save_extra_state(self, folder) -> None:
         """TRL leaves the EMA teacher out of its checkpoints; a resumed run would restart it from the base
         weights.

@@ -12,7 +12,13 @@ from trl import SFTTrainer
 from selfdistill.records.files import write_table
 from selfdistill.records.schemas import training_schema
 from selfdistill.training.arguments import sft_arguments
-from selfdistill.training.checkpoints import CheckpointStore, ResumableMixin, load_policy, train_with_resume
+from selfdistill.training.checkpoints import (
+    RECORDS,
+    CheckpointStore,
+    ResumableMixin,
+    load_policy,
+    train_with_resume,
+)
 from selfdistill.training.data import sft_dataset
 from selfdistill.training.distributed.sharding import ShardedMixin
 from selfdistill.training.job import TrainingJob
@@ -47,7 +53,7 @@ class LossRecorder(TrainerCallback):
             row = training_row(
                 self.fields, step, **values, tokens=0, seconds=time.monotonic() - self._started
             )
-            write_table(self.folder / f"training-{step:06d}.parquet", row, training_schema())
+            write_table(self.folder / f"training-{step:06d}.parquet", row, training_schema(), durable=False)
 
 
 def build_sft_trainer(job: TrainingJob) -> SupervisedTrainer:
@@ -60,7 +66,7 @@ def build_sft_trainer(job: TrainingJob) -> SupervisedTrainer:
         train_dataset=dataset,
         processing_class=tokenizer,
         callbacks=[
-            LossRecorder(job.resume / "records", job.run.fields()),
+            LossRecorder(job.resume / RECORDS, job.run.fields()),
             ProgressCallback(job.resume, 1),
         ],
     )
@@ -71,13 +77,15 @@ def build_sft_trainer(job: TrainingJob) -> SupervisedTrainer:
 def train_sft(job: TrainingJob) -> None:
     """Train one SFT run and write checkpoints/step-N (N: optimizer updates in all) and training.parquet."""
     trainer = build_sft_trainer(job)
-    updates = -(-len(trainer.train_dataset) // job.settings.batch_size) * job.settings.epochs
-    store = CheckpointStore(job.resume, updates_per_step=1, export_every=None, updates=updates)
+    updates = job.settings.updates(len(trainer.train_dataset))
+    store = CheckpointStore(
+        job.resume, run=str(job.run), updates_per_step=1, exports=[updates], updates=updates
+    )
     train_with_resume(trainer, store)
     if trainer.is_world_process_zero():
         store.publish(job.output / "checkpoints")
         write_table(
             job.output / "training.parquet",
-            read_parts(job.resume / "records", "training", updates),
+            read_parts(job.resume / RECORDS, "training", updates),
             training_schema(),
         )

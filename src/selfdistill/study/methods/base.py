@@ -49,6 +49,11 @@ class RolloutSettings(Section):
         default=0.3, gt=0, lt=1, description="share of the device memory for vLLM beside the trainer"
     )
 
+    @property
+    def exported_steps(self) -> tuple[int, ...]:
+        """The steps whose models are exported: every `checkpoint_every`, and the last."""
+        return (*range(self.checkpoint_every, self.steps, self.checkpoint_every), self.steps)
+
 
 def no_check(study: "Study", key: str, entry: "RunGrid") -> None:
     """Accept every entry of the grid."""

@@ -32,6 +32,15 @@ class SftSettings(Section):
     adam_beta2: float = Field(default=0.999, gt=0, lt=1, description="second moment's decay")
     max_tokens: Positive | None = Field(default=None, description="cut examples here; null for no cut")
 
+    @property
+    def exported_steps(self) -> None:
+        """None: only the last update's model is exported, and its number depends on the rows of the data."""
+        return
+
+    def updates(self, rows: int) -> int:
+        """Return the optimizer updates on `rows` examples, the last of which is the only step whose model is exported."""
+        return -(-rows // self.batch_size) * self.epochs
+
 
 def check_sft(study: "Study", key: str, entry: "RunGrid") -> None:
     """Raise StudyError unless the data sets of section 4 exist for the entry's models, contexts and training set."""

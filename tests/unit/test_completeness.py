@@ -1,0 +1,134 @@
+"""Checkpoints and samples that are not those that the study declares are refused; run, step and file are named."""
+
+import itertools
+import shutil
+
+import pandas
+import pytest
+import tiny
+
+from selfdistill.records.completeness import Incomplete, check_samples, checkpoint_folders
+from selfdistill.records.files import Damaged
+from selfdistill.study.methods.grpo import GrpoSettings
+from selfdistill.study.methods.sft import SftSettings
+from selfdistill.training.grpo import train_grpo
+
+STEPS, PROBLEMS = (1, 2), {"easy": ("p0", "p1"), "hard": ("p0", "p2")}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The checkpoints of a run of two steps."""
+    job = tiny.job(tmp_path_factory.mktemp("run"), "grpo", tiny.GRPO | {"steps": 2, "checkpoint_every": 1})
+    train_grpo(job, tiny.coin_reward)
+    return job.output / "checkpoints"
+
+
+@pytest.fixture
+def folder(trained, tmp_path):
+    """A copy of them."""
+    return shutil.copytree(trained, tmp_path / "checkpoints")
+
+
+@pytest.mark.parametrize("declared", [STEPS, None])
+def test_the_declared_checkpoints_are_found_in_their_order(folder, declared):
+    assert checkpoint_folders(folder, declared) == {step: folder / f"step-{step}" for step in STEPS}
+
+
+@pytest.mark.parametrize("declared", [STEPS, None])
+def test_a_lost_checkpoint_is_named(folder, declared):
+    shutil.rmtree(folder / "step-2")
+    with pytest.raises(Damaged, match="step-2/files.json: missing"):
+        checkpoint_folders(folder, declared)
+
+
+def test_a_stray_folder_is_ignored_and_named(folder, caplog):
+    shutil.copytree(folder / "step-2", folder / "step-2.bak")
+    shutil.copytree(folder / "step-2", folder / "step-3")
+    (folder / ".snakemake_timestamp").touch()
+    assert list(checkpoint_folders(folder, STEPS)) == [1, 2]
+    assert "ignored, for the training did not write it: step-2.bak, step-3" in caplog.text
+
+
+@pytest.mark.parametrize("declared", [(1,), (1, 2, 3)])
+def test_steps_that_the_training_did_not_write_are_refused(folder, declared):
+    steps = ", ".join(map(str, declared))
+    with pytest.raises(Incomplete, match=rf"declared steps: {steps}; steps of the training: 1, 2"):
+        checkpoint_folders(folder, declared)
+
+
+@pytest.mark.parametrize("name", ["files.json", "step-1/files.json", "step-1/config.json"])
+def test_a_lost_or_cut_file_is_named(folder, name):
+    (folder / name).write_bytes(b"{")
+    with pytest.raises(Damaged, match=name):
+        checkpoint_folders(folder, STEPS)
+    (folder / name).unlink()
+    with pytest.raises(Damaged, match=name.rpartition("/")[2]):
+        checkpoint_folders(folder, STEPS)
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "exported"), [(4, 2, (2, 4)), (5, 2, (2, 4, 5)), (2, 3, (2,)), (3, 1, (1, 2, 3))]
+)
+def test_exported_steps_are_those_of_the_settings_and_the_last(steps, every, exported):
+    settings = GrpoSettings(**tiny.GRPO | {"steps": steps, "checkpoint_every": every})
+    assert settings.exported_steps == exported
+
+
+@pytest.mark.parametrize(("rows", "updates"), [(1, 3), (4, 3), (5, 6), (8, 6)])
+def test_the_last_step_of_sft_is_computed_from_its_rows_and_epochs(rows, updates):
+    assert SftSettings(**tiny.SFT).updates(rows) == updates
+
+
+def samples() -> pandas.DataFrame:
+    """Samples of two steps on two benchmarks with two problems each, three responses per problem."""
+    rows = [
+        (step, benchmark, problem, index)
+        for step, (benchmark, problems) in itertools.product(STEPS, PROBLEMS.items())
+        for problem, index in itertools.product(problems, range(3))
+    ]
+    return pandas.DataFrame(rows, columns=["step", "benchmark", "problem_id", "sample_index"])
+
+
+@pytest.mark.parametrize("benchmarks", [PROBLEMS, list(PROBLEMS)])
+def test_whole_samples_pass_in_any_order(benchmarks):
+    frame = samples().sample(frac=1, random_state=0)
+    check_samples(frame, STEPS, benchmarks, 3, "a/samples.parquet")
+    check_samples(frame[frame["step"] == 2], None, benchmarks, 3, "a/samples.parquet")
+
+
+LOST = {
+    "missing steps: 2": lambda rows: rows["step"] != 2,
+    "missing benchmarks: hard": lambda rows: rows["benchmark"] != "hard",
+    "step 1, benchmark easy: missing problems: p1": lambda rows: (
+        (rows["step"] != 1) | (rows["problem_id"] != "p1")
+    ),
+    "step 1, benchmark easy, problem p0: samples 0, 2; declared: 0 to 2": lambda rows: rows.index != 1,
+}
+
+
+@pytest.mark.parametrize("benchmarks", [PROBLEMS, list(PROBLEMS)])
+@pytest.mark.parametrize("message", LOST)
+def test_missing_samples_are_named(message, benchmarks):
+    frame = samples()
+    with pytest.raises(Incomplete, match=f"a/samples.parquet: {message}"):
+        check_samples(frame[LOST[message](frame)], STEPS, benchmarks, 3, "a/samples.parquet")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"step": 3}, "undeclared steps: 3"),
+        ({"benchmark": "other"}, "undeclared benchmarks: other"),
+        ({"sample_index": 1}, "problem p0: samples 0, 1, 1, 2"),
+    ],
+)
+def test_samples_that_are_not_declared_are_named(changed, message):
+    frame = pandas.concat([samples(), samples().head(1).assign(**changed)], ignore_index=True)
+    with pytest.raises(Incomplete, match=f"a/samples.parquet: .*{message}"):
+        check_samples(frame, STEPS, PROBLEMS, 3, "a/samples.parquet")
+
+
+def test_samples_of_several_steps_where_one_is_declared_are_refused():
+    with pytest.raises(Incomplete, match="a/samples.parquet: steps 1, 2; one is declared"):
+        check_samples(samples(), None, PROBLEMS, 3, "a/samples.parquet")
