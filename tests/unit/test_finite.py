@@ -16,11 +16,6 @@ from selfdistill.training import grpo, sdpo, sft
 from selfdistill.training.checkpoints import CheckpointStore, ResumableMixin
 
 RL = {"steps": 4, "checkpoint_every": 1, "updates_per_step": 2}
-TRAINERS = {
-    "grpo": grpo.GroupRelativeTrainer,
-    "sdpo": sdpo.SelfDistillationTrainer,
-    "sft": sft.SupervisedTrainer,
-}
 
 
 def poison(model) -> None:
@@ -29,13 +24,13 @@ def poison(model) -> None:
         next(iter(model.parameters())).view(-1)[0] = torch.nan
 
 
-def poisoned_at(update: int, which: str = "policy"):
-    """A trainer's `__init__` that has a model's weights become NaN in an update (1-based)."""
+def poisoned_at(update: int, which: str = "policy", part: str = ""):
+    """A trainer's `log` that has (a part of) a model become NaN in an update (counted from 1)."""
     original = ResumableMixin.log
 
     def log(self, logs, start_time=None):
         if self.state.global_step == update:
-            poison(dict(self.models())[which])
+            poison(dict(self.models())[which].get_submodule(part))
         original(self, logs, start_time)
 
     return log
@@ -120,7 +115,7 @@ def test_a_score_that_is_nan_is_named_with_its_problem(tmp_path):
 def test_logits_that_are_not_finite_are_named_with_run_and_step(tmp_path, monkeypatch):
     job = job_of(tmp_path, "grpo")
     monkeypatch.setattr(ResumableMixin, "check_weights", lambda self: None)
-    monkeypatch.setattr(ResumableMixin, "log", poisoned_at(2))
+    monkeypatch.setattr(ResumableMixin, "log", poisoned_at(2, part="lm_head"))
     with pytest.raises(NotFinite, match=f"{job.run}, step 2, update 3: the logits are not finite"):
         train(job)
 
@@ -162,7 +157,7 @@ def test_an_evaluation_of_weights_that_are_not_finite_names_the_checkpoint(tmp_p
 def test_what_is_not_finite_is_found_wherever_it_is(value):
     weights = {
         "a": torch.ones(3),
-        "b": torch.full((2, 2), 1e30),
+        "b": torch.full((2, 2), 3e38),
         "empty": torch.ones(0),
         "n": torch.tensor([1]),
     }
