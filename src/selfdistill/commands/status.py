@@ -6,7 +6,6 @@ step is in progress.json.
 """
 
 import argparse
-import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from selfdistill.jobs.locks import is_locked, lock_of
+from selfdistill.records.files import read_json
 from selfdistill.records.paths import Paths, resume_of
 from selfdistill.records.progress import read_progress
 from selfdistill.study.load import study_from_config
@@ -90,7 +90,7 @@ def state_of(entry: Entry) -> State:
     manifest = Path(entry.manifest)
     running = is_locked(lock_of(entry.resume))
     if manifest.exists() and not running:
-        return State(entry, "done", json.loads(manifest.read_text(encoding="utf-8"))["wall_seconds"])
+        return State(entry, "done", read_json(manifest)["wall_seconds"])
     known = read_progress(Path(entry.resume))
     state = "running" if running else "stopped" if known else "waiting"
     return State(entry, state, step=known.get("step", 0), steps=known.get("steps", 0), left=known.get("eta"))

@@ -11,7 +11,6 @@ there instead, and the command that makes it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from typing import Any
 import pandas as pd
 
 from selfdistill.explore.plots import run_label
-from selfdistill.records.files import read_table
+from selfdistill.records.files import read_frame, read_json, read_table
 from selfdistill.records.paths import RUN_PATTERN, Paths
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
 from selfdistill.report.data import KEY, run_order
@@ -191,7 +190,7 @@ class StudyResults:
         return self._numbers("shift")
 
     def _numbers(self, name: str) -> pd.DataFrame:
-        return pd.read_parquet(self._existing(self.paths.numbers(name)))
+        return read_frame(self._existing(self.paths.numbers(name)))
 
     def final(self, frame: pd.DataFrame, **filters: Any) -> pd.DataFrame:
         """Rows of `estimates` or `differences` of each run at its last step, in drawing order, with its label."""
@@ -208,7 +207,7 @@ class StudyResults:
         path = self.root / self.paths.claims("json")
         if not path.exists():
             return pd.DataFrame()
-        return pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))["claims"])
+        return pd.DataFrame(read_json(path)["claims"])
 
     @cached_property
     def data(self) -> StudyData:

@@ -4,7 +4,6 @@ Used by the scripts of rules/figures.smk, tables.smk and report.smk. A frame tha
 empty (`displays`).
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ import pandas
 
 from selfdistill.claims.judge import Frames, rollouts_as_samples
 from selfdistill.claims.plan import PlannedPart
-from selfdistill.records.files import read_table
+from selfdistill.records.files import read_frame, read_json, read_table
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
 from selfdistill.report.figures import StudyData
 from selfdistill.report.tables import load_reported, problems_summary
@@ -29,9 +28,7 @@ def load_data(inputs: Mapping[str, Any], display: Mapping[str, Any]) -> StudyDat
     train_sets and benchmark_sets make `problems`). display: study.Study.display().
     """
     frames = {
-        name: pandas.read_parquet(inputs[name])
-        for name in ("estimates", "differences", "shift")
-        if name in inputs
+        name: read_frame(inputs[name]) for name in ("estimates", "differences", "shift") if name in inputs
     }
     if "training" in inputs:
         frames["training"] = read_tables(inputs["training"])
@@ -116,7 +113,7 @@ def named_texts(paths: str | Iterable[str]) -> dict[str, str]:
 
 def read_manifests(paths: str | Iterable[str]) -> list[dict[str, Any]]:
     """The manifests of several jobs."""
-    return [json.loads(Path(path).read_text(encoding="utf-8")) for path in as_list(paths)]
+    return [read_json(path) for path in as_list(paths)]
 
 
 def job_costs(manifests: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:

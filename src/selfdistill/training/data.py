@@ -9,11 +9,11 @@ generator that a resume would restart).
 import logging
 from pathlib import Path
 
-import pandas
 import torch
 from datasets import Dataset
 
 from selfdistill.models.prompts import prompt_ids
+from selfdistill.records.files import read_frame
 from selfdistill.seeds import derive_seed
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def rollout_dataset(
 
     Problems with a prompt longer than max_tokens are left out, and their number is logged.
     """
-    frame = pandas.read_parquet(data, columns=["problem_id", "question", "answers"])
+    frame = read_frame(data, columns=["problem_id", "question", "answers"])
     lengths = [len(ids) for ids in prompt_ids(tokenizer, frame["question"].tolist(), thinking)]
     short = [length <= max_tokens for length in lengths]
     if not any(short):
@@ -77,7 +77,7 @@ def sft_dataset(data: Path, tokenizer, thinking: str, max_tokens: int | None) ->
     generation: no template may drop, double or re-space think tags. Examples longer than max_tokens are cut
     on the right, as LLaMA-Factory does.
     """
-    frame = pandas.read_parquet(data, columns=["question", "response"])
+    frame = read_frame(data, columns=["question", "response"])
     prompts = prompt_ids(tokenizer, frame["question"].tolist(), thinking)
     responses = tokenizer(frame["response"].tolist(), add_special_tokens=False)["input_ids"]
     rows: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
