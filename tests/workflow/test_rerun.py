@@ -92,7 +92,9 @@ def test_the_name_of_a_seed_in_a_job_function_counts(change):
 
 
 def test_code_of_shared_training_trains_all_methods_on_the_same_bases(change):
-    planned = change("src/selfdistill/training/checkpoints.py", "\nMODEL_SUFFIXES =", "\nADDED = 1\nMODEL_SUFFIXES =")
+    planned = change(
+        "src/selfdistill/training/checkpoints.py", "\nMODEL_SUFFIXES =", "\nADDED = 1\nMODEL_SUFFIXES ="
+    )
     assert planned & TRAINING == {"train_off_policy", "train_on_policy"}
 
 
