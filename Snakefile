@@ -30,6 +30,7 @@ include: "rules/report.smk"
 
 
 onstart:
+    check_library(workflow.basedir)
     hold_workflow_lock(PATHS.lock)
     check_inputs(STUDY, PATHS)
     if workflow.local_exec and STUDY.file.backend == "transformers":

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from selfdistill.commands.status import expected_jobs, quick_manifests
 from selfdistill.jobs.fingerprint import check_declared, script_fingerprint
 from selfdistill.jobs.locks import hold_workflow_lock
+from selfdistill.jobs.manifest import check_library
 from selfdistill.jobs.preflight import check_inputs
 from selfdistill.jobs.warm.client import start_server
 from selfdistill.problems.build import MAKERS

@@ -15,8 +15,8 @@ import pytest
 from selfdistill.jobs import locks
 from selfdistill.jobs import run_job as job
 from selfdistill.jobs.locks import is_locked, job_lock, lock_of
-from selfdistill.jobs.resume import content_hash
 from selfdistill.records import files as artifacts
+from selfdistill.records.file_lists import content_hash
 from selfdistill.records.files import atomic_path, read_table, slice_hash, write_table
 from selfdistill.records.paths import Paths, resume_of
 from selfdistill.records.schemas import SchemaError, rollouts_schema, samples_schema, training_schema

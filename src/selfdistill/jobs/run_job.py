@@ -18,13 +18,14 @@ from typing import Any
 
 from selfdistill.fast_cpu import enabled
 from selfdistill.jobs.allocation import built_for_gpus, check_allocation
+from selfdistill.jobs.clock import date_back
 from selfdistill.jobs.locks import job_lock, lock_of
 from selfdistill.jobs.manifest import device_name, git_commit, package_versions, peak_memory_mb
 from selfdistill.jobs.resume import claim_resume, resume_key
 from selfdistill.jobs.timing import importing
 from selfdistill.jobs.warm.client import hand_over, script_began
-from selfdistill.records.files import slice_hash, write_text
-from selfdistill.records.paths import resume_of
+from selfdistill.records.files import read_json, slice_hash, write_text
+from selfdistill.records.paths import results_of, resume_of
 from selfdistill.records.task import JobFunction, Task
 from selfdistill.records.threads import thread_limits
 
@@ -47,6 +48,7 @@ def run_job(snakemake: Any, function: str) -> None:
     redirect_output(Path(snakemake.log[0]))
     check_allocation(snakemake.rule, snakemake.resources.get("gpu", 0))
     task = Task(params, snakemake.input, snakemake.output, Path(resume_of(snakemake.output[0])), resources)
+    results = results_of(snakemake.output[0])
     with job_lock(lock_of(task.resume)) as waited:
         log_header(snakemake.rule, params, code)
         if refused:
@@ -54,8 +56,12 @@ def run_job(snakemake: Any, function: str) -> None:
         if waited and is_finished(snakemake.output, params, code):
             logger.info("the other process finished this job")
             return
+        date_back(
+            snakemake.input, results
+        )  # else Snakemake would refuse the outputs at the end, and delete them
         claim_resume(task.resume, resume_key(params, code, snakemake.input))
         finish(snakemake, task, code, function)
+        date_back(snakemake.input, results)
 
 
 def finish(snakemake: Any, task: Task, code: str | None, function: str) -> None:
@@ -161,5 +167,5 @@ def is_finished(output: Any, params: Mapping[str, Any], code: str | None) -> boo
     manifest = Path(output.manifest)
     if not all(Path(path).exists() for path in output):
         return False
-    written = json.loads(manifest.read_text(encoding="utf-8"))
+    written = read_json(manifest)
     return (written["config_sha256"], written["code_sha256"]) == (slice_hash(params), code)

@@ -1,8 +1,11 @@
 """The job that fetches released weights."""
 
+from pathlib import Path
+
 from pydantic import TypeAdapter
 
 from selfdistill.problems.packaged import unpack_model
+from selfdistill.records.file_lists import write_file_list
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.study.models import BaseSpec, PackageBase
 
@@ -19,4 +22,5 @@ def fetch_base(task: Task) -> Facts:
 
     revision = HfApi().model_info(spec.repo_id, revision=spec.revision).sha
     snapshot_download(spec.repo_id, revision=revision, local_dir=task.output.model)
+    write_file_list(Path(task.output.model))
     return {"repo_id": spec.repo_id, "commit": revision}

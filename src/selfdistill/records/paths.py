@@ -16,8 +16,17 @@ def resume_of(path: str) -> str:
     >>> resume_of("results/mini/section-3/r1.parquet")
     'results/mini/resume/section-3/r1'
     """
-    root, study, below = path.split("/", 2)
-    return f"{root}/{study}/resume/{os.path.splitext(below)[0]}"
+    results = results_of(path)
+    return f"{results}/resume/{os.path.splitext(os.path.relpath(path, results))[0]}"
+
+
+def results_of(path: str) -> str:
+    """Return the folder of a study's results in which `path` lies.
+
+    >>> results_of("results/mini/section-3/r1.parquet")
+    'results/mini'
+    """
+    return "/".join(path.split("/", 2)[:2])
 
 
 class Paths:

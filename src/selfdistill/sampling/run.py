@@ -1,15 +1,13 @@
 """Jobs that generate: samples of a run's checkpoints, samples of section 3, and the data sets made of these."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from selfdistill.generation.imports import LOADING
 from selfdistill.generation.protocol import Sampling
-from selfdistill.models.response_end import folder_end_token_ids
 from selfdistill.problems.problem import read_problems
+from selfdistill.records.completeness import check_samples, checkpoint_folders
 from selfdistill.records.files import read_table, write_table
 from selfdistill.records.schemas import off_policy_schema, samples_schema
 from selfdistill.records.task import Facts, Task, job
@@ -31,10 +29,10 @@ def evaluate(task: Task) -> Facts:
     """Write the samples of a run: every checkpoint on every benchmark; a base is its own checkpoint of step 0."""
     params = EvaluationParams.model_validate(task.params["job"])
     paths = zip(params.benchmarks, task.input.benchmarks, strict=True)
-    checkpoints = checkpoints_of(params.run.method, Path(task.input.model))
+    benchmarks = {name: read_problems(path) for name, path in paths}
     frame = evaluate_run(
-        checkpoints,
-        {name: read_problems(path) for name, path in paths},
+        checkpoints_of(params, Path(task.input.model)),
+        benchmarks,
         thinking=params.thinking,
         template=params.template,
         samples=params.samples,
@@ -45,21 +43,17 @@ def evaluate(task: Task) -> Facts:
         progress=task.progress,
         parts=task.parts,
     )
+    ids = {name: [problem.problem_id for problem in problems] for name, problems in benchmarks.items()}
+    check_samples(frame, params.steps, ids, params.samples, task.output.samples)
     write_table(task.output.samples, frame, samples_schema())
-    return generated(frame, checkpoints.values())
-
-
-def generated(frame: pd.DataFrame, folders: Iterable[Path]) -> Facts:
-    """Return the facts of samples: tokens, and the ids that end a response of the models that wrote them."""
-    ends = {token for folder in folders for token in folder_end_token_ids(folder)}
     return {"tokens": int(frame["response_tokens"].sum()), "end_token_ids": sorted(ends)}
 
 
-def checkpoints_of(method: str, folder: Path) -> dict[int, Path]:
-    """Return step -> model folder: a base's own folder, or the step-N/ of a run's checkpoints."""
-    if method == BASE:
+def checkpoints_of(params: EvaluationParams, folder: Path) -> dict[int, Path]:
+    """Return step -> model folder: a base's own folder, or the declared checkpoints of a run."""
+    if params.run.method == BASE:
         return {0: folder}
-    return {int(path.name.removeprefix("step-")): path for path in folder.glob("step-*")}
+    return checkpoint_folders(folder, params.steps)
 
 
 @job(late=backend_modules)

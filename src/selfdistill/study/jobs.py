@@ -11,7 +11,7 @@ from selfdistill.study.fields import Section
 from selfdistill.study.methods import METHODS
 from selfdistill.study.sampling import SamplingSettings, Section3Settings
 from selfdistill.study.study import Study
-from selfdistill.vocabulary.runs import Run, base_run
+from selfdistill.vocabulary.runs import BASE, Run, base_run
 
 
 class JobParams(BaseModel):
@@ -53,9 +53,10 @@ class TrainingParams(ModelJob):
 
 
 class EvaluationParams(ModelJob):
-    """Samples of one run on benchmarks; samples: responses per problem."""
+    """Samples of one run on benchmarks; steps: of its checkpoints, None for the one whose number its data decides; samples: responses per problem."""
 
     study: str
+    steps: list[int] | None
     benchmarks: list[str]
     samples: int
     sampling: SamplingSettings
@@ -99,12 +100,21 @@ def evaluation_params(study: Study, run: Run) -> EvaluationParams:
     return EvaluationParams(
         study=study.name,
         run=run,
+        steps=declared_steps(study, run),
         benchmarks=study.benchmarks_of(run),
         samples=study.file.benchmarks.samples,
         sampling=study.sampling_for(run.model),
         backend=study.file.backend,
         **study.prompt_form(run.model),
     )
+
+
+def declared_steps(study: Study, run: Run) -> list[int] | None:
+    """Return the steps at which a run is evaluated; None for one step whose number depends on the rows of its data."""
+    if run.method == BASE:
+        return [0]
+    steps = study.settings_for(run).exported_steps
+    return None if steps is None else list(steps)
 
 
 def section_3_params(study: Study, model: str) -> Section3Params:
