@@ -30,8 +30,9 @@ def evaluate(task: Task) -> Facts:
     params = EvaluationParams.model_validate(task.params["job"])
     paths = zip(params.benchmarks, task.input.benchmarks, strict=True)
     benchmarks = {name: read_problems(path) for name, path in paths}
+    checkpoints = checkpoints_of(params, Path(task.input.model))
     frame = evaluate_run(
-        checkpoints_of(params, Path(task.input.model)),
+        checkpoints,
         benchmarks,
         thinking=params.thinking,
         template=params.template,
@@ -46,6 +47,12 @@ def evaluate(task: Task) -> Facts:
     ids = {name: [problem.problem_id for problem in problems] for name, problems in benchmarks.items()}
     check_samples(frame, params.steps, ids, params.samples, task.output.samples)
     write_table(task.output.samples, frame, samples_schema())
+    return generated(frame, checkpoints.values())
+
+
+def generated(frame: pd.DataFrame, folders: Iterable[Path]) -> Facts:
+    """Return the facts of samples: tokens, and the ids that end a response of the models that wrote them."""
+    ends = {token for folder in folders for token in folder_end_token_ids(folder)}
     return {"tokens": int(frame["response_tokens"].sum()), "end_token_ids": sorted(ends)}
 
 

@@ -53,7 +53,10 @@ class TrainingParams(ModelJob):
 
 
 class EvaluationParams(ModelJob):
-    """Samples of one run on benchmarks; steps: of its checkpoints, None for the one whose number its data decides; samples: responses per problem."""
+    """Samples of one run on benchmarks.
+
+    steps: of its checkpoints, None for the one whose number its data decides; samples: responses per problem.
+    """
 
     study: str
     steps: list[int] | None
