@@ -1,11 +1,14 @@
 """Jobs that generate: samples of a run's checkpoints, samples of section 3, and the data sets made of these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from selfdistill.generation.imports import LOADING
 from selfdistill.generation.protocol import Sampling
+from selfdistill.models.response_end import folder_end_token_ids
 from selfdistill.problems.problem import read_problems
 from selfdistill.records.completeness import check_samples, checkpoint_folders
 from selfdistill.records.files import read_table, write_table
