@@ -24,12 +24,12 @@ from selfdistill.explore.plots import run_label
 from selfdistill.records.files import read_frame, read_json, read_table
 from selfdistill.records.paths import RUN_PATTERN, Paths
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
-from selfdistill.report.data import KEY, run_order
-from selfdistill.report.figures import StudyData
+from selfdistill.report.data import StudyData, run_order
 from selfdistill.report.loading import load_data
 from selfdistill.study.load import load_study
+from selfdistill.study.shown import display_names
 from selfdistill.study.study import Study
-from selfdistill.vocabulary.runs import RUN_FIELDS, Run
+from selfdistill.vocabulary.runs import RUN_FIELDS, RUN_KEY, Run
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 """The repository's study files, for results that lie in a folder without any."""
@@ -195,7 +195,7 @@ class StudyResults:
     def final(self, frame: pd.DataFrame, **filters: Any) -> pd.DataFrame:
         """Rows of `estimates` or `differences` of each run at its last step, in drawing order, with its label."""
         rows = filter_rows(frame, "number", filters)
-        rows = rows[rows["step"] == rows.groupby(list(KEY))["step"].transform("max")]
+        rows = rows[rows["step"] == rows.groupby(list(RUN_KEY))["step"].transform("max")]
         ranks = [(self.model_rank(row["model"]), *run_order(row)) for row in rows.to_dict("records")]
         rows = rows.iloc[sorted(range(len(rows)), key=ranks.__getitem__)].reset_index(drop=True)
         broad = self.study.file.domains.broad
@@ -211,7 +211,7 @@ class StudyResults:
 
     @cached_property
     def data(self) -> StudyData:
-        """What the figure functions draw from (figures.FIGURES), with the frames that are there."""
+        """What the drawing functions draw from (report.figures), with the frames that are there."""
         inputs: dict[str, Any] = {
             name: path
             for name in ("estimates", "differences", "shift")
@@ -220,7 +220,7 @@ class StudyResults:
         inputs["training"] = [
             self.root / self.paths.training(run) for run in as_runs(self.runs[self.runs["has_training"]])
         ]
-        return load_data(inputs, self.study.display())
+        return load_data(inputs, display_names(self.study))
 
     def problems(self, benchmark: str) -> pd.DataFrame:
         """The problems of a benchmark (artifacts.problems_schema), indexed by problem_id."""
