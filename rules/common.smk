@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-from selfdistill.commands.status import expected_jobs, quick_manifests
+from selfdistill.commands.status import expected_jobs
 from selfdistill.jobs.fingerprint import check_declared, script_fingerprint
 from selfdistill.jobs.locks import hold_workflow_lock
 from selfdistill.jobs.manifest import check_library
@@ -14,8 +14,8 @@ from selfdistill.jobs.warm.client import start_server
 from selfdistill.problems.build import MAKERS
 from selfdistill.problems.sources import DATA_ROOT
 from selfdistill.records.paths import Paths
-from selfdistill.study import jobs
-from selfdistill.study.displays import FIGURES, TABLES
+from selfdistill.study import jobs, shown
+from selfdistill.study.displays import FIGURES, TABLES, display_of
 from selfdistill.study.load import study_from_config
 from selfdistill.study.methods import METHODS, OFF_POLICY, ON_POLICY
 from selfdistill.vocabulary import contexts, runs, teachers
@@ -46,6 +46,7 @@ check_declared(
         *MAKERS.values(),
         *(method.trainer for method in METHODS.values()),
         *(name for c in contexts.CONTEXTS.values() for name in (c.section_3, c.teacher) if name),
+        *(display.draw for display in (*FIGURES.values(), *TABLES.values())),
     ]
 )
 
@@ -131,22 +132,27 @@ def job_params(make):
 
 
 def frames_of(name):
-    """Input files of a figure or table by the names that selfdistill.report.loading knows: those of its frames."""
-    display = FIGURES.get(name) or TABLES[name]
-    runs = STUDY.runs(*STUDY.shown(name), methods=ON_POLICY)
+    """Input files of a figure or table by the names that selfdistill.report.loading knows: those of its frames and runs."""
     several = {
-        "training": {"training": [PATHS.training(run) for run in runs]},
+        "training": {"training": [PATHS.training(run) for run in shown.runs_shown(STUDY, name)]},
         "problems": {
             "train_sets": [PATHS.training_problems(dataset, "full") for dataset in STUDY.file.datasets],
             "benchmark_sets": [PATHS.benchmark(benchmark) for benchmark in BENCHMARKS],
         },
     }
     files = {}
-    for frame in display.frames:
+    for frame in display_of(name).frames:
         files |= several[frame] if frame in several else {frame: PATHS.numbers(frame)}
     return files
 
 
+def drawing_code(rule, name):
+    """Fingerprint of a figure's or table's rule with the module that draws it."""
+    return code_of(rule, library_name(display_of(name).draw))
+
+
 def declared(name, path, suffixes):
     """Input function of a named target; raises StudyError if the study does not declare the figure or table."""
-    return lambda wildcards: STUDY.shown(name) is not None and [path(name, suffix) for suffix in suffixes]
+    return lambda wildcards: shown.experiments_shown(STUDY, name) is not None and [
+        path(name, suffix) for suffix in suffixes
+    ]

@@ -55,7 +55,7 @@ rule estimate:
         **NUMBERS.resources,
     params:
         job={"ood": STUDY.ood(), "shift_benchmark": STUDY.shift_benchmark()},
-        code=code_of("estimate", "report.figures.estimates", "report.figures.words"),
+        code=code_of("estimate"),
     message:
         "Estimates with intervals from all samples"
     script:

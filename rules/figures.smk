@@ -1,4 +1,4 @@
-# Every figure of the paper that the study declares (selfdistill.study.displays), and a target of its name: `snakemake figure3`.
+# Every figure that the study declares (registry: selfdistill.study.displays), and a target of its name: `snakemake figure3`.
 
 FIGURE = surroundings("plot_figure", PATHS.figure("{figure}", "png"), "report")
 
@@ -28,8 +28,8 @@ rule plot_figure:
     resources:
         **FIGURE.resources,
     params:
-        job=lambda wildcards: {"name": wildcards.figure, "display": STUDY.display()},
-        code=code_of("plot_figure", "report.figures"),
+        job=lambda wildcards: shown.display_job(STUDY, wildcards.figure).model_dump(),
+        code=lambda wildcards: drawing_code("plot_figure", wildcards.figure),
     message:
         "{wildcards.figure}"
     script:

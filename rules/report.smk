@@ -15,7 +15,7 @@ rule make_report:
         differences=PATHS.numbers("differences"),
         ledger=PATHS.claims("json"),
         claims=PATHS.claims("html"),
-        samples=[PATHS.samples(run) for run in STUDY.example_runs()],
+        samples=[PATHS.samples(run) for run in shown.example_runs(STUDY)],
         questions=PATHS.benchmark(STUDY.shift_benchmark()),
         manifests=JOB_MANIFESTS,
         reported=REPORTED,
@@ -37,7 +37,7 @@ rule make_report:
     resources:
         **PAGE.resources,
     params:
-        job={"study": STUDY.name, "display": STUDY.display(), "benchmark": STUDY.shift_benchmark()},
+        job=shown.report_job(STUDY).model_dump(),
         code=code_of("make_report"),
     message:
         "Report: {output.report}"

@@ -1,4 +1,4 @@
-# Every table that the study declares (selfdistill.study.displays), and a target of its name: `snakemake table1`, `main_results`.
+# Every table that the study declares (registry: selfdistill.study.displays), and a target of its name: `snakemake table1`, `main_results`.
 
 TABLE = surroundings("write_table", PATHS.table("{table}", "csv"), "report")
 
@@ -26,8 +26,8 @@ rule write_table:
     resources:
         **TABLE.resources,
     params:
-        job=lambda wildcards: {"name": wildcards.table, "display": STUDY.display()},
-        code=code_of("write_table", "report.tables"),
+        job=lambda wildcards: shown.display_job(STUDY, wildcards.table).model_dump(),
+        code=lambda wildcards: drawing_code("write_table", wildcards.table),
     message:
         "{wildcards.table}"
     script:

@@ -270,7 +270,6 @@ def test_results_are_bit_identical_to_the_local_run(outcome):
             for path in place.rglob("*")
             if path.suffix in {".safetensors", ".parquet", ".csv", ".png", ".svg"}
             and "resume" not in path.parts
-            and path.stem != "timeline"  # a picture of when the jobs ran
         )
         for place in places
     ]

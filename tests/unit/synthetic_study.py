@@ -1,31 +1,50 @@
-"""A small generated study for the tests of figures, tables and report: random numbers, real frames.
+"""The mini study with generated numbers, for the tests of figures, tables and report: its grid, random numbers, real frames.
 
 Directions are those of the paper (GRPO up and longer, SDPO down and shorter), so a figure looks like one.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from selfdistill.grading.epistemic import count_columns
-from selfdistill.report.data import CONTEXTS, base_run
-from selfdistill.report.figures import KEY, StudyData, frequency_shifts, study_differences, study_estimates
-from selfdistill.report.tables import load_reported, problems_summary
+from selfdistill.report.data import CONTEXTS, StudyData, base_run
+from selfdistill.report.drawing import draw_figure, make_table
+from selfdistill.report.numbers import (
+    frequency_shifts,
+    problems_summary,
+    study_differences,
+    study_estimates,
+)
+from selfdistill.report.tables.form import Table
+from selfdistill.report.tables.reported import load_reported
+from selfdistill.study.displays import FIGURES, display_of
+from selfdistill.study.load import load_study
+from selfdistill.study.shown import display_names, main_runs, run_keys, runs_shown
+from selfdistill.study.study import Study
+from selfdistill.vocabulary.runs import RUN_KEY
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
-REPORTED = Path(__file__).parents[2] / "config" / "reported.yaml"
-MODELS = {
-    "r1-mini": "Qwen2 organism (R1-Distill template)",
-    "qwen3-mini-think": "Qwen3 organism, thinking on",
-    "qwen3-mini-nothink": "Qwen3 organism, thinking off",
-    "olmo3-mini": "Olmo3 organism",
-}
-ROLES = dict(zip(("deepseek", "qwen3-think", "qwen3-nothink", "olmo3"), MODELS, strict=True))
+CONFIG = Path(__file__).parents[2] / "config"
+REPORTED = CONFIG / "reported.yaml"
+
+
+def mini_study() -> Study:
+    """Return the mini study, every figure of the registry declared."""
+    mini = load_study(CONFIG / "mini.yaml")
+    figures = {name: ["on-policy"] for name in FIGURES} | mini.file.figures
+    return replace(mini, file=mini.file.model_copy(update={"figures": figures}))
+
+
+STUDY = mini_study()
+MODELS = display_names(STUDY)["labels"]
 BENCHMARKS = {
     "in-domain": {"label": "In domain (2-3 operations)", "ood": False},
     "shorter": {"label": "Shorter (1 operation)", "ood": True},
@@ -35,33 +54,20 @@ BENCHMARKS = {
 STEPS, PROBLEMS, SAMPLES = 40, 12, 4
 PLAIN = ("so", "then", "x", "is", "try", "plus", "gives", "no", "4", "7")
 CONTEXT_EFFECT = {"unguided": 1.0, "answer-only": 0.55, "regeneration": 0.4, "solution": 0.3}
-EFFECT = {"none": 1.25, "solution": 0.35, "answer-only": 0.65, "unguided": 1.1}
+EFFECT = {"none": 1.25, "solution": 0.35, "answer-only": 0.65, "unguided": 1.1, "other-solution": 0.9}
 
 
 def run(
     model: str, method: str, context: str = "none", teacher: str = "none", **other: str
 ) -> dict[str, str]:
-    """Return the KEY fields of a run on the broad data set."""
+    """Return the RUN_KEY fields of a run on the broad data set."""
     fields = {"dataset": "chain", "coverage": "full", "variant": "default", **other}
-    return dict(zip(KEY, (model, method, context, teacher, *fields.values()), strict=True))
+    return dict(zip(RUN_KEY, (model, method, context, teacher, *fields.values()), strict=True))
 
 
 def all_runs() -> list[dict[str, str]]:
-    """Return every run of the generated study."""
-    runs = []
-    for model in MODELS:
-        runs += [run(model, "sft", context) for context in ("unguided", "solution")]
-        runs += [run(model, "grpo"), run(model, "sdpo", "solution", "fixed")]
-        runs += [run(model, "sdpo", "answer-only", "fixed")]
-    runs += [run("r1-mini", "sdpo", "solution", "ema-0.05"), run("r1-mini", "grpo", variant="equal-lr")]
-    runs += [run("r1-mini", *arm, dataset="narrow") for arm in (("grpo",), ("sdpo", "solution", "fixed"))]
-    runs += [run("r1-mini", "sdpo", "solution", "fixed", variant=name) for name in ("topk-50", "lr-quarter")]
-    runs.append(run("qwen3-mini-nothink", "sdpo", "solution", "fixed", variant="hybrid"))
-    for coverage in ("1", "8", "64", "512"):
-        sweep = {"coverage": coverage, "variant": "coverage"}
-        runs.append(run("qwen3-mini-nothink", "grpo", **sweep))
-        runs.append(run("qwen3-mini-nothink", "sdpo", "solution", "fixed", **sweep))
-    return runs
+    """Return every trained run of the study."""
+    return run_keys(STUDY.runs())
 
 
 def training_frame(runs: list[dict[str, str]], seeds: int) -> pd.DataFrame:
@@ -161,8 +167,27 @@ def study(seeds: int = 1) -> StudyData:
         shift=frequency_shifts(samples, "longer"),
         problems=problems_summary(training, benchmarks),
         reported=load_reported(REPORTED),
-        labels=MODELS,
-        roles=ROLES,
-        benchmarks=BENCHMARKS,
-        headline=("in-domain", "longer"),
+        **display_names(STUDY) | {"benchmarks": BENCHMARKS},
     )
+
+
+def drawn(name: str, seeds: int = 1) -> StudyData:
+    """Return what the study file lets a figure or table show."""
+    runs = run_keys(runs_shown(STUDY, name))
+    return study(seeds).of_runs(runs) if runs else study(seeds)
+
+
+def reported_on(data: StudyData) -> StudyData:
+    """Return the data with the runs that the report's summary speaks of."""
+    return replace(data, runs=data.in_order(run_keys(main_runs(STUDY))))
+
+
+def draw(name: str, data: StudyData | None = None) -> tuple[Figure, str]:
+    """Return a figure and its caption, by default of the generated study."""
+    return draw_figure(FIGURES[name].draw, data or drawn(name), FIGURES[name].options)
+
+
+def table(name: str, data: StudyData | None = None) -> Table:
+    """Return a table, by default of the generated study."""
+    display = display_of(name)
+    return make_table(display.draw, data or drawn(name), display.options, name=name, title=display.title)

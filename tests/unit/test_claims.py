@@ -28,14 +28,6 @@ from selfdistill.claims.judge import (
     verdict_of,
 )
 from selfdistill.claims.ledger import Ledger, load_ledger
-from selfdistill.claims.page import (
-    counts_of,
-    effect_text,
-    expected_text,
-    summary_sentences,
-    to_html,
-    to_markdown,
-)
 from selfdistill.claims.plan import (
     PlannedArm,
     PlannedPart,
@@ -45,6 +37,14 @@ from selfdistill.claims.plan import (
     plan_claims,
 )
 from selfdistill.records.paths import Paths
+from selfdistill.report.claims_page import (
+    counts_of,
+    effect_text,
+    expected_text,
+    summary_sentences,
+    to_html,
+    to_markdown,
+)
 from selfdistill.study.load import load_study
 from selfdistill.study.yaml import StudyError
 from selfdistill.vocabulary.runs import RUN_KEY

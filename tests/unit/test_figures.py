@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_study import BENCHMARKS, MODELS, run, samples_frame, study
+from synthetic_study import BENCHMARKS, MODELS, draw, drawn, run, samples_frame, study
 
-from selfdistill.report.data import base_run, rows_of_run, runs_of
-from selfdistill.report.figures import CAPTIONS, FIGURES, NEEDS, TITLES, FigureError, StudyData
+from selfdistill.report.data import FigureError, StudyData, base_run, rows_of_run, runs_of
+from selfdistill.report.drawing import drawing_function
 from selfdistill.report.figures.curves import training_curve
 from selfdistill.report.style import coverage_styles, method_style, save_figure
-from selfdistill.study.models import roles_by_thinking
+from selfdistill.study.displays import FIGURES, TABLES
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 
@@ -28,38 +28,50 @@ def legend_labels(figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_every_figure_has_a_caption_a_title_and_its_needs() -> None:
-    assert set(FIGURES) == set(CAPTIONS) == set(NEEDS) == set(TITLES)
+def test_the_registry_holds_the_figures_of_the_paper_and_their_functions() -> None:
     for number in (1, 3, 4, 5, 6, 7, 8, 9, 12, 15, 18, 19, 20):
         assert f"figure{number}" in FIGURES
+    for display in (*FIGURES.values(), *TABLES.values()):
+        assert callable(drawing_function(display.draw)), display.draw
 
 
 @pytest.mark.parametrize("name", [name for name in FIGURES if name not in ("figure4-all", "figure5-all")])
 def test_a_figure_reads_only_the_frames_it_names(name: str) -> None:
-    full = study()
-    names = ("labels", "roles", "benchmarks", "headline")
-    data = StudyData(**{field: getattr(full, field) for field in (*NEEDS[name], *names)})
-    figure = FIGURES[name](data)
+    full = drawn(name)
+    names = ("runs", "labels", "roles", "benchmarks", "headline")
+    data = StudyData(**{field: getattr(full, field) for field in (*FIGURES[name].frames, *names)})
+    figure, caption = draw(name, data)
     assert all(axis.has_data() for axis in figure.axes)
-    assert CAPTIONS[name](data) == CAPTIONS[name](full)
+    assert len(caption) > 60
 
 
-@pytest.mark.parametrize("name", list(FIGURES))
-def test_without_runs_a_figure_says_what_it_looked_for(name: str) -> None:
-    empty = StudyData(roles=dict(study().roles), benchmarks=BENCHMARKS)
-    for make in (FIGURES[name], CAPTIONS[name]):
-        with pytest.raises(FigureError, match=r"=|coverage|moving"):
-            make(empty)
+@pytest.mark.parametrize("name", [name for name in FIGURES if FIGURES[name].shows == "experiments"])
+def test_a_figure_gets_the_rows_of_its_runs_and_their_bases_and_no_others(name: str) -> None:
+    data, full = drawn(name), study()
+    models = {run["model"] for run in data.runs}
+    wanted = {tuple(run.values()) for run in data.runs}
+    for frame in FIGURES[name].frames:
+        found = {tuple(run.values()) for run in runs_of(getattr(data, frame))}
+        there = {tuple(run.values()) for run in runs_of(getattr(full, frame))}
+        bases = {tuple(base_run(model).values()) for model in models} & there
+        assert found == wanted | bases
 
 
-def test_a_missing_role_is_named() -> None:
-    with pytest.raises(FigureError, match="olmo3"):
-        FIGURES["figure18"](replace(study(), roles={"deepseek": "r1-mini"}))
+def test_two_runs_of_one_coverage_are_refused() -> None:
+    data = drawn("figure7")
+    twice = replace(data, runs=(*data.runs, {**data.runs[0], "variant": "default"}))
+    with pytest.raises(FigureError, match="GRPO has two runs of coverage 1"):
+        draw("figure7", twice)
+
+
+def test_a_figure_of_one_model_refuses_several() -> None:
+    with pytest.raises(FigureError, match="one model; got runs of: r1-mini, qwen3-mini-think"):
+        draw("figure6", drawn("figure19"))
 
 
 def test_figure3_draws_the_estimates_from_the_base_on() -> None:
     data = study()
-    figure = FIGURES["figure3"](data)
+    figure, _ = draw("figure3")
     accuracy = next(axis for axis in figure.axes if axis.get_title("left") == "(c) Longer (4 operations)")
     drawn = lines(accuracy)
     assert set(drawn) == {"GRPO", "SDPO (c=s)", "SDPO (c=s\\think)", "base"}
@@ -77,7 +89,7 @@ def test_figure3_draws_the_estimates_from_the_base_on() -> None:
 
 def test_figure3_bars_are_the_paired_differences_of_each_word() -> None:
     data = study()
-    figure = FIGURES["figure3"](data)
+    figure, _ = draw("figure3")
     bars = figure.axes[-1]
     assert [text.get_text() for text in bars.get_xticklabels()] == list(EPISTEMIC_WORDS)
     grpo = next(one for one in bars.containers if one.get_label() == "GRPO")
@@ -104,7 +116,7 @@ def test_long_training_curves_show_a_five_step_mean() -> None:
 
 
 def test_figure7_has_a_line_for_each_coverage_and_one_scale() -> None:
-    figure = FIGURES["figure7"](study())
+    figure, _ = draw("figure7")
     assert legend_labels(figure) == ["|D| = 1", "|D| = 8", "|D| = 64", "|D| = 512", "|D| = full"]
     assert [axis.get_title("left") for axis in figure.axes[::2]] == ["GRPO", "SDPO (c=s)"]
     assert figure.axes[0].get_ylim() == figure.axes[2].get_ylim()
@@ -113,7 +125,7 @@ def test_figure7_has_a_line_for_each_coverage_and_one_scale() -> None:
 
 def test_figure8_clips_no_interval() -> None:
     data = study()
-    figure = FIGURES["figure8"](data)
+    figure, _ = draw("figure8")
     outside = [name for name, entry in BENCHMARKS.items() if entry["ood"]]
     for row, name in enumerate(outside):
         rows = data.estimates[
@@ -127,7 +139,7 @@ def test_figure8_clips_no_interval() -> None:
 
 def test_figure12_splits_the_vocabulary() -> None:
     data = study()
-    figure = FIGURES["figure12"](data)
+    figure, _ = draw("figure12")
     assert [axis.get_title("left") for axis in figure.axes] == list(MODELS.values())
     rows = rows_of_run(data.shift, run("r1-mini", "grpo"))
     points = figure.axes[0].collections[0].get_offsets()
@@ -138,13 +150,13 @@ def test_figure12_splits_the_vocabulary() -> None:
 
 def test_captions_hold_problems_samples_and_seeds() -> None:
     for seeds in (1, 2):
-        caption = CAPTIONS["figure3"](study(seeds))
-        assert "n = 12 problems, k = 4 samples a problem" in caption
+        caption = draw("figure3", drawn("figure3", seeds))[1]
+        assert "n = 12 problems, k = 4 samples per problem" in caption
         assert f"{seeds} seed" in caption and "95 % intervals" in caption
         assert ("range over seeds" in caption) is (seeds > 1)
-    assert "1 seed, 40 steps" in CAPTIONS["figure1"](study())
-    assert "put in" in CAPTIONS["figure9"](study()) or "pre-training data" in CAPTIONS["figure9"](study())
-    assert "pre-training" not in CAPTIONS["figure9"](replace(study(), organism=False))
+    assert "1 seed, 40 steps" in draw("figure1")[1]
+    assert "pre-training data" in draw("figure9")[1]
+    assert "pre-training" not in draw("figure9", replace(study(), organism=False))[1]
 
 
 def test_methods_keep_colour_and_differ_in_grey() -> None:
@@ -164,17 +176,7 @@ def test_same_figure_same_bytes(tmp_path: Path) -> None:
     files = []
     for name in ("first", "second"):
         paths = tmp_path / f"{name}.png", tmp_path / f"{name}.svg"
-        save_figure(FIGURES["figure6"](study()), *paths)
+        save_figure(draw("figure6")[0], *paths)
         files.append([path.read_bytes() for path in paths])
     assert files[0] == files[1]
     assert b"Software" not in files[0][0] and b"dc:date" not in files[0][1]
-
-
-def test_roles_take_the_first_model_of_a_kind() -> None:
-    thinking = {"a": "prompt-tag", "b": "on", "c": "off", "d": "none", "e": "on"}
-    assert roles_by_thinking(thinking) == {
-        "deepseek": "a",
-        "qwen3-think": "b",
-        "qwen3-nothink": "c",
-        "olmo3": "d",
-    }

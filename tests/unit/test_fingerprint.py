@@ -41,7 +41,7 @@ def fingerprints(root):
         "training.grpo",
         "training.sdpo",
         "sampling.evaluation",
-        "report.figures",
+        "report.figures.words",
     )
     return {module: code_fingerprint(module, root=root) for module in modules}
 
@@ -66,7 +66,7 @@ def test_transitive_imports_are_found_in_functions_and_relative_ones_too():
     assert not [name for name in found if "figures" in name or "organism" in name or ".study" in name]
     assert "selfdistill.generation.transformers_backend" in reachable(("selfdistill.sampling.evaluation",))
     assert {"selfdistill.report.figures.curves", "selfdistill.report.style"} <= reachable(
-        ("selfdistill.report.figures",)
+        ("selfdistill.report.figures.words",)
     )
 
 
@@ -101,7 +101,7 @@ def test_a_change_counts_for_what_imports_it(package):
 def test_a_change_of_style_counts_for_figures_only(package):
     before = fingerprints(package.root)
     package("report/style.py", "def save_figure", "ADDED = 1\n\n\ndef save_figure")
-    assert changed(before, fingerprints(package.root)) == {"report.figures"}
+    assert changed(before, fingerprints(package.root)) == {"report.figures.words"}
 
 
 def test_infrastructure_counts_by_the_params_that_it_makes(package):
@@ -153,6 +153,6 @@ def test_a_colour_or_a_label_trains_nothing_and_the_meaning_of_a_context_does(pa
     package("vocabulary/contexts.py", 'symbol="c=s"', 'symbol="c = s"')
     package("vocabulary/contexts.py", 'Look(VERMILLION, "^", "xx")', 'Look(VERMILLION, "v", "xx")')
     package("vocabulary/looks.py", "#D55E00", "#D55E01")
-    assert changed(before, fingerprints(package.root)) <= {"report.figures"}
+    assert changed(before, fingerprints(package.root)) <= {"report.figures.words"}
     package("vocabulary/contexts.py", "teacher:sibling_solution", "teacher:foreign_solution")
     assert "training.sdpo" in changed(before, fingerprints(package.root))

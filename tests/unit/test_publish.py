@@ -7,10 +7,10 @@ import pytest
 
 from selfdistill.claims.judge import VERDICTS, PartResult, part_record
 from selfdistill.claims.ledger import load_ledger
-from selfdistill.claims.page import to_html, to_markdown
 from selfdistill.claims.plan import PlannedPart
 from selfdistill.commands.publish import FIGURES, TABLES, publish
 from selfdistill.records.paths import Paths
+from selfdistill.report.claims_page import to_html, to_markdown
 from selfdistill.study.yaml import StudyError
 
 ROOT = Path(__file__).parents[2]

@@ -9,23 +9,22 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from synthetic_study import MODELS, all_runs, run, samples_frame, study
+from synthetic_study import MODELS, STUDY, all_runs, draw, reported_on, run, samples_frame, study, table
 
-from selfdistill.report.data import Cell, base_run, final_cell, rows_of_run
-from selfdistill.report.figures import CAPTIONS, FIGURES, TITLES, StudyData
+from selfdistill.report.data import Cell, StudyData, base_run, final_cell, rows_of_run
 from selfdistill.report.page import (
     Example,
     Report,
     build_report,
     counters_sentence,
     direction,
-    main_arms,
     mark_words,
     pick_examples,
     summary,
 )
 from selfdistill.report.style import save_figure
-from selfdistill.report.tables import TABLES
+from selfdistill.study.displays import FIGURES, TABLES
+from selfdistill.study.shown import example_runs, run_keys
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -61,8 +60,9 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The page of the generated study with one figure, every table, examples and costs."""
-    data, folder = study(), tmp_path_factory.mktemp("figures")
-    save_figure(FIGURES["figure6"](data), folder / "figure6.png", folder / "figure6.svg")
+    data, folder = reported_on(study()), tmp_path_factory.mktemp("figures")
+    figure, caption = draw("figure6")
+    save_figure(figure, folder / "figure6.png", folder / "figure6.svg")
     samples = samples_frame(1)
     questions = dict.fromkeys(samples["problem_id"], "find x : <b> & more")
     costs = pd.DataFrame(
@@ -78,14 +78,14 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     report = Report(
         study="generated",
         data=data,
-        figures={"figure6": (TITLES["figure6"], folder / "figure6.png", CAPTIONS["figure6"](data))},
-        tables={name: make(data).to_html() for name, make in TABLES.items()},
+        figures={"figure6": (FIGURES["figure6"].title, folder / "figure6.png", caption)},
+        tables={name: table(name).to_html() for name in TABLES},
         missing={"figure15": "no run with method=opsd"},
         costs=costs,
         training_costs=training_costs,
         provenance={"commit": "0123abc"},
         deviations=["Smaller models than the paper's."],
-        examples=pick_examples(samples, questions, main_arms(data, "r1-mini"), "longer"),
+        examples=pick_examples(samples, questions, run_keys(example_runs(STUDY)), "longer"),
     )
     return build_report(report)
 
@@ -105,7 +105,7 @@ def test_the_page_loads_nothing_from_outside(page: str) -> None:
 def test_a_plumbing_study_says_so_first_and_draws_no_conclusion() -> None:
     report = Report(
         study="plumbing",
-        data=study(),
+        data=reported_on(study()),
         figures={},
         tables={},
         claims="<p>the ledger</p>",
@@ -135,12 +135,13 @@ def test_a_plumbing_study_says_so_first_and_draws_no_conclusion() -> None:
 
 
 def test_the_page_has_its_sections_and_says_what_an_organism_shows(page: str) -> None:
+    assert "<h3>Figure 6. Fixed and moving teacher</h3>" in page
     for anchor in ("about", "summary", "tables", "figures", "examples", "costs", "deviations", "provenance"):
         assert f'<h2 id="{anchor}">' in page
     assert 'id="claims"' not in page
     assert "was put in by that" in page and "it is measured" in page
     assert "no run with method=opsd" in page and "0123abc" in page and "Smaller models than" in page
-    assert CAPTIONS["figure6"](study()) in page.replace("&#39;", "'")
+    assert draw("figure6")[1] in page.replace("&#39;", "'")
 
 
 def test_without_organism_and_with_claims() -> None:
@@ -159,8 +160,7 @@ def test_text_from_outside_is_escaped(page: str) -> None:
 
 
 def test_examples_are_the_first_problems_at_the_last_step() -> None:
-    data, samples = study(), samples_frame(1)
-    arms = main_arms(data, "r1-mini")
+    samples, arms = samples_frame(1), run_keys(example_runs(STUDY))
     assert arms[0] == base_run("r1-mini") and [arm["method"] for arm in arms[1:]] == ["grpo", "sdpo", "sdpo"]
     examples = pick_examples(samples, {}, arms, "longer", count=2)
     assert [example.problem_id for example in examples] == sorted(
@@ -173,7 +173,7 @@ def test_examples_are_the_first_problems_at_the_last_step() -> None:
 
 
 def test_summary_comes_from_the_estimates() -> None:
-    data = study()
+    data = reported_on(study())
     found = dict(summary(data))
     assert len(found) == 4
     sentences = next(iter(found.values()))
@@ -234,7 +234,7 @@ def test_summary_begins_with_the_findings_of_the_ledger() -> None:
 def test_images_are_the_saved_bytes(page: str, tmp_path: Path) -> None:
     import base64
 
-    save_figure(FIGURES["figure6"](study()), tmp_path / "a.png", tmp_path / "a.svg")
+    save_figure(draw("figure6")[0], tmp_path / "a.png", tmp_path / "a.svg")
     assert base64.b64encode((tmp_path / "a.png").read_bytes()).decode("ascii") in page
 
 

@@ -155,6 +155,33 @@ MISTAKES = {
     "unknown source": ({"datasets.chain.source": "organ"}, ["datasets.chain", "'organ'", "organism, hub"]),
     "unknown figure": ({"figures.figure2": []}, ["figures.figure2", "allowed: figure1"]),
     "unknown experiment": ({"figures.figure3": ["on-polcy"]}, ["figures.figure3", "did you mean on-policy?"]),
+    "figure without experiments": (
+        {"figures.figure3": []},
+        ["mini.yaml: figures.figure3: must name at least one experiment", "allowed: off-policy, on-policy"],
+    ),
+    "table without experiments": ({"tables.table2": []}, ["tables.table2: must name at least one experiment"]),
+    "figure of one value": (
+        {"figures.figure8": ["on-policy"]},
+        ["figures.figure8: [on-policy] needs two values of `coverage` in one model; found: full"],
+    ),
+    "figure of no variant": ({"figures.figure20": ["teacher"]}, ["figures.figure20", "two values of `variant`"]),
+    "figure of other methods": (
+        {"figures.figure3": ["off-policy"]},
+        ["figures.figure3: [off-policy] has no run of a model with the role deepseek"],
+    ),
+    "figure of a role without runs": ({"figures.figure15": ["teacher"]}, ["figures.figure15", "the role qwen3-nothink"]),
+    "experiment that a figure cannot show": (
+        {"figures.figure18": ["on-policy", "coverage"]},
+        ["figures.figure18: figure18 can show no run of 'coverage'"],
+    ),
+    "experiment of a figure of section 3": (
+        {"figures.figure9": ["on-policy"]},
+        ["figures.figure9: shows section 3 and no experiment: must be []"],
+    ),
+    "figure of a section 3 that is not there": (
+        {"section_3": None, "off_policy": None, "runs": [GRPO], "figures": {"figure9": []}, "tables": {}},
+        ["figures.figure9: needs `section_3`"],
+    ),
     "grpo with a context": ({"runs.0": GRPO | {"contexts": ["solution"]}}, ["runs.0.contexts", "grpo has no context"]),
     "grpo with a teacher": ({"runs.0": GRPO | {"teachers": ["fixed"]}}, ["runs.0.teachers", "grpo has no teacher"]),
     "sdpo without a teacher": ({"runs.0": SDPO | {"teachers": []}}, ["runs.0.teachers", "needs a teacher", "fixed, ema-RATE"]),

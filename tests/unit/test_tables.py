@@ -9,16 +9,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from synthetic_study import REPORTED, problem_frame, run, study
+from synthetic_study import REPORTED, drawn, problem_frame, run, study, table
 
-from selfdistill.report.data import rows_of_run
-from selfdistill.report.figures import OOD_MEAN, FigureError, StudyData
-from selfdistill.report.tables import TABLES, load_reported, problems_summary, reported_table
+from selfdistill.report.data import FigureError, StudyData, rows_of_run
+from selfdistill.report.numbers import OOD_MEAN, problems_summary
+from selfdistill.report.tables.reported import load_reported, reported_table
+from selfdistill.study.displays import TABLES
 
 
 def test_table1_shows_every_context_beside_the_paper() -> None:
-    table = TABLES["table1"](study())
-    shown = table.formatted
+    made = table("table1")
+    shown = made.formatted
     assert list(shown["Context"][:4]) == [
         "unguided (c=∅)",
         "answer-only (c=s\\think)",
@@ -31,14 +32,14 @@ def test_table1_shows_every_context_beside_the_paper() -> None:
     assert list(shown["Paper: length"][:4]) == ["13,054 [S2]", "12,036 [S2]", "2,808 [S2]", "1,873 [S2]"]
     assert list(shown["Paper: epistemic"][:4]) == ["182.5 [F]", "159.8 [S2]", "24.1 [S2]", "8.8 [F]"]
     assert set(shown["Paper: score"][4:]) == {"–"}  # the paper has one model here
-    assert "pre-training data" in table.note
-    assert "pre-training" not in TABLES["table1"](replace(study(), organism=False)).note
+    assert "pre-training data" in made.note
+    assert "pre-training" not in table("table1", replace(study(), organism=False)).note
 
 
 def test_table2_is_the_last_step_in_percent() -> None:
     data = study()
-    table = TABLES["table2"](data)
-    raw = table.raw
+    made = table("table2")
+    raw = made.raw
     column = (raw["column"] == "Longer (4 operations)") & (raw["Trained on"] == "SFT on D_sg")
     cell = raw[column & raw["Model"].str.startswith("Qwen2")].iloc[0]
     rows = rows_of_run(data.estimates, run("r1-mini", "sft", "solution"))
@@ -46,7 +47,7 @@ def test_table2_is_the_last_step_in_percent() -> None:
     for name in ("estimate", "low", "high"):
         assert cell[name] == pytest.approx(100 * expected[name])
     assert (cell["n_problems"], cell["k"], cell["n_seeds"]) == (12, 4, 1)
-    assert table.formatted.loc[2, "Paper: AIME24"] == "20.21 [S2]"
+    assert made.formatted.loc[2, "Paper: AIME24"] == "20.21 [S2]"
 
 
 def test_table3_counts_the_problem_sets() -> None:
@@ -56,24 +57,22 @@ def test_table3_counts_the_problem_sets() -> None:
     assert (summary["problems"] == 6).all() and (summary["types"] == 2).all()
     assert summary.loc["same", "shared_types"] == 1 and summary.loc["same", "shared_questions"] == 1
     assert summary.loc["far", "shared_types"] == 0 and summary.loc["far", "shared_questions"] == 0
-    table = TABLES["table3"](study()).formatted
+    made = table("table3").formatted
     assert (
-        table.loc[table["Training set"] == "narrow", "Relation to the benchmarks"]
-        .str.contains("Shorter")
-        .all()
+        made.loc[made["Training set"] == "narrow", "Relation to the benchmarks"].str.contains("Shorter").all()
     )
-    assert list(table["Source"]) == ["this study"] * 2 + ["paper"] * 3
+    assert list(made["Source"]) == ["this study"] * 2 + ["paper"] * 3
 
 
 def test_main_results_hold_every_run_and_paired_differences() -> None:
     data = study()
-    table = TABLES["main-results"](data)
+    made = table("main-results")
     runs = data.estimates[data.estimates["benchmark"] == "longer"]
     fields = ["model", "method", "context", "teacher", "dataset", "coverage", "variant"]
-    assert len(table.rows) == len(runs[fields].drop_duplicates())
-    base = table.formatted[table.formatted["Run"] == "base"]
+    assert len(made.rows) == len(runs[fields].drop_duplicates())
+    base = made.formatted[made.formatted["Run"] == "base"]
     assert set(base["Δ base"]) == {"–"} and len(base) == 4
-    raw = table.raw
+    raw = made.raw
     cell = raw[
         (raw["column"] == "Δ base, OOD") & (raw["Run"] == "SDPO (c=s)") & raw["Model"].str.startswith("Olmo3")
     ]
@@ -83,14 +82,14 @@ def test_main_results_hold_every_run_and_paired_differences() -> None:
 
 
 def test_files_hold_the_same_cells(tmp_path: Path) -> None:
-    table = TABLES["table1"](study())
+    made = table("table1")
     paths = [tmp_path / f"table1.{suffix}" for suffix in ("csv", "md", "html")]
-    table.write(*paths)
+    made.write(*paths)
     frame = pd.read_csv(paths[0])
-    assert len(frame) == len(table.raw) and frame["estimate"].notna().all()
+    assert len(frame) == len(made.raw) and frame["estimate"].notna().all()
     assert set(frame["mark"].dropna()) == {"S2", "F"} and frame["reported"].sum() == 12
     text, page = (path.read_text(encoding="utf-8") for path in paths[1:])
-    for entry in table.formatted["Score"]:
+    for entry in made.formatted["Score"]:
         assert entry in text and entry in re.sub("</?span[^>]*>", "", page)
     sorts = [float(value) for value in re.findall(r'data-sort="([^"]+)"', page)]
     assert sorts == pytest.approx(list(frame["estimate"]))
@@ -98,15 +97,22 @@ def test_files_hold_the_same_cells(tmp_path: Path) -> None:
 
 
 def test_markdown_keeps_pipes_inside_cells() -> None:
-    lines = TABLES["main-results"](study()).to_markdown().splitlines()
+    lines = table("main-results").to_markdown().splitlines()
     rows = [line for line in lines if line.startswith("|")]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in rows}) == 1
 
 
-@pytest.mark.parametrize("name", list(TABLES))
-def test_a_table_without_runs_says_so(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in TABLES if TABLES[name].shows != "experiments"])
+def test_a_table_without_data_says_so(name: str) -> None:
     with pytest.raises(FigureError):
-        TABLES[name](StudyData())
+        table(name, StudyData())
+
+
+def test_table2_shows_the_runs_of_its_experiments_after_their_base() -> None:
+    runs = [run("r1-mini", "sft", "solution"), run("r1-mini", "grpo")]
+    shown = table("table2", study().of_runs(runs)).formatted
+    assert list(shown["Trained on"]) == ["base", "SFT on D_sg", "GRPO"]
+    assert len(table("table2").rows) == len(drawn("table2").runs) + 3  # a base per model
 
 
 def test_every_reported_number_has_a_mark_and_a_shape() -> None:

@@ -32,24 +32,26 @@ FILTER = """(() => {{
 def generated_page(folder: Path) -> Path:
     """A page of generated numbers, made as in tests/unit."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-    from synthetic_study import samples_frame, study
+    from synthetic_study import STUDY, draw, reported_on, samples_frame, study, table
 
-    from selfdistill.report.figures import CAPTIONS, FIGURES, TITLES, save_figure
-    from selfdistill.report.page import Report, build_report, main_arms, pick_examples
-    from selfdistill.report.tables import TABLES
+    from selfdistill.report.page import Report, build_report, pick_examples
+    from selfdistill.report.style import save_figure
+    from selfdistill.study.displays import FIGURES, TABLES
+    from selfdistill.study.shown import example_runs, run_keys
 
-    data, samples = study(), samples_frame(1)
+    data, samples = reported_on(study()), samples_frame(1)
+    figure, caption = draw("figure6")
     png = folder / "figure6.png"
-    save_figure(FIGURES["figure6"](data), png, folder / "figure6.svg")
+    save_figure(figure, png, folder / "figure6.svg")
     costs = [("train_grpo", 10.0, 100.0, 5e3), ("estimate", 30.0, 200.0, float("nan"))]
     questions = dict.fromkeys(samples["problem_id"], "find x : x +2 = 7")
     report = Report(
         study="generated",
         data=data,
-        figures={"figure6": (TITLES["figure6"], png, CAPTIONS["figure6"](data))},
-        tables={name: make(data).to_html() for name, make in TABLES.items()},
+        figures={"figure6": (FIGURES["figure6"].title, png, caption)},
+        tables={name: table(name).to_html() for name in TABLES},
         costs=pandas.DataFrame(costs, columns=["rule", "seconds", "max_rss_mb", "tokens"]),
-        examples=pick_examples(samples, questions, main_arms(data, "r1-mini"), "longer"),
+        examples=pick_examples(samples, questions, run_keys(example_runs(STUDY)), "longer"),
     )
     page = folder / "report.html"
     page.write_text(build_report(report), encoding="utf-8")

@@ -130,11 +130,8 @@ def test_intervals_are_estimated_anew_without_sampling(change):
 
 
 def test_a_claim_is_judged_anew_without_sampling(change):
-    assert change("config/claims.yaml", "below: -0.8", "below: -0.7") == {
-        "judge_claims",
-        "make_report",
-        "all",
-    }
+    planned = change("config/claims.yaml", "below: -0.8", "below: -0.7")
+    assert planned == {"judge_claims", "make_report", "all"}
 
 
 def test_seeds_of_the_command_line_plan_the_same_as_the_files(touched):

@@ -2,4 +2,4 @@
 
 from selfdistill.jobs.run_job import run_job
 
-run_job(snakemake, "selfdistill.report.run:judge")
+run_job(snakemake, "selfdistill.report.claims_page:judge")

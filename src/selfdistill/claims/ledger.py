@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 from selfdistill.study.displays import FIGURES, TABLES
 from selfdistill.study.fields import Section
 from selfdistill.study.methods import METHODS
-from selfdistill.study.models import ROLES
 from selfdistill.study.yaml import read_yaml, reject, validated
+from selfdistill.vocabulary.roles import ROLES
 from selfdistill.vocabulary.runs import BASE
 
 Role = Literal[ROLES]

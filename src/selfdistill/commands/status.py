@@ -18,7 +18,6 @@ from selfdistill.records.files import read_json
 from selfdistill.records.paths import Paths, resume_of
 from selfdistill.records.progress import read_progress
 from selfdistill.study.load import study_from_config
-from selfdistill.study.methods import OFF_POLICY, ON_POLICY
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.runs import BASE
 
@@ -60,25 +59,6 @@ def expected_jobs(study: Study) -> Iterator[Entry]:
         yield _entry(paths, kind, str(run), paths.samples(run))
     yield _entry(paths, "estimate", "all samples", paths.numbers("estimates"))
     yield _entry(paths, "report", study.name, paths.report)
-
-
-def quick_manifests(study: Study) -> list[str]:
-    """Manifests of the jobs that `expected_jobs` leaves out: problem sets, off-policy data, claims, figures, tables."""
-    paths = Paths(study.name)
-    trained, tuned = study.runs(methods=ON_POLICY), study.runs(methods=OFF_POLICY)
-    sets = [paths.training_problems(run.dataset, part) for run in trained for part in ("full", run.coverage)]
-    sets += [paths.benchmark(name) for name in study.all_benchmarks()]
-    return list(
-        dict.fromkeys(
-            [
-                *(paths.manifest(path) for path in sets),
-                *(paths.off_policy_manifest(run.model, run.dataset) for run in tuned),
-                paths.claims("manifest.json"),
-                *(paths.figure(name, "manifest.json") for name in study.file.figures),
-                *(paths.table(name, "manifest.json") for name in study.file.tables),
-            ]
-        )
-    )
 
 
 def _entry(paths: Paths, kind: str, name: str, output: str) -> Entry:

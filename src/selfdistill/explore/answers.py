@@ -26,7 +26,7 @@ _TEXT = "white-space: pre-wrap; overflow-wrap: anywhere; font-family: monospace;
 def collect_answers(
     results: StudyResults, runs: pd.DataFrame, benchmark: str, sample_index: int = 0
 ) -> pd.DataFrame:
-    """What each of `runs` answers to each problem of a benchmark, at its last step.
+    """Return what each of `runs` answers to each problem of a benchmark, at its last step.
 
     runs: rows of `StudyResults.runs`, of one model. Returns one row a problem and run: problem_id, question,
     answers (the right ones), label, response, extracted_answer, correct, outcome, response_tokens,
@@ -46,7 +46,7 @@ def collect_answers(
 
 
 def choose_problems(answers: pd.DataFrame, right: Iterable[str] = (), wrong: Iterable[str] = ()) -> list[str]:
-    """The problems that the runs labelled in `right` solved and those in `wrong` did not, in order of their id.
+    """Return the problems that the runs labelled in `right` solved and those in `wrong` did not, in order of their id.
 
     Raises ResultsError for a label that the answers do not have.
     """
@@ -59,7 +59,7 @@ def choose_problems(answers: pd.DataFrame, right: Iterable[str] = (), wrong: Ite
 
 
 def answers_html(answers: pd.DataFrame, problem_ids: Sequence[str]) -> str:
-    """The problems with all their answers in columns; all text from responses is escaped."""
+    """Return the problems with all their answers in columns; all text from responses is escaped."""
     parts = []
     for problem_id in problem_ids:
         rows = answers[answers["problem_id"] == problem_id]
@@ -73,7 +73,7 @@ def answers_html(answers: pd.DataFrame, problem_ids: Sequence[str]) -> str:
 
 
 def _card(row: pd.Series) -> str:
-    """One answer: who gave it, whether it is right (in words, not only by colour), how long, its text."""
+    """Return one answer: who gave it, whether it is right (in words, not only by colour), how long, its text."""
     style = _CARD.format(colour="#0072B2" if row["correct"] else "#D55E00")
     verdict = "✓ right" if row["correct"] else f"✗ {row['outcome'].replace('_', ' ')}"
     counts = f"{row['response_tokens']} tokens, {row['epistemic_substring']} epistemic words"

@@ -12,7 +12,7 @@ from selfdistill.report.style import method_style
 
 
 def run_label(fields: Mapping[str, Any], broad: str = "") -> str:
-    """The name of a run within its model: method, context and teacher, and what is not the default.
+    """Return the name of a run within its model: method, context and teacher, and what is not the default.
 
     broad: the training set that goes without saying (`domains.broad` of the study file).
     """

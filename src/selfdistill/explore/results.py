@@ -12,7 +12,7 @@ there instead, and the command that makes it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,24 +20,21 @@ from typing import Any
 
 import pandas as pd
 
+from selfdistill.explore.filters import ResultsError, as_runs, as_values, filter_rows, split_filters
 from selfdistill.explore.plots import run_label
 from selfdistill.records.files import read_frame, read_json, read_table
 from selfdistill.records.paths import RUN_PATTERN, Paths
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
-from selfdistill.report.data import KEY, run_order
-from selfdistill.report.figures import StudyData
+from selfdistill.report.data import StudyData, run_order
 from selfdistill.report.loading import load_data
 from selfdistill.study.load import load_study
+from selfdistill.study.shown import display_names
 from selfdistill.study.study import Study
-from selfdistill.vocabulary.runs import RUN_FIELDS, Run
+from selfdistill.vocabulary.runs import RUN_FIELDS, RUN_KEY, Run
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 """The repository's study files, for results that lie in a folder without any."""
 _RUN_FOLDER = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", RUN_PATTERN))
-
-
-class ResultsError(LookupError):
-    """Results that are not there: names what is missing, what is there, and the command that makes it."""
 
 
 @dataclass(frozen=True)
@@ -49,17 +46,17 @@ class StudyResults:
 
     @property
     def paths(self) -> Paths:
-        """The study's paths, relative to `root`."""
+        """Return the study's paths, relative to `root`."""
         return Paths(self.study.name)
 
     @property
     def command(self) -> str:
-        """The command that makes the results of this study."""
+        """Return the command that makes the results of this study."""
         return make_command(self.study.name)
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """Every run, declared or found, in drawing order.
+        """Return every run, declared or found, in drawing order.
 
         Columns: the run fields, label, experiments (comma-separated; `undeclared` if only found),
         has_training, has_samples.
@@ -84,33 +81,33 @@ class StudyResults:
         yield from self.study.runs()
 
     def _found_runs(self) -> Iterator[Run]:
-        """The runs that have samples or a training record on disk."""
+        """Return the runs that have samples or a training record on disk."""
         folder = self.root / self.paths.results / "runs"
         for path in sorted(folder.glob("*/" * (len(RUN_FIELDS) - 1) + "seed-*/*.parquet")):
             if match := _RUN_FOLDER.fullmatch(path.parent.relative_to(folder).as_posix()):
                 yield Run(**{**match.groupdict(), "seed": int(match["seed"])})
 
     def model_rank(self, model: str) -> tuple[int, str]:
-        """Sort key of a model: the study's order, unknown ones last by name."""
+        """Return sort key of a model: the study's order, unknown ones last by name."""
         known = self.study.models()
         return (known.index(model) if model in known else len(known), model)
 
     @property
     def models(self) -> list[str]:
-        """Models that have samples, in the study's order."""
+        """Return models that have samples, in the study's order."""
         return list(self.runs[self.runs["has_samples"]]["model"].unique())
 
     @property
     def benchmarks(self) -> list[str]:
-        """The study's benchmarks, in display order."""
+        """Return the study's benchmarks, in display order."""
         return list(self.study.file.benchmarks.names)
 
     def benchmark_label(self, benchmark: str) -> str:
-        """The name that a benchmark is shown under."""
+        """Return the name that a benchmark is shown under."""
         return str(self.study.benchmark_labels().get(benchmark, {}).get("label", benchmark))
 
     def select(self, **filters: Any) -> pd.DataFrame:
-        """The rows of `runs` with these run fields; `experiment` is one of the experiments that a run serves.
+        """Return the rows of `runs` with these run fields; `experiment` is one of the experiments that a run serves.
 
         A value may be a list, which means any of them. Raises ResultsError, with the values that there are,
         if nothing is left.
@@ -127,7 +124,7 @@ class StudyResults:
         return filter_rows(runs, "run", wanted, allowed=RUN_FIELDS)
 
     def samples(self, columns: Sequence[str] | None = None, **filters: Any) -> pd.DataFrame:
-        """Samples of the runs that match, in one frame (artifacts.samples_schema).
+        """Return samples of the runs that match, in one frame (records.schemas.samples_schema).
 
         filters: run fields or `experiment` choose the files, any other column of the samples (`benchmark`,
         `step`, `correct`) chooses rows. columns: only these, and those filtered by.
@@ -141,7 +138,7 @@ class StudyResults:
         return filter_rows(pd.concat(frames, ignore_index=True), "sample", of_rows)
 
     def training(self, **filters: Any) -> pd.DataFrame:
-        """Training records of the runs that match, one row a step (artifacts.training_schema)."""
+        """Return training records of the runs that match, one row per step (records.schemas.training_schema)."""
         runs = self._with_file(self.select(**filters), "has_training", "training record")
         tables = [
             read_table(self.root / self.paths.training(run), training_schema()) for run in as_runs(runs)
@@ -149,7 +146,7 @@ class StudyResults:
         return pd.concat(tables, ignore_index=True)
 
     def rollouts(self, **filters: Any) -> pd.DataFrame:
-        """Responses that the matching runs generated in training (artifacts.rollouts_schema and run fields)."""
+        """Return responses that the matching runs generated in training (records.schemas.rollouts_schema and run fields)."""
         frames = []
         for run in as_runs(self._with_file(self.select(**filters), "has_training", "training record")):
             path = self.root / self.paths.rollouts(run)
@@ -160,7 +157,7 @@ class StudyResults:
         return pd.concat(frames, ignore_index=True)
 
     def _with_file(self, runs: pd.DataFrame, flag: str, what: str) -> pd.DataFrame:
-        """The runs whose file is there; ResultsError if none has it."""
+        """Return the runs whose file is there; ResultsError if none has it."""
         there = runs[runs[flag]]
         if there.empty:
             others = self.runs[self.runs[flag]]
@@ -171,31 +168,31 @@ class StudyResults:
 
     @property
     def hint(self) -> str:
-        """What to do about missing results."""
+        """Return what to do about missing results."""
         return f"`{self.command}` in the repository makes what is missing."
 
     @cached_property
     def estimates(self) -> pd.DataFrame:
-        """Every number of the study with its interval (statistics.estimates, figures.estimates)."""
+        """Return every number of the study with its interval (statistics.estimates, report.numbers)."""
         return self._numbers("estimates")
 
     @cached_property
     def differences(self) -> pd.DataFrame:
-        """Every run's difference to its base at its last step, paired by problem (statistics.contrasts)."""
+        """Return every run's difference to its base at its last step, paired by problem (statistics.contrasts)."""
         return self._numbers("differences")
 
     @cached_property
     def shift(self) -> pd.DataFrame:
-        """Change of word frequencies against base (epistemic.frequency_shift)."""
+        """Return change of word frequencies against base (epistemic.frequency_shift)."""
         return self._numbers("shift")
 
     def _numbers(self, name: str) -> pd.DataFrame:
         return read_frame(self._existing(self.paths.numbers(name)))
 
     def final(self, frame: pd.DataFrame, **filters: Any) -> pd.DataFrame:
-        """Rows of `estimates` or `differences` of each run at its last step, in drawing order, with its label."""
+        """Return rows of `estimates` or `differences` of each run at its last step, in drawing order, with its label."""
         rows = filter_rows(frame, "number", filters)
-        rows = rows[rows["step"] == rows.groupby(list(KEY))["step"].transform("max")]
+        rows = rows[rows["step"] == rows.groupby(list(RUN_KEY))["step"].transform("max")]
         ranks = [(self.model_rank(row["model"]), *run_order(row)) for row in rows.to_dict("records")]
         rows = rows.iloc[sorted(range(len(rows)), key=ranks.__getitem__)].reset_index(drop=True)
         broad = self.study.file.domains.broad
@@ -203,7 +200,7 @@ class StudyResults:
 
     @cached_property
     def claims(self) -> pd.DataFrame:
-        """The claims with their computed verdicts, one row a claim; empty if the study has none yet."""
+        """Return the claims with their computed verdicts, one row per claim; empty if the study has none yet."""
         path = self.root / self.paths.claims("json")
         if not path.exists():
             return pd.DataFrame()
@@ -211,7 +208,7 @@ class StudyResults:
 
     @cached_property
     def data(self) -> StudyData:
-        """What the figure functions draw from (figures.FIGURES), with the frames that are there."""
+        """Return what the drawing functions draw from (report.figures), with the frames that are there."""
         inputs: dict[str, Any] = {
             name: path
             for name in ("estimates", "differences", "shift")
@@ -220,21 +217,21 @@ class StudyResults:
         inputs["training"] = [
             self.root / self.paths.training(run) for run in as_runs(self.runs[self.runs["has_training"]])
         ]
-        return load_data(inputs, self.study.display())
+        return load_data(inputs, display_names(self.study))
 
     def problems(self, benchmark: str) -> pd.DataFrame:
-        """The problems of a benchmark (artifacts.problems_schema), indexed by problem_id."""
+        """Return the problems of a benchmark (records.schemas.problems_schema), indexed by problem_id."""
         if benchmark not in self.benchmarks:
             raise ResultsError(f"no benchmark {benchmark!r}; there are: {', '.join(self.benchmarks)}")
         path = self._existing(self.paths.benchmark(benchmark))
         return read_table(path, problems_schema()).set_index("problem_id")
 
     def table(self, name: str) -> str:
-        """A finished table of the study as HTML."""
+        """Return a finished table of the study as HTML."""
         return self._existing(self.paths.table(name, "html")).read_text(encoding="utf-8")
 
     def _existing(self, name: str) -> Path:
-        """A path below `root` that must exist; ResultsError naming what its folder holds."""
+        """Return a path below `root` that must exist; ResultsError naming what its folder holds."""
         path = self.root / name
         if not path.exists():
             there = sorted(other.name for other in path.parent.glob("*")) if path.parent.is_dir() else []
@@ -245,7 +242,7 @@ class StudyResults:
 
 
 def open_study(root: str | Path, study: str = "mini") -> StudyResults:
-    """The results of `study` below `root`, the repository or any folder that holds results/.
+    """Return the results of `study` below `root`, the repository or any folder that holds results/.
 
     The study file is `root`/config/{study}.yaml, else the repository's. Raises ResultsError if there are no
     results, and study.StudyError for a study file that is wrong.
@@ -267,46 +264,5 @@ def open_study(root: str | Path, study: str = "mini") -> StudyResults:
 
 
 def make_command(study: str) -> str:
-    """The command that makes the results of a study."""
+    """Return the command that makes the results of a study."""
     return "make mini" if study == "mini" else f"snakemake --config study={study}"
-
-
-def as_values(value: Any) -> list[Any]:
-    """A filter's value or values as a list."""
-    return list(value) if isinstance(value, list | tuple | set) else [value]
-
-
-def split_filters(filters: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Filters that choose runs, and those that choose rows."""
-    of_runs = {name: value for name, value in filters.items() if name in (*RUN_FIELDS, "experiment")}
-    return of_runs, {name: value for name, value in filters.items() if name not in of_runs}
-
-
-def filter_rows(
-    frame: pd.DataFrame, what: str, filters: Mapping[str, Any], allowed: Sequence[str] | None = None
-) -> pd.DataFrame:
-    """The rows that have the filters' values.
-
-    Raises ResultsError for an unknown column, and where nothing is left: the column at which the last row
-    went, with the values that it had before.
-    """
-    names = list(allowed) if allowed is not None else list(frame.columns)
-    for name, value in filters.items():
-        if name not in names:
-            raise ResultsError(f"no filter {name!r}; there are: {', '.join(names)}")
-        chosen = frame[frame[name].isin(as_values(value))]
-        if chosen.empty:
-            there = ", ".join(sorted(str(other) for other in frame[name].unique())[:20])
-            earlier = list(filters)[: list(filters).index(name)]
-            after = (
-                " with " + ", ".join(f"{other}={filters[other]!r}" for other in earlier) if earlier else ""
-            )
-            raise ResultsError(f"no {what} has {name}={value!r}; the {what}s{after} have: {there}")
-        frame = chosen
-    return frame.reset_index(drop=True)
-
-
-def as_runs(frame: pd.DataFrame) -> list[Run]:
-    """The runs of a frame that has the run fields."""
-    rows = frame[list(RUN_FIELDS)].drop_duplicates().to_dict("records")
-    return [Run(**{**row, "seed": int(row["seed"])}) for row in rows]

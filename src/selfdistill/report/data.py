@@ -1,27 +1,26 @@
 """What a figure or table is drawn from: the frames of one study, and the few ways in which they are selected.
 
-`StudyData` holds tidy frames (schemas: `artifacts`, `statistics`); every figure and table takes one and reads
-only the frames named for it in `figures.NEEDS` and `tables.NEEDS`, so a rule that draws one figure loads only
-those. Runs are selected by their run fields, never by the name of an experiment. A selection that finds
-nothing raises `FigureError` with the fields it looked for; the report shows that as `not run`.
+`StudyData` holds tidy frames (records.schemas, statistics); every figure and table takes one and reads only the frames of its entry in
+study.displays, with the rows of the runs that its experiments name (`StudyData.of_runs`). A selection that finds nothing raises
+`FigureError` with the fields it looked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from selfdistill.report.style import coverage_key
-from selfdistill.statistics import BASE, BY
+from selfdistill.statistics import BASE
 from selfdistill.study.methods import METHODS
+from selfdistill.text import span
 from selfdistill.vocabulary import runs as vocabulary
 from selfdistill.vocabulary.contexts import SECTION_3
+from selfdistill.vocabulary.runs import RUN_KEY
 
-KEY = BY[:7]
-"""A run without its seed: what an estimate stands for."""
 CONTEXTS = SECTION_3
 METHOD_ORDER = (vocabulary.BASE, *METHODS)
 ACCURACY, LENGTH, EPISTEMIC = "accuracy", "response_tokens", "epistemic_substring"
@@ -47,14 +46,15 @@ class StudyData:
     """The frames and names of one study; an empty frame means `not loaded`.
 
     Attributes:
-        training: one row a training step, all runs (artifacts.training_schema).
-        estimates: estimates.study_estimates (KEY, step, benchmark, metric, interval, counts), with the rows
-            of the benchmarks `ood-mean` and `section-3`.
-        differences: estimates.study_differences, the same rows against base, paired by problem.
-        shift: words.frequency_shifts (KEY, word, shift, is_epistemic, counts).
-        problems: tables.problems_summary of the training sets (Table 3).
-        reported: tables.load_reported, the paper's numbers.
-        labels: model key -> name shown. roles: one of ROLES -> model key.
+        runs: the runs to show, in drawing order (RUN_KEY fields); see `of_runs`.
+        training: one row per training step (records.schemas.training_schema).
+        estimates: numbers.study_estimates (RUN_KEY, step, benchmark, metric, interval, counts), with the rows of the benchmarks
+            `ood-mean` and `section-3`.
+        differences: numbers.study_differences, the same rows against base, paired by problem.
+        shift: numbers.frequency_shifts (RUN_KEY, word, shift, is_epistemic, counts).
+        problems: numbers.problems_summary of the training sets (Table 3).
+        reported: tables.reported.load_reported, the paper's numbers.
+        labels: model key -> name shown. roles: role (vocabulary.roles) -> model key.
         benchmarks: benchmark key -> {"label": str, "ood": bool}, in display order.
         headline: the two benchmarks of a dynamics figure's panels (b) and (c).
         broad, narrow: training data set of section 5 and of the narrow domain.
@@ -63,6 +63,7 @@ class StudyData:
     """
 
     title: str = ""
+    runs: Sequence[Mapping[str, str]] = ()
     training: pd.DataFrame = field(default_factory=pd.DataFrame)
     estimates: pd.DataFrame = field(default_factory=pd.DataFrame)
     differences: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -106,13 +107,38 @@ class StudyData:
         ordered = self.benchmark_names(ood=False)[:1] + self.benchmark_names(ood=True)
         return ordered[:2]
 
-    def role(self, role: str) -> str:
-        """Return the study's model for one of the paper's settings; FigureError if it has none."""
-        if role not in self.roles:
-            raise FigureError(
-                f"the study declares no model for the paper's setting {role!r} (has: {list(self.roles)})"
-            )
-        return self.roles[role]
+    @property
+    def inside(self) -> str:
+        """Return the benchmark that stands for the training domain: the first in domain, else the first."""
+        return (self.benchmark_names(ood=False) or self.benchmark_names())[0]
+
+    def model(self) -> str:
+        """Return the one model of the runs; raise FigureError for none or several."""
+        models = self.ordered(run["model"] for run in self.runs)
+        if len(models) != 1:
+            raise FigureError(f"draws the runs of one model; got runs of: {', '.join(models) or 'none'}")
+        return models[0]
+
+    def of_runs(self, runs: Iterable[Mapping[str, str]]) -> StudyData:
+        """Return the study with these runs to show, and with their rows and those of their bases only."""
+        shown = self.in_order(runs)
+        kept = [*shown, *(base_run(run["model"]) for run in shown)]
+        names = ("training", "estimates", "differences", "shift")
+        frames = {name: rows_of_runs(getattr(self, name), kept) for name in names}
+        return replace(self, runs=shown, **frames)
+
+    def in_order(self, runs: Iterable[Mapping[str, str]]) -> tuple[Mapping[str, str], ...]:
+        """Return runs in drawing order, model by model."""
+        runs = list(runs)
+        models = self.ordered(run["model"] for run in runs)
+        return tuple(sorted(runs, key=lambda run: (models.index(run["model"]), run_order(run))))
+
+    def runs_by(self, *fields: str) -> dict[tuple[str, ...], list[Mapping[str, str]]]:
+        """Return the runs to show, grouped by some of their fields, in drawing order."""
+        groups: dict[tuple[str, ...], list[Mapping[str, str]]] = {}
+        for run in self.runs:
+            groups.setdefault(tuple(run[name] for name in fields), []).append(run)
+        return groups
 
 
 def select(frame: pd.DataFrame, what: str, **fields: Any) -> pd.DataFrame:
@@ -155,30 +181,32 @@ def run_order(fields: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def runs_of(frame: pd.DataFrame) -> list[dict[str, str]]:
-    """Return the distinct runs (KEY fields) of a frame in drawing order."""
-    rows = frame[list(KEY)].astype(str).drop_duplicates().to_dict("records")
+    """Return the distinct runs (RUN_KEY fields) of a frame in drawing order."""
+    rows = frame[list(RUN_KEY)].astype(str).drop_duplicates().to_dict("records")
     return sorted(rows, key=run_order)
-
-
-def prefer_default_variant(frame: pd.DataFrame) -> pd.DataFrame:
-    """Keep one variant for each method, context and teacher: `default` if there, else the first by name."""
-    by = ["model", "method", "context", "teacher", "dataset", "coverage"]
-    rank = frame["variant"].where(frame["variant"] != "default", "")
-    best = rank.groupby([frame[name] for name in by]).transform("min")
-    return frame[rank == best]
 
 
 def rows_of_run(frame: pd.DataFrame, run: Mapping[str, str]) -> pd.DataFrame:
     """Return the rows of one run (all its seeds); may be empty."""
     mask = pd.Series(True, index=frame.index)
-    for name in KEY:
+    for name in RUN_KEY:
         mask &= frame[name].astype(str) == str(run[name])
     return frame[mask]
 
 
+def rows_of_runs(frame: pd.DataFrame, runs: Iterable[Mapping[str, str]]) -> pd.DataFrame:
+    """Return the rows of some runs in the frame's order; an empty frame stays as it is."""
+    if frame.empty:
+        return frame
+    wanted = {tuple(str(run[name]) for name in RUN_KEY) for run in runs}
+    keys = frame[list(RUN_KEY)].astype(str).itertuples(index=False, name=None)
+    return frame[[key in wanted for key in keys]]
+
+
 def base_run(model: str) -> dict[str, str]:
-    """Return the KEY fields of a model's base."""
-    return {"model": model, **{name: str(value) for name, value in BASE.items() if name in KEY}}
+    """Return the RUN_KEY fields of a model's base."""
+    fields = {"model": model, **BASE}
+    return {name: str(fields[name]) for name in RUN_KEY}
 
 
 def trajectory(data: StudyData, run: Mapping[str, str], benchmark: str, metric: str) -> pd.DataFrame:
@@ -208,12 +236,7 @@ def as_cell(row: pd.Series, column: str = "estimate") -> Cell:
 
 
 def counts_text(frame: pd.DataFrame) -> str:
-    """Return `n = 128 problems, k = 4 samples a problem, 1 seed` from the counts that the estimates carry."""
-
-    def span(name: str) -> str:
-        low, high = int(frame[name].min()), int(frame[name].max())
-        return str(low) if low == high else f"{low}–{high}"
-
-    seeds = span("n_seeds")
+    """Return `n = 128 problems, k = 4 samples per problem, 1 seed` from the counts that the estimates carry."""
+    problems, samples, seeds = (span(frame[name].astype(int)) for name in ("n_problems", "k", "n_seeds"))
     plural = "seed" if seeds == "1" else "seeds"
-    return f"n = {span('n_problems')} problems, k = {span('k')} samples a problem, {seeds} {plural}"
+    return f"n = {problems} problems, k = {samples} samples per problem, {seeds} {plural}"

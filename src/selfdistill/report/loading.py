@@ -1,31 +1,33 @@
 """Loads what figures, tables and the report are drawn from: the frames that a rule names among its inputs.
 
-Used by the scripts of rules/figures.smk, tables.smk and report.smk. A frame that a rule does not name stays
-empty (`displays`).
+Used by the scripts of rules/figures.smk, tables.smk and report.smk. A frame that a rule does not name stays empty.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas
+import pandas as pd
 
 from selfdistill.claims.judge import Frames, rollouts_as_samples
 from selfdistill.claims.plan import PlannedPart
 from selfdistill.records.files import read_frame, read_json, read_table
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
-from selfdistill.report.figures import StudyData
-from selfdistill.report.tables import load_reported, problems_summary
+from selfdistill.report.data import StudyData
+from selfdistill.report.numbers import problems_summary
+from selfdistill.report.tables.reported import load_reported
 from selfdistill.vocabulary.runs import RUN_FIELDS
 from selfdistill.vocabulary.words import SUBSTRING_COLUMNS
 
 
-def load_data(inputs: Mapping[str, Any], display: Mapping[str, Any]) -> StudyData:
-    """The study's frames.
+def load_data(
+    inputs: Mapping[str, Any], names: Mapping[str, Any], runs: Sequence[Mapping[str, str]] = ()
+) -> StudyData:
+    """Return the study's frames, those of `runs` only if some are given.
 
-    inputs: names of StudyData's frames -> path (estimates, differences, shift, reported) or paths (training;
-    train_sets and benchmark_sets make `problems`). display: study.Study.display().
+    inputs: names of StudyData's frames -> path (estimates, differences, shift, reported) or paths (training; train_sets and benchmark_sets
+    make `problems`). names: study.shown.display_names. runs: study.shown.run_keys.
     """
     frames = {
         name: read_frame(inputs[name]) for name in ("estimates", "differences", "shift") if name in inputs
@@ -38,36 +40,35 @@ def load_data(inputs: Mapping[str, Any], display: Mapping[str, Any]) -> StudyDat
         )
     if "reported" in inputs:
         frames["reported"] = load_reported(Path(inputs["reported"]))
-    names = {
-        name: display[name]
-        for name in (
-            *("title", "labels", "roles", "benchmarks", "headline", "broad", "narrow"),
-            *("organism", "plumbing"),
-        )
-    }
-    return StudyData(**frames, **names)
+    data = StudyData(**frames, **names)
+    return data.of_runs(runs) if runs else data
+
+
+def named_files(files: Any) -> dict[str, Any]:
+    """Return a job's named input files as a mapping."""
+    return dict(files.items()) if hasattr(files, "items") else dict(vars(files))
 
 
 def as_list(paths: str | Iterable[str]) -> list[str]:
-    """One path or several, as a list."""
+    """Return one path or several as a list."""
     return [paths] if isinstance(paths, str) else list(paths)
 
 
-def read_tables(paths: str | Iterable[str]) -> pandas.DataFrame:
-    """The training records of several runs in one frame; empty for none."""
+def read_tables(paths: str | Iterable[str]) -> pd.DataFrame:
+    """Return the training records of several runs in one frame; empty for none."""
     tables = [read_table(path, training_schema()) for path in as_list(paths)]
-    return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame()
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def problem_tables(paths: str | Iterable[str]) -> dict[str, pandas.DataFrame]:
-    """Problem sets by their name, which is the column `dataset`."""
+def problem_tables(paths: str | Iterable[str]) -> dict[str, pd.DataFrame]:
+    """Return problem sets by their name, which is the column `dataset`."""
     tables = [read_table(path, problems_schema()) for path in as_list(paths)]
     return {str(table["dataset"].iloc[0]): table for table in tables}
 
 
-def read_samples(paths: str | Iterable[str]) -> pandas.DataFrame:
-    """The samples of several runs in one frame."""
-    return pandas.concat([read_table(path, samples_schema()) for path in as_list(paths)], ignore_index=True)
+def read_samples(paths: str | Iterable[str]) -> pd.DataFrame:
+    """Return the samples of several runs in one frame."""
+    return pd.concat([read_table(path, samples_schema()) for path in as_list(paths)], ignore_index=True)
 
 
 CLAIM_COLUMNS = (
@@ -78,7 +79,7 @@ CLAIM_COLUMNS = (
 
 
 def claim_frames(inputs: Any, parts: Iterable[PlannedPart]) -> Frames:
-    """The samples that a plan of claims is judged from.
+    """Return the samples that a plan of claims is judged from.
 
     inputs: samples, section_3 and rollouts (paths), as `claims.plan.needed_files` names them. Rollouts carry
     no run fields; they come from their path.
@@ -90,15 +91,15 @@ def claim_frames(inputs: Any, parts: Iterable[PlannedPart]) -> Frames:
         if arm.benchmarks == ("training",)
     }
 
-    def joined(tables: Iterable[pandas.DataFrame]) -> pandas.DataFrame:
+    def joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
         tables = list(tables)
-        return pandas.concat(tables, ignore_index=True) if tables else pandas.DataFrame()
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
-    def rollouts(path: str) -> pandas.DataFrame:
+    def rollouts(path: str) -> pd.DataFrame:
         *_, fields, seed = re.split(r"/runs/|/seed-", str(Path(path).parent))
         return rollouts_as_samples(read_table(path, rollouts_schema()), {**runs[fields], "seed": int(seed)})
 
-    def samples(paths: Any) -> pandas.DataFrame:
+    def samples(paths: Any) -> pd.DataFrame:
         return joined(read_table(path, samples_schema(), CLAIM_COLUMNS) for path in as_list(paths))
 
     return Frames(
@@ -107,33 +108,33 @@ def claim_frames(inputs: Any, parts: Iterable[PlannedPart]) -> Frames:
 
 
 def named_texts(paths: str | Iterable[str]) -> dict[str, str]:
-    """Text files by their name without its suffix: captions of figures, tables as HTML."""
+    """Return text files by their name without its suffix: captions of figures, tables as HTML."""
     return {Path(path).stem: Path(path).read_text(encoding="utf-8").strip() for path in as_list(paths)}
 
 
 def read_manifests(paths: str | Iterable[str]) -> list[dict[str, Any]]:
-    """The manifests of several jobs."""
+    """Return the manifests of several jobs."""
     return [read_json(path) for path in as_list(paths)]
 
 
-def job_costs(manifests: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
-    """One row a job: rule, seconds (wall), max_rss_mb, tokens (generated or trained on; NaN for none)."""
+def job_costs(manifests: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row per job: rule, seconds (wall), max_rss_mb, tokens (generated or trained on; NaN for none)."""
     rows = [(m["rule"], m["wall_seconds"], m["peak_memory_mb"], m["tokens"]) for m in manifests]
-    costs = pandas.DataFrame(rows, columns=["rule", "seconds", "max_rss_mb", "tokens"])
+    costs = pd.DataFrame(rows, columns=["rule", "seconds", "max_rss_mb", "tokens"])
     return costs.astype({"tokens": "float64"})
 
 
-def training_costs(manifests: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
-    """One row a training run: its run fields, seconds (wall) and tokens."""
+def training_costs(manifests: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """Return one row per training run: its run fields, seconds (wall) and tokens."""
     jobs = [(m["config"].get("job", {}), m) for m in manifests]
     rows = [
         {**job["run"], "seconds": m["wall_seconds"], "tokens": m["tokens"]} for job, m in jobs if "run" in job
     ]
-    return pandas.DataFrame(rows, columns=[*RUN_FIELDS, "seconds", "tokens"])
+    return pd.DataFrame(rows, columns=[*RUN_FIELDS, "seconds", "tokens"])
 
 
 def provenance(manifests: Iterable[Mapping[str, Any]], command: str) -> dict[str, str]:
-    """On what the study ran: commits, devices, versions (each distinct value once), and the command that repeats it."""
+    """Return on what the study ran: commits, devices, versions (each distinct value once), and the command that repeats it."""
     manifests = list(manifests)
 
     def distinct(values: Iterable[Any]) -> str:
@@ -152,7 +153,7 @@ def provenance(manifests: Iterable[Mapping[str, Any]], command: str) -> dict[str
 
 
 def read_deviations(path: str | Path) -> list[str]:
-    """One sentence for each row of the tables in docs/deviations.md (what | the paper | here | why)."""
+    """Return one sentence per row of the tables in docs/deviations.md (what | the paper | here | why)."""
     rows = re.findall(r"^\|(.+)\|$", Path(path).read_text(encoding="utf-8"), re.MULTILINE)
     cells = [[cell.strip().replace("`", "") for cell in row.split("|")] for row in rows]
     return [

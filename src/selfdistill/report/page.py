@@ -21,22 +21,22 @@ import pandas as pd
 
 from selfdistill.report.data import (
     ACCURACY,
-    CONTEXTS,
     EPISTEMIC,
-    KEY,
     LENGTH,
     Cell,
+    StudyData,
     base_run,
     final_cell,
     rows_of_run,
-    runs_of,
 )
-from selfdistill.report.figures import OOD_MEAN, StudyData
+from selfdistill.report.numbers import OOD_MEAN
 from selfdistill.report.run_browser import costs_table, run_browser
 from selfdistill.report.style import method_style
-from selfdistill.report.tables import reported_table
 from selfdistill.report.tables.form import MARKS, number, ours
+from selfdistill.report.tables.reported import reported_table
 from selfdistill.statistics import last_step
+from selfdistill.study.displays import heading
+from selfdistill.vocabulary.runs import RUN_KEY
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 _WORDS = re.compile("|".join(EPISTEMIC_WORDS), re.IGNORECASE)
@@ -58,13 +58,12 @@ class Report:
     """What a report shows.
 
     Attributes:
-        data: the study's frames and names (for the summary and the paper's numbers).
+        data: the study's frames and names, for the summary and the paper's numbers. `data.runs`: the runs that the summary speaks of.
         figures: figure name -> (title, path of its PNG, caption).
         tables: table name -> its HTML (`Table.to_html`).
-        missing: name of a figure or table that could not be made -> reason (the text of its FigureError).
-        costs: one row a job: rule, seconds (wall), max_rss_mb, tokens (`report_tables.costs_table`).
-        training_costs: one row a training run: run fields, seconds, tokens (`report_tables.run_browser`).
-        timeline: path of the PNG of figures.timeline, and its caption; None for none.
+        missing: name of a figure that the study does not draw -> reason.
+        costs: one row per job: rule, seconds (wall), max_rss_mb, tokens (`run_browser.costs_table`).
+        training_costs: one row per training run: run fields, seconds, tokens (`run_browser.run_browser`).
         provenance: name -> value: commit, config hash, versions, device, command.
         deviations: one sentence each. examples: see `pick_examples`.
         claims: HTML of the claims ledger, if any. verdicts: verdict -> number of claims with it.
@@ -78,7 +77,6 @@ class Report:
     missing: Mapping[str, str] = field(default_factory=dict)
     costs: pd.DataFrame = field(default_factory=pd.DataFrame)
     training_costs: pd.DataFrame = field(default_factory=pd.DataFrame)
-    timeline: tuple[Path, str] | None = None
     provenance: Mapping[str, str] = field(default_factory=dict)
     deviations: Sequence[str] = ()
     examples: Sequence[Example] = ()
@@ -104,8 +102,8 @@ def pick_examples(
     The choice looks at no response: the first `count` problem ids, the lowest seed, sample 0.
 
     Args:
-        samples: artifacts.samples_schema. questions: problem_id -> question.
-        runs: KEY fields, such as `main_arms` returns; runs without samples there are left out.
+        samples: records.schemas.samples_schema. questions: problem_id -> question.
+        runs: RUN_KEY fields; runs without samples there are left out.
     """
     rows = samples[(samples["benchmark"] == benchmark) & (samples["sample_index"] == 0)]
     arms = [(run, last_step(rows_of_run(rows, run))) for run in runs]
@@ -124,21 +122,6 @@ def pick_examples(
     return examples
 
 
-def main_arms(data: StudyData, model: str) -> list[dict[str, str]]:
-    """Return a model's base and its GRPO and fixed-teacher SDPO runs on the whole broad data set."""
-    rows = data.estimates
-    wanted = (
-        (rows["model"] == model) & rows["method"].isin(["grpo", "sdpo"]) & (rows["dataset"] == data.broad)
-    )
-    plain = (
-        (rows["coverage"] == "full")
-        & (rows["variant"] == "default")
-        & rows["teacher"].isin(["none", "fixed"])
-        & rows["context"].isin(["none", *CONTEXTS])
-    )
-    return [base_run(model), *runs_of(rows[wanted & plain])]
-
-
 def direction(difference: Cell) -> str:
     """Return what an interval of a difference says: above, below, or not told apart from base."""
     if difference.low > 0:
@@ -152,32 +135,31 @@ def points(difference: Cell) -> str:
     return f"{text} points ({direction(difference)})"
 
 
-def arm_sentence(data: StudyData, run: Mapping[str, str], inside: str) -> str | None:
+def run_sentence(data: StudyData, run: Mapping[str, str]) -> str | None:
     """Return one run's sentence: accuracy in and out of domain, length and words, all against its base."""
-    changes = [final_cell(data.differences, run, name, ACCURACY, "difference") for name in (inside, OOD_MEAN)]
+    changes = [
+        final_cell(data.differences, run, name, ACCURACY, "difference") for name in (data.inside, OOD_MEAN)
+    ]
     if changes[0] is None:
         return None
     text = f"{method_style(run).label}: {points(changes[0])} in domain"
     if changes[1] is not None:
         text += f", {points(changes[1])} on the OOD mean"
     for metric, name in ((LENGTH, "length"), (EPISTEMIC, "epistemic words")):
-        own, base = (final_cell(data.estimates, one, inside, metric) for one in (run, base_run(run["model"])))
+        own, base = (
+            final_cell(data.estimates, one, data.inside, metric) for one in (run, base_run(run["model"]))
+        )
         if own is not None and base is not None and base.estimate:
             text += f", {name} × {number(own.estimate / base.estimate, 2)}"
     return text + "."
 
 
 def summary(data: StudyData) -> list[tuple[str, list[str]]]:
-    """Return for each model of the study the sentences on its main arms, all numbers from the estimates."""
-    if data.estimates.empty:
-        return []
-    inside = (data.benchmark_names(ood=False) or data.benchmark_names())[0]
+    """Return per model of the runs to show a head on its base and a sentence per run, all numbers from the estimates."""
     found = []
-    for model in data.ordered(data.estimates["model"].unique()):
-        arms = main_arms(data, model)
-        sentences = [arm_sentence(data, run, inside) for run in arms[1:]]
-        sentences = [sentence for sentence in sentences if sentence]
-        base = final_cell(data.estimates, arms[0], inside, ACCURACY)
+    for (model,), runs in data.runs_by("model").items():
+        sentences = [sentence for run in runs if (sentence := run_sentence(data, run))]
+        base = final_cell(data.estimates, base_run(model), data.inside, ACCURACY)
         if sentences and base is not None:
             counts = f"n = {base.n_problems} problems, k = {base.k}, seeds of the base: {base.n_seeds}"
             head = f"{data.label(model)}: base {ours(base, 1, 100).text} % in domain ({counts})"
@@ -190,7 +172,7 @@ def counters_sentence(data: StudyData) -> str:
     rows = data.differences
     if rows.empty:
         return ""
-    keys = [*KEY, "step", "benchmark"]
+    keys = [*RUN_KEY, "step", "benchmark"]
     sign = rows.assign(sign=(rows["low"] > 0).astype(int) - (rows["high"] < 0).astype(int))
     signs = [
         sign[sign["metric"] == metric].set_index(keys)["sign"] for metric in (EPISTEMIC, "epistemic_word")
@@ -221,7 +203,7 @@ def figure_sections(report: Report) -> Iterable[dict[str, str]]:
         paper = reported_table(report.data, name)
         yield {
             "name": name,
-            "title": title,
+            "heading": heading(name, title),
             "image": inline_image(path),
             "caption": caption,
             "reported": paper.to_html() if paper else "",
@@ -247,6 +229,5 @@ def build_report(report: Report) -> str:
         figures=list(figure_sections(report)),
         runs=run_browser(report.data, report.training_costs),
         costs=costs_table(report.costs),
-        timeline=inline_image(report.timeline[0]) if report.timeline else "",
         marks=MARKS,
     )

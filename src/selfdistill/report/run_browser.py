@@ -13,7 +13,6 @@ import pandas as pd
 from selfdistill.report.data import (
     ACCURACY,
     EPISTEMIC,
-    KEY,
     LENGTH,
     StudyData,
     final_cell,
@@ -21,10 +20,11 @@ from selfdistill.report.data import (
     rows_of_run,
     runs_of,
 )
-from selfdistill.report.figures.estimates import OOD_MEAN
+from selfdistill.report.numbers import OOD_MEAN
 from selfdistill.report.tables.form import NO_VALUE, Entry, Table, counts_note, number, ours
+from selfdistill.vocabulary.runs import RUN_KEY
 
-RUN_COLUMNS = dict(zip(KEY[1:], ("Method", "Context", "Teacher", "Data", "|D|", "Variant"), strict=True))
+RUN_COLUMNS = dict(zip(RUN_KEY[1:], ("Method", "Context", "Teacher", "Data", "|D|", "Variant"), strict=True))
 """Run fields and their heads; the model stands before them under its label."""
 
 
@@ -32,28 +32,19 @@ def run_browser(data: StudyData, training_costs: pd.DataFrame) -> str:
     """Return every run at its last step as a table that sorts and filters; empty without estimates.
 
     Args:
-        training_costs: one row a training run: run fields, seconds, tokens; may be empty.
+        training_costs: one row per training run: run fields, seconds, tokens; may be empty.
     """
     if data.estimates.empty:
         return ""
     own = data.estimates[data.estimates["benchmark"].isin(data.benchmark_names())]
-    runs = runs_of(of_metric(own, ACCURACY))
-    ordered = [
-        run for model in data.ordered({run["model"] for run in runs}) for run in runs_with(runs, model)
-    ]
-    inside = (data.benchmark_names(ood=False) or data.benchmark_names())[0]
-    rows = [run_row(data, run, inside, training_costs) for run in ordered]
+    runs = data.in_order(runs_of(of_metric(own, ACCURACY)))
+    rows = [run_row(data, run, data.inside, training_costs) for run in runs]
     note = (
         "Last step of each run. Accuracies in percent; Δ in points against the run's own base, paired by problem; "
-        f"length (tokens) and epistemic words (the authors' substring count) on {data.benchmark_label(inside)}. "
+        f"length (tokens) and epistemic words (the authors' substring count) on {data.benchmark_label(data.inside)}. "
         f"Training: wall time and tokens generated (SFT generates none), summed over seeds. {counts_note(rows)}"
     )
     return Table("run-browser", "All runs", note, rows).to_html("sortable browser")
-
-
-def runs_with(runs: list[dict[str, str]], model: str) -> list[dict[str, str]]:
-    """Return the runs of one model."""
-    return [run for run in runs if run["model"] == model]
 
 
 def run_row(data: StudyData, run: Mapping[str, str], inside: str, costs: pd.DataFrame) -> dict[str, Entry]:
@@ -85,7 +76,7 @@ def costs_table(costs: pd.DataFrame) -> str:
     """Return the costs by rule: jobs, wall time with its share, longest job, tokens, peak memory.
 
     Args:
-        costs: one row a job: rule, seconds (wall), max_rss_mb, tokens (NaN where a rule makes none).
+        costs: one row per job: rule, seconds (wall), max_rss_mb, tokens (NaN where a rule makes none).
     """
     if costs.empty:
         return ""
@@ -108,6 +99,6 @@ def costs_table(costs: pd.DataFrame) -> str:
     note = (
         f"In all {number(all_seconds, 0)} s of wall time and {number(costs['tokens'].sum(), 0)} generated tokens, summed over "
         f"{len(costs)} jobs, from their manifests; figures, tables and problem sets take seconds and are left out. "
-        "A job that went on from a checkpoint counts its last call."
+        "A resumed job counts its last call only."
     )
     return Table("costs-by-rule", "Costs by rule", note, rows).to_html()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from selfdistill.study.grid import RunGrid, expand
 from selfdistill.study.methods import METHODS, STAGES, RolloutSettings
 from selfdistill.study.resources import ResourceSettings
+from selfdistill.study.shown import runs_shown
 from selfdistill.study.yaml import distinct, known, read_yaml, reject
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def check_study(study: "Study", models_path: Path, benchmarks_path: Path) -> Non
     check_duplicates(study)
     check_settings(study)
     check_processes(study)
+    check_roles(study, models_path)
     check_outputs(study)
 
 
@@ -227,9 +229,20 @@ def check_shares(study: "Study", key: str, processes: int, method: str, variant:
         reject(study.path, f"{key}.processes", problem)
 
 
+def check_roles(study: "Study", models_path: Path) -> None:
+    """Raise StudyError if two models of the study play the same role of the paper."""
+    players: dict[str, str] = {}
+    for model in study.models():
+        role = study.model(model).role
+        if role and players.setdefault(role, model) != model:
+            problem = f"{players[role]} of the study {study.name} has the role {role!r} too"
+            reject(models_path, f"models.{model}.role", problem)
+
+
 def check_outputs(study: "Study") -> None:
-    """Figures and tables show experiments of the grid."""
+    """Raise StudyError unless figures and tables list experiments of the grid that they can show."""
     experiments = dict.fromkeys(entry.experiment for entry in study.file.runs)
     for kind in ("figures", "tables"):
         for name, shown in getattr(study.file, kind).items():
             known(study.path, f"{kind}.{name}", shown, experiments)
+            runs_shown(study, name)

@@ -1,49 +1,239 @@
-"""Every figure and table by name: its title, its place in the paper, and the frames that it is drawn from.
+"""The registry of figures and tables: each is declared here, once, and nowhere else.
 
-`figures` and `tables` draw what is named here, the study file may declare nothing else, and rules/figures.smk
-and rules/tables.smk derive their inputs from it. Imports nothing that is slow, because every Snakemake call
-reads it. `frames` are fields of `figures.StudyData`; `training` holds the runs of the experiments that the
-study file lists for the figure.
+The study file may name only what is registered here; its experiments decide which runs a figure or table shows
+(`study.shown`). Rules, inputs, report and named targets follow from the entry. To add a figure: write its drawing function, add an entry,
+list its experiments in the study file. Every Snakemake call reads this module, so it imports nothing slow: `draw` is the name of a function.
 """
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from selfdistill.study.methods import ON_POLICY
+from selfdistill.vocabulary.runs import Run
+
+Source = Literal["experiments", "every run", "section 3", "problem sets"]
 
 
 @dataclass(frozen=True)
 class Display:
-    """A figure or table: title, place in the paper, frames that it needs."""
+    """A figure or table.
+
+    title, place: its title, and its place in the paper.
+    draw: `module:function`. The function takes StudyData with the chosen runs and `options`; it returns a figure and its caption, or the
+        rows of a table and its note.
+    frames: the frames of StudyData that it reads.
+    shows: what the study file lists for it. `every run`: an empty list stands for all runs. `section 3` and `problem sets`: the list must be
+        empty.
+    roles: roles of the models that it shows (vocabulary.roles); every one must have a run.
+    compares: run field in which its runs differ; runs without a value there are left out. Without `roles` it shows one model: the one with
+        most values, the study's first among equals.
+    where: run field -> values; other runs are left out.
+    options: keyword arguments of the function.
+    """
 
     title: str
     place: str
-    frames: tuple[str, ...]
+    draw: str
+    frames: tuple[str, ...] = ("estimates",)
+    shows: Source = "experiments"
+    roles: tuple[str, ...] = ()
+    compares: str = ""
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def module(self) -> str:
+        """Return the module of the drawing function, its name below the package."""
+        return self.draw.partition(":")[0].removeprefix("selfdistill.")
+
+    def choose(self, runs: Sequence[Run], roles: Mapping[str, str]) -> tuple[Run, ...]:
+        """Return the runs to show out of those of the listed experiments.
+
+        roles: role -> model. Raises LookupError saying what the runs lack.
+        """
+        chosen = [run for run in runs if self._fits(run)]
+        if self.roles:
+            chosen = self._of_roles(chosen, roles)
+        elif self.compares and chosen:
+            model = widest(chosen, self.compares)
+            chosen = [run for run in chosen if run.model == model]
+        values = {getattr(run, self.compares) for run in chosen} if self.compares else ()
+        if len(values) == 1:
+            raise LookupError(f"needs two values of `{self.compares}` in one model; found: {values.pop()}")
+        return tuple(chosen)
+
+    def _fits(self, run: Run) -> bool:
+        """Return whether a run can be shown at all; only on-policy methods record what `training` and `shift` hold."""
+        recorded = run.method in ON_POLICY or not {"training", "shift"} & set(self.frames)
+        wanted = all(getattr(run, name) in values for name, values in self.where.items())
+        return recorded and wanted and not (self.compares and getattr(run, self.compares) == "none")
+
+    def _of_roles(self, runs: Sequence[Run], roles: Mapping[str, str]) -> list[Run]:
+        """Return the runs of the models that play the display's roles; raise LookupError for a role without one."""
+        trained = {run.model for run in runs}
+        for role in self.roles:
+            if roles.get(role) not in trained:
+                raise LookupError(f"has no run of a model with the role {role} (config/models.yaml)")
+        models = [roles[role] for role in self.roles]
+        return [run for run in runs if run.model in models]
 
 
+def widest(runs: Sequence[Run], name: str) -> str:
+    """Return the model whose runs have most values of a field, the first among equals."""
+    values: dict[str, set[str]] = {}
+    for run in runs:
+        values.setdefault(run.model, set()).add(getattr(run, name))
+    return max(values, key=lambda model: len(values[model]))
+
+
+def heading(name: str, title: str) -> str:
+    """Return the title of a figure or table with its number in the paper, if it has one."""
+    numbered = re.fullmatch(r"(figure|table)(\d+)(-all)?", name)
+    if numbered is None:
+        return title
+    kind, number, every = numbered.groups()
+    return f"{kind.capitalize()} {number}{', all benchmarks' if every else ''}. {title}"
+
+
+_FIGURES, _TABLES = "selfdistill.report.figures", "selfdistill.report.tables"
+_DYNAMICS = f"{_FIGURES}.dynamics:draw_dynamics"
+_ALL_BENCHMARKS = f"{_FIGURES}.dynamics:draw_all_benchmarks"
 _CURVES = ("training", "estimates")
-_DYNAMICS = ("training", "estimates", "differences")
+_WORDS = ("training", "estimates", "differences")
+_SHORT = {"words": False, "benchmarks": 1}
 
 FIGURES: dict[str, Display] = {
-    "figure1": Display("Narrow and broad domain", "section 1", ("training",)),
-    "figure3": Display("Training dynamics, DeepSeek-R1-Distill setting", "section 5.1", _DYNAMICS),
-    "figure4": Display("Training dynamics, Qwen3 with thinking", "section 5.2", _DYNAMICS),
-    "figure5": Display("Training dynamics, Qwen3 without thinking", "section 5.3", _CURVES),
-    "figure6": Display("Fixed and moving teacher", "section 5.4", _CURVES),
-    "figure7": Display("Coverage: training score and length", "section 6.2", ("training",)),
-    "figure8": Display("Coverage: out-of-domain accuracy", "section 6.2", ("estimates",)),
-    "figure9": Display("Epistemic words under four contexts", "section 3", ("estimates",)),
-    "figure12": Display("Epistemic words against the general vocabulary", "appendix B", ("shift",)),
-    "figure15": Display("Hybrid and homogeneous teachers", "appendix E", ("estimates",)),
-    "figure18": Display("Training dynamics, Olmo-3 setting", "appendix F", _CURVES),
-    "figure19": Display("pass@k of GRPO and SDPO", "appendix F", ("estimates",)),
-    "figure20": Display("Top-k and learning rate", "appendix G", _CURVES),
-    "figure3-all": Display("DeepSeek-R1-Distill setting", "section 5.1", _CURVES),
-    "figure4-all": Display("Qwen3 with thinking", "section 5.2", _CURVES),
-    "figure5-all": Display("Qwen3 without thinking", "section 5.3", _CURVES),
-    "figure18-all": Display("Olmo-3 setting", "appendix F", _CURVES),
+    "figure1": Display(
+        "Narrow and broad domain",
+        "section 1",
+        f"{_FIGURES}.dynamics:draw_domains",
+        ("training",),
+        compares="dataset",
+        where={"context": ("none", "solution")},
+    ),
+    "figure3": Display(
+        "Training dynamics, DeepSeek-R1-Distill setting",
+        "section 5.1",
+        _DYNAMICS,
+        _WORDS,
+        roles=("deepseek",),
+    ),
+    "figure4": Display(
+        "Training dynamics, Qwen3 with thinking",
+        "section 5.2",
+        _DYNAMICS,
+        _WORDS,
+        roles=("qwen3-think",),
+    ),
+    "figure5": Display(
+        "Training dynamics, Qwen3 without thinking",
+        "section 5.3",
+        _DYNAMICS,
+        _CURVES,
+        roles=("qwen3-nothink",),
+        options=_SHORT,
+    ),
+    "figure6": Display(
+        "Fixed and moving teacher",
+        "section 5.4",
+        f"{_FIGURES}.settings:draw_teachers",
+        _CURVES,
+        compares="teacher",
+    ),
+    "figure7": Display(
+        "Coverage: training score and length",
+        "section 6.2",
+        f"{_FIGURES}.coverage:draw_coverage_in_training",
+        ("training",),
+        compares="coverage",
+    ),
+    "figure8": Display(
+        "Coverage: out-of-domain accuracy",
+        "section 6.2",
+        f"{_FIGURES}.coverage:draw_coverage_out_of_domain",
+        compares="coverage",
+    ),
+    "figure9": Display(
+        "Epistemic words under four contexts",
+        "section 3",
+        f"{_FIGURES}.words:draw_words_by_context",
+        shows="section 3",
+    ),
+    "figure12": Display(
+        "Epistemic words against the general vocabulary",
+        "appendix B",
+        f"{_FIGURES}.words:draw_word_shifts",
+        ("shift",),
+    ),
+    "figure15": Display(
+        "Hybrid and homogeneous teachers",
+        "appendix E",
+        f"{_FIGURES}.settings:draw_hybrid_teachers",
+        roles=("qwen3-nothink", "qwen3-think"),
+        compares="variant",
+    ),
+    "figure18": Display(
+        "Training dynamics, Olmo-3 setting",
+        "appendix F",
+        _DYNAMICS,
+        _CURVES,
+        roles=("olmo3",),
+        options=_SHORT,
+    ),
+    "figure19": Display(
+        "pass@k of GRPO and SDPO",
+        "appendix F",
+        f"{_FIGURES}.settings:draw_pass_at_k",
+        roles=("deepseek", "qwen3-think"),
+    ),
+    "figure20": Display(
+        "Top-k and learning rate",
+        "appendix G",
+        f"{_FIGURES}.settings:draw_ablation",
+        _CURVES,
+        compares="variant",
+    ),
+    "figure3-all": Display(
+        "DeepSeek-R1-Distill setting", "section 5.1", _ALL_BENCHMARKS, roles=("deepseek",)
+    ),
+    "figure4-all": Display("Qwen3 with thinking", "section 5.2", _ALL_BENCHMARKS, roles=("qwen3-think",)),
+    "figure5-all": Display(
+        "Qwen3 without thinking", "section 5.3", _ALL_BENCHMARKS, roles=("qwen3-nothink",)
+    ),
+    "figure18-all": Display("Olmo-3 setting", "appendix F", _ALL_BENCHMARKS, roles=("olmo3",)),
 }
 
 TABLES: dict[str, Display] = {
-    "table1": Display("Context richness and the base's answers", "section 3", ("estimates",)),
-    "table2": Display("Supervised fine-tuning on own correct responses", "section 4", ("estimates",)),
-    "table3": Display("Coverage of the training sets", "section 6.1", ("problems",)),
-    "main-results": Display("Main results", "sections 4 to 6", ("estimates", "differences")),
+    "table1": Display(
+        "Context richness and the base's answers",
+        "section 3",
+        f"{_TABLES}.results:contexts_table",
+        shows="section 3",
+    ),
+    "table2": Display(
+        "Supervised fine-tuning on own correct responses",
+        "section 4",
+        f"{_TABLES}.results:fine_tuning_table",
+    ),
+    "table3": Display(
+        "Coverage of the training sets",
+        "section 6.1",
+        f"{_TABLES}.problem_sets:problem_sets_table",
+        ("problems",),
+        shows="problem sets",
+    ),
+    "main-results": Display(
+        "Main results",
+        "sections 4 to 6",
+        f"{_TABLES}.results:main_results_table",
+        ("estimates", "differences"),
+        shows="every run",
+    ),
 }
+
+
+def display_of(name: str) -> Display:
+    """Return the entry of a figure or table."""
+    return FIGURES[name] if name in FIGURES else TABLES[name]

@@ -57,10 +57,11 @@ class StudyFile(Section):
     )
     runs: list[RunGrid] = Field(description="the grid")
     figures: dict[Literal[FIGURES], list[str]] = Field(
-        default={}, description="figure: experiments that it shows"
+        default={}, description="figure: experiments whose runs it draws; [] for a figure of section 3"
     )
     tables: dict[Literal[TABLES], list[str]] = Field(
-        default={}, description="table: experiments that it shows"
+        default={},
+        description="table: experiments whose runs it shows; [] for tables of section 3 or of the problem sets, in main-results for every run",
     )
     resources: dict[Literal[JOB_STAGES], ResourceSettings] = Field(
         default={}, description="stage: what its jobs ask for"

@@ -1,15 +1,13 @@
 """models.yaml: base weights, and the models that studies make of them."""
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from selfdistill.study.fields import Name, Positive, Rate, Section, Share
-from selfdistill.study.sampling import (
-    Temperature,
-)
+from selfdistill.study.sampling import Temperature
 from selfdistill.vocabulary.families import FAMILIES, MODES
+from selfdistill.vocabulary.roles import ROLES
 
 Template = Literal[tuple(FAMILIES)]
 
@@ -91,26 +89,13 @@ class ModelSpec(Section):
         description="prompt-tag: in the prompt; on, off: the template's switch (quote them); none: no tags"
     )
     label: str = Field(default="", description="name in figures and tables")
-    stands_for: str = Field(default="", description="the model of the paper that it stands for")
+    role: Literal[ROLES] | None = Field(
+        default=None,
+        description="model setting of the paper that it plays in figures and claims; one model of a study per role",
+    )
     sampling: SamplingOverride = Field(
         default=SamplingOverride(), description="sampling where it differs from the study's"
     )
-
-
-ROLES = ("deepseek", "qwen3-think", "qwen3-nothink", "olmo3")
-"""The paper's model settings, one figure each: 5.1 (Fig. 3), 5.2 (Fig. 4), 5.3 (Fig. 5), F.3 (Fig. 18)."""
-
-
-def roles_by_thinking(thinking: Mapping[str, str]) -> dict[str, str]:
-    """Map the paper's settings to models by their thinking switch; the first model of a kind is taken.
-
-    thinking: model key -> `prompt-tag` | `on` | `off` | `none` (config/models.yaml).
-    """
-    names = dict(zip(("prompt-tag", "on", "off", "none"), ROLES, strict=True))
-    roles: dict[str, str] = {}
-    for model, switch in thinking.items():
-        roles.setdefault(names[switch], model)
-    return roles
 
 
 class Models(Section):

@@ -18,6 +18,7 @@ from selfdistill.study.load import load_study
 from selfdistill.study.methods import RolloutSettings
 from selfdistill.study.study import Study
 from selfdistill.study.yaml import read_yaml, validated
+from selfdistill.text import pipe_table
 
 SETTINGS = Path("config/paper_settings.yaml")
 STUDY = Path("config/paper.yaml")
@@ -121,13 +122,12 @@ def row_problems(row: PaperSetting, arm: str, known: dict[str, dict[str, Any]]) 
 
 def deviation_table(rows: list[PaperSetting]) -> str:
     """The rows that differ, as a Markdown table."""
-    lines = ["| setting | of | the paper | here | why |", "|---|---|---|---|---|"]
+    cells = []
     for row in rows:
         if row.deviation is not None:
             paper = f"{row.value} [{row.mark}] ({row.place})"
-            cells = (row.name, ", ".join(row.arms), paper, str(row.deviation.ours), row.deviation.why)
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            cells.append((row.name, ", ".join(row.arms), paper, str(row.deviation.ours), row.deviation.why))
+    return pipe_table(("setting", "of", "the paper", "here", "why"), cells)
 
 
 def with_table(page: str, rows: list[PaperSetting]) -> str:

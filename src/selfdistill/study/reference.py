@@ -16,6 +16,7 @@ from selfdistill.study.file import StudyFile
 from selfdistill.study.methods import METHODS
 from selfdistill.study.models import Models
 from selfdistill.study.yaml import unwrapped
+from selfdistill.text import pipe_table
 
 README = Path("config/README.md")
 INTRODUCTION = """# Configuration
@@ -112,14 +113,7 @@ def default_text(default: Any) -> str:
 def table(model: type[BaseModel]) -> str:
     """The keys of one model as a Markdown table."""
     first_line = (model.__doc__ or "").strip().splitlines()[0]
-    lines = [
-        f"### {model.__name__}",
-        "",
-        first_line,
-        "",
-        "| key | type | default | meaning |",
-        "|---|---|---|---|",
-    ]
+    rows = []
     for name, field in model.model_fields.items():
         cells = (
             f"`{name}`",
@@ -127,8 +121,9 @@ def table(model: type[BaseModel]) -> str:
             default_text(field.default),
             field.description or "",
         )
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    keys = pipe_table(("key", "type", "default", "meaning"), rows)
+    return f"### {model.__name__}\n\n{first_line}\n\n{keys}"
 
 
 def sections(kind: Any) -> Iterator[type[BaseModel]]:

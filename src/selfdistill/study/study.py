@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from selfdistill.study.data import Benchmarks
-from selfdistill.study.file import TABLES, StudyFile
+from selfdistill.study.file import StudyFile
 from selfdistill.study.grid import expand
 from selfdistill.study.methods import METHODS, RolloutSettings
-from selfdistill.study.models import BaseSpec, Models, ModelSpec, roles_by_thinking
+from selfdistill.study.models import BaseSpec, Models, ModelSpec
 from selfdistill.study.resources import ResourceSettings
 from selfdistill.study.sampling import SamplingSettings
 from selfdistill.study.yaml import reject, validated
@@ -74,19 +74,6 @@ class Study:
             if run.method in methods and (not wanted or wanted & set(self._grid[run].experiments))
         )
 
-    def example_runs(self) -> tuple[Run, ...]:
-        """The runs whose responses the report shows: the first model before and after training on the broad domain."""
-        model, broad = self.models()[0], self.file.domains.broad
-        plain = {"model": model, "dataset": broad, "coverage": "full", "variant": "default"}
-        trained = [
-            run
-            for run in self.runs(methods=("grpo", "sdpo"))
-            if plain.items() <= run.fields().items()
-            and run.teacher in ("none", "fixed")
-            and run.context != "other-solution"
-        ]
-        return (*self.base_runs(model), *trained)
-
     def base_runs(self, *models: str) -> tuple[Run, ...]:
         """The untrained models as runs, one for each seed that occurs in the grid."""
         return tuple(run for run in self._grid if run.method == BASE and (not models or run.model in models))
@@ -112,8 +99,8 @@ class Study:
         )
 
     def roles(self) -> dict[str, str]:
-        """One of ROLES -> the study's model for that setting of the paper."""
-        return roles_by_thinking({model: self.model(model).thinking for model in self.models()})
+        """Return role (vocabulary.roles) -> the study's model that declares it."""
+        return {role: model for model in self.models() if (role := self.model(model).role)}
 
     def bases(self, source: str | None = None) -> tuple[str, ...]:
         """Every base that the study uses, or those of a source (`organism`, `hub`)."""
@@ -179,20 +166,6 @@ class Study:
         benchmarks = self.file.benchmarks
         return (benchmarks.headline or benchmarks.names)[-1]
 
-    def display(self) -> dict[str, Any]:
-        """Names and roles for figures, tables and report; nothing that a result depends on."""
-        return {
-            "title": self.file.title,
-            "labels": {model: self.model(model).label or model for model in self.models()},
-            "roles": self.roles(),
-            "benchmarks": self.benchmark_labels(),
-            "headline": list(self.file.benchmarks.headline),
-            "broad": self.file.domains.broad,
-            "narrow": self.file.domains.narrow or "",
-            "organism": self.bases() == self.bases("organism"),
-            "plumbing": self.file.plumbing,
-        }
-
     def dataset_spec(self, name: str) -> dict[str, Any]:
         """How a training set is made: the slice that its problems depend on."""
         return self.file.datasets[name].model_dump(exclude={"coverages", "subsets"})
@@ -213,18 +186,6 @@ class Study:
     def ood(self) -> list[str]:
         """The study's out-of-domain benchmarks."""
         return [name for name, entry in self.benchmark_labels().items() if entry["ood"]]
-
-    def shown(self, name: str) -> tuple[str, ...]:
-        """The experiments of a figure or table; raises StudyError if the study does not declare it."""
-        declared = {**self.file.figures, **self.file.tables}
-        if name not in declared:
-            reject(
-                self.path,
-                f"{'tables' if name in TABLES else 'figures'}.{name}",
-                "is not declared",
-                declared,
-            )
-        return tuple(declared[name])
 
     def benchmark_labels(self) -> dict[str, dict[str, Any]]:
         """Benchmark -> label and ood, in display order."""

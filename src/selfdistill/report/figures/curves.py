@@ -1,4 +1,4 @@
-"""The panels that figures are built of: a training curve, a benchmark curve, a bar for each epistemic word.
+"""The panels that figures are built of: a training curve, a benchmark curve, a bar per epistemic word.
 
 Each function draws on one axes from tidy rows and returns the rows that it has drawn, so that captions count
 exactly what is shown and tests compare the lines with the input.
@@ -27,22 +27,22 @@ AXIS_LABELS = {
     "response_tokens": "response length (tokens)",
     "epistemic_substring": "epistemic words",
 }
-BANDS = 4
+MOST_BANDS = 4
 """Most runs of a benchmark panel with bands; the intervals of more runs are lines, set apart sideways."""
-SMOOTHING = 5
-"""Steps of the centred running mean over training curves of at least 20 steps: a batch is a small sample."""
+SMOOTHING_STEPS = 5
+"""Width of the centred running mean over training curves of at least 20 steps: a batch is a small sample."""
 
 
 def smoothing_window(steps: int) -> int:
     """Return the width of the running mean for a curve of so many steps; short curves are left alone."""
-    return SMOOTHING if steps >= 4 * SMOOTHING else 1
+    return SMOOTHING_STEPS if steps >= 4 * SMOOTHING_STEPS else 1
 
 
 def training_curve(rows: pd.DataFrame, column: str) -> pd.DataFrame:
     """Return one run's training record by step: mean over seeds, its range, and the running mean.
 
     Returns:
-        columns step, mean, low, high (range over seeds), smooth, smooth_low, smooth_high; one row a step.
+        columns step, mean, low, high (range over seeds), smooth, smooth_low, smooth_high; one row per step.
     """
     by_step = rows.groupby("step", observed=True)[column]
     curve = by_step.agg(mean="mean", low="min", high="max").reset_index().sort_values("step")
@@ -127,7 +127,7 @@ def draw_benchmark(
             continue
         style = styles[rank] if styles else method_style(run)
         axis.plot(rows["step"], rows["estimate"], **style.line())
-        if len(runs) <= BANDS:
+        if len(runs) <= MOST_BANDS:
             look = {"color": style.colour, "alpha": 0.16, "linewidth": 0}
             axis.fill_between(rows["step"], rows["low"], rows["high"], **look)
         else:
@@ -169,7 +169,7 @@ def word_changes(data: StudyData, run: Mapping[str, str], benchmark: str) -> pd.
 def draw_word_changes(
     axis: Axes, data: StudyData, runs: Sequence[Mapping[str, str]], benchmark: str, *, title: str = ""
 ) -> pd.DataFrame:
-    """Draw a group of bars for each epistemic word: its change after training, one bar a run."""
+    """Draw a group of bars per epistemic word: its change after training, one bar per run."""
     changes = [(run, word_changes(data, run, benchmark)) for run in runs]
     changes = [(run, rows) for run, rows in changes if len(rows)]
     width = 0.82 / max(len(changes), 1)

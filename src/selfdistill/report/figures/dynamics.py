@@ -1,157 +1,75 @@
-"""Figures 1, 3, 4, 5, 6 and 18: how score, length, accuracy and epistemic words move in training.
+"""Figures 1, 3, 4, 5 and 18: how score, length, accuracy and epistemic words move in training.
 
-Figure 1: narrow against broad domain. Figures 3, 4, 5, 18: one family each (sections 5.1 to 5.3, appendix
-F.3), with a wide form that shows every benchmark. Figure 6: fixed against moving teacher (section 5.4).
+Figure 1: narrow against broad domain. Figures 3, 4, 5, 18: one model each (sections 5.1 to 5.3, appendix F.3), with a wide form that
+shows every benchmark.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from selfdistill.report.data import (
-    ACCURACY,
-    CONTEXTS,
-    EPISTEMIC,
-    LENGTH,
-    FigureError,
-    StudyData,
-    counts_text,
-    prefer_default_variant,
-    runs_of,
-    select,
-    trajectory,
-)
-from selfdistill.report.figures.curves import (
-    draw_benchmark,
-    draw_training,
-    draw_word_changes,
-    smoothing_window,
-    word_changes,
-)
-from selfdistill.report.style import PANEL_HEIGHT, LineStyle, new_figure, paper_style, shared_legend
+from selfdistill.report.data import ACCURACY, EPISTEMIC, LENGTH, StudyData, counts_text
+from selfdistill.report.figures.captions import arms_text, benchmark_text, training_text
+from selfdistill.report.figures.curves import draw_benchmark, draw_training, draw_word_changes, word_changes
+from selfdistill.report.style import PANEL_HEIGHT, new_figure, paper_style, shared_legend
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
 Run = Mapping[str, str]
-TRAINING_COLUMNS = ("score", LENGTH)
 
 
-def main_runs(data: StudyData, model: str) -> list[dict[str, str]]:
-    """Return a model's GRPO and fixed-teacher SDPO runs on the whole broad data set, in drawing order."""
-    frame = data.training if len(data.training) else data.estimates
-    rows = select(
-        frame,
-        "on-policy run",
-        model=model,
-        method=["grpo", "sdpo"],
-        context=["none", *CONTEXTS],
-        teacher=["none", "fixed"],
-        dataset=data.broad,
-        coverage="full",
-        variant="default",
-    )
-    return runs_of(rows)
+def draw_training_row(axes: Sequence[Axes], data: StudyData, runs: Sequence[Run], title: str) -> None:
+    """Draw training score and response length of some runs into two panels."""
+    draw_training(axes[0], data.training, runs, "score", title=title)
+    draw_training(axes[1], data.training, runs, LENGTH)
 
 
-def training_text(rows: pd.DataFrame) -> str:
-    """Return what a training panel shows: seeds, steps and the smoothing."""
-    seeds, steps = rows["seed"].nunique(), int(rows["step"].max()) + 1
-    band = "; band: range over seeds" if seeds > 1 else ""
-    mean = (
-        f"bold: {smoothing_window(steps)}-step running mean over batch means"
-        if smoothing_window(steps) > 1
-        else ""
-    )
-    return (
-        f"Training: {seeds} seed{'s' if seeds > 1 else ''}, {steps} steps{band}{'; ' + mean if mean else ''}."
-    )
-
-
-def benchmark_text(data: StudyData, runs: list[dict[str, str]], benchmarks: list[str]) -> str:
-    """Return the counts behind the benchmark panels of some runs."""
-    rows = [trajectory(data, run, name, ACCURACY) for run in runs for name in benchmarks]
-    rows = [frame for frame in rows if len(frame)]
-    if not rows:
-        return "No benchmark estimates."
-    counts = counts_text(pd.concat(rows))
-    return f"Benchmarks: {counts}; bands or upright lines: 95 % intervals; dotted level: base."
-
-
-def domain_runs(data: StudyData) -> list[tuple[str, list[dict[str, str]]]]:
-    """Return Figure 1's two rows: title and runs of the narrow and of the broad domain, one model each."""
-    wanted = {"method": ["grpo", "sdpo"], "context": ["none", "solution"], "teacher": ["none", "fixed"]}
-    narrow = prefer_default_variant(select(data.training, "narrow run", dataset=data.narrow, **wanted))
-    broad = select(
-        data.training, "broad run", dataset=data.broad, coverage="full", variant="default", **wanted
-    )
-    shared = [model for model in broad["model"].unique() if model in set(narrow["model"])]
-    rows = []
-    for title, frame in (("narrow domain", narrow), ("broad domain", broad)):
-        preferred = data.roles.get("deepseek", "")
-        models = sorted(frame["model"].unique())
-        model = shared[0] if shared else preferred if preferred in models else models[0]
-        rows.append((f"{title}: {data.label(model)}", runs_of(frame[frame["model"] == model])))
-    return rows
-
-
-def figure1(data: StudyData) -> Figure:
-    """Draw Figure 1: training score and length, GRPO against SDPO, (a) narrow and (b) broad domain."""
-    rows = domain_runs(data)
+def draw_domains(data: StudyData) -> tuple[Figure, str]:
+    """Draw Figure 1: training score and length, one row per domain, the narrow one first."""
+    names = {data.narrow: "narrow domain", data.broad: "broad domain"}
+    domains = sorted(data.runs_by("dataset").items(), key=lambda item: [*names, item[0][0]].index(item[0][0]))
     with paper_style():
-        figure, axes = new_figure(2, 2)
-        for letter, line, (title, runs) in zip("ab", axes, rows, strict=True):
-            for axis, column in zip(line, TRAINING_COLUMNS, strict=True):
-                heading = f"({letter}) {title}" if column == "score" else ""
-                draw_training(axis, data.training, runs, column, title=heading)
+        figure, axes = new_figure(len(domains), 2)
+        for letter, line, ((dataset,), runs) in zip("abcdef", axes, domains, strict=False):
+            title = f"({letter}) {names.get(dataset, dataset)}: {data.label(data.model())}"
+            draw_training_row(line, data, runs, title)
         shared_legend(figure, list(axes.flat))
-    return figure
+    rows = [
+        f"({letter}) {names.get(dataset, dataset)} ({dataset})"
+        for letter, ((dataset,), _) in zip("abcdef", domains, strict=False)
+    ]
+    caption = f"Training score and response length of {arms_text(data.runs)}: {', '.join(rows)}."
+    return figure, f"{caption} {training_text(data.training)}"
 
 
-def figure1_caption(data: StudyData) -> str:
-    """Return Figure 1's caption."""
-    runs = [run for _, group in domain_runs(data) for run in group]
-    rows = data.training.merge(pd.DataFrame(runs), how="inner")
-    return (
-        f"Training score and response length of GRPO and SDPO with a fixed teacher, (a) on the narrow domain "
-        f"({data.narrow}) and (b) on the broad one ({data.broad}). {training_text(rows)}"
-    )
+def draw_dynamics(data: StudyData, *, words: bool = True, benchmarks: int = 2) -> tuple[Figure, str]:
+    """Draw one model: (a) training score and length, (b, c) benchmarks by step, (d) epistemic words.
 
-
-def dynamics(data: StudyData, role: str, *, words: bool = True, benchmarks: int = 2) -> Figure:
-    """Draw one family: (a) training score and length, (b, c) benchmarks by step, (d) epistemic words.
-
-    Args:
-        role: one of settings.ROLES.
-        words: draw panel (d), the change of each epistemic word on the last benchmark shown.
-        benchmarks: how many of the headline benchmarks to show, from the last (2: in-domain and OOD, 1: OOD).
+    words: draw panel (d), the change of each epistemic word on the last benchmark shown.
+    benchmarks: how many of the headline benchmarks to show, from the last (2: in domain and OOD, 1: OOD).
     """
-    model = data.role(role)
-    runs, names = main_runs(data, model), data.headline_benchmarks()[-benchmarks:]
+    runs, names = data.runs, data.headline_benchmarks()[-benchmarks:]
     with paper_style():
         lines = 1 + len(names) + words
         figure, axes = new_figure(lines, 2, height=PANEL_HEIGHT * 0.96)
-        for axis, column in zip(axes[0], TRAINING_COLUMNS, strict=True):
-            draw_training(
-                axis, data.training, runs, column, title="(a) training" if column == "score" else ""
-            )
+        draw_training_row(axes[0], data, runs, "(a) training")
         for letter, line, name in zip("bc", axes[1:], names, strict=False):
             title = f"({letter}) {data.benchmark_label(name)}"
             draw_benchmark(line[0], data, runs, name, ACCURACY, title=title)
             draw_benchmark(line[1], data, runs, name, LENGTH)
         if words:
-            wide = merge_row(figure, axes[-1])
             title = f"({'abcd'[lines - 1]}) change after training, {data.benchmark_label(names[-1])}"
-            draw_word_changes(wide, data, runs, names[-1], title=title)
+            draw_word_changes(merge_row(figure, axes[-1]), data, runs, names[-1], title=title)
         shared_legend(figure, list(axes[: lines - words].flat))
-    return figure
+    return figure, dynamics_caption(data, names, words)
 
 
-def merge_row(figure: Figure, line: object) -> object:
+def merge_row(figure: Figure, line: Sequence[Axes]) -> Axes:
     """Replace a row of panels by one panel of the same total width."""
     grid = line[0].get_subplotspec().get_gridspec()
     row = line[0].get_subplotspec().rowspan.start
@@ -160,98 +78,46 @@ def merge_row(figure: Figure, line: object) -> object:
     return figure.add_subplot(grid[row, :])
 
 
-def dynamics_caption(data: StudyData, role: str, *, words: bool = True, benchmarks: int = 2) -> str:
-    """Return the caption of a `dynamics` figure drawn with the same arguments."""
-    model = data.role(role)
-    runs, names = main_runs(data, model), data.headline_benchmarks()[-benchmarks:]
-    rows = data.training.merge(pd.DataFrame(runs), how="inner")
-    text = f"{data.label(model)}: GRPO and SDPO with a fixed teacher on all of {data.broad}. "
-    text += training_text(rows) + " " + benchmark_text(data, runs, names)
-    if words:
-        changes = [word_changes(data, run, names[-1]) for run in runs]
-        changes = [frame for frame in changes if len(frame)]
-        shown = pd.concat(changes) if changes else pd.DataFrame()
-        bars = "; bars' lines: 95 % intervals" if len(shown) and shown["low"].notna().any() else ""
-        text += (
-            f" Words: authors' substring count, last step against base, {counts_text(shown)}{bars}."
-            if len(shown)
-            else " No word counts."
-        )
-    return text
+def dynamics_caption(data: StudyData, names: Sequence[str], words: bool) -> str:
+    """Return the caption of `draw_dynamics`; names: the benchmarks shown."""
+    text = f"{data.label(data.model())}: {arms_text(data.runs)} on {datasets_text(data)}. "
+    text += f"{training_text(data.training)} {benchmark_text(data, data.runs, names)}"
+    return f"{text} {words_text(data, names[-1])}" if words else text
 
 
-def dynamics_wide(data: StudyData, role: str) -> Figure:
-    """Draw every benchmark of one family: accuracy, length and epistemic words by step, one row each."""
-    runs, names = main_runs(data, data.role(role)), data.benchmark_names()
-    with paper_style():
-        figure, axes = new_figure(len(names), 3, height=PANEL_HEIGHT * 0.9)
-        for line, name in zip(axes, names, strict=True):
-            for axis, metric in zip(line, (ACCURACY, LENGTH, EPISTEMIC), strict=True):
-                title = data.benchmark_label(name) if metric == ACCURACY else ""
-                draw_benchmark(axis, data, runs, name, metric, title=title)
-        shared_legend(figure, list(axes.flat))
-    return figure
+def datasets_text(data: StudyData) -> str:
+    """Return what the runs were trained on: `all of chain`, or the data sets by name."""
+    whole = {run["coverage"] for run in data.runs} == {"full"}
+    return f"{'all of ' if whole else ''}{' and '.join(sorted({run['dataset'] for run in data.runs}))}"
 
 
-def dynamics_wide_caption(data: StudyData, role: str) -> str:
-    """Return the caption of `dynamics_wide`."""
-    model = data.role(role)
-    runs = main_runs(data, model)
-    counts = benchmark_text(data, runs, data.benchmark_names())
-    return f"{data.label(model)}: accuracy, response length and epistemic words on every benchmark. {counts}"
+def words_text(data: StudyData, benchmark: str) -> str:
+    """Return what the bars of `draw_word_changes` count."""
+    changes = [frame for run in data.runs if len(frame := word_changes(data, run, benchmark))]
+    if not changes:
+        return "No word counts."
+    shown = pd.concat(changes)
+    bars = "; lines on bars: 95 % intervals" if shown["low"].notna().any() else ""
+    return f"Words: authors' substring count, last step against base, {counts_text(shown)}{bars}."
 
 
-def teacher_runs(data: StudyData) -> list[dict[str, str]]:
-    """Return Figure 6's runs: one model's SDPO runs with a fixed and with a moving teacher, same context."""
-    rows = select(
-        data.training, "SDPO run", method="sdpo", dataset=data.broad, coverage="full", variant="default"
-    )
-    moving = rows[~rows["teacher"].isin(["fixed", "none"])]
-    if moving.empty:
-        raise FigureError(
-            f"no SDPO run with a moving teacher on dataset={data.broad}, coverage=full, variant=default"
-        )
-    models = sorted(moving["model"].unique())
-    model = data.roles.get("deepseek") if data.roles.get("deepseek") in models else models[0]
-    contexts = moving.loc[moving["model"] == model, "context"].unique()
-    return runs_of(rows[(rows["model"] == model) & rows["context"].isin(contexts)])
+def draw_all_benchmarks(data: StudyData) -> tuple[Figure, str]:
+    """Draw every benchmark of one model: accuracy, length and epistemic words by step, one row each."""
+    names = data.benchmark_names()
+    figure = draw_metrics(data, [(data.benchmark_label(name), data.runs, name) for name in names])
+    what = f"{data.label(data.model())}: accuracy, response length and epistemic words on every benchmark"
+    return figure, f"{what}. {benchmark_text(data, data.runs, names)}"
 
 
-def training_and_benchmark(
-    data: StudyData, runs: list[dict[str, str]], *, columns: int, styles: list[LineStyle] | None = None
-) -> Figure:
-    """Draw (a) training score and length and (b) accuracy and length on the OOD benchmark of some runs.
+def draw_metrics(data: StudyData, rows: Sequence[tuple[str, Sequence[Run], str]], columns: int = 4) -> Figure:
+    """Draw accuracy, length and epistemic words by step, one row each: title, runs and benchmark.
 
-    columns: of the legend. styles: one a run, where the runs' own do not tell them apart.
+    columns: of the legend.
     """
-    name = data.headline_benchmarks()[-1]
     with paper_style():
-        figure, axes = new_figure(2, 2)
-        for axis, column in zip(axes[0], TRAINING_COLUMNS, strict=True):
-            title = "(a) training" if column == "score" else ""
-            draw_training(axis, data.training, runs, column, title=title, styles=styles)
-        title = f"(b) {data.benchmark_label(name)}"
-        draw_benchmark(axes[1][0], data, runs, name, ACCURACY, title=title, styles=styles)
-        draw_benchmark(axes[1][1], data, runs, name, LENGTH, styles=styles)
+        figure, axes = new_figure(len(rows), 3, height=PANEL_HEIGHT * 0.9)
+        for line, (title, runs, name) in zip(axes, rows, strict=True):
+            for axis, metric in zip(line, (ACCURACY, LENGTH, EPISTEMIC), strict=True):
+                draw_benchmark(axis, data, runs, name, metric, title=title if metric == ACCURACY else "")
         shared_legend(figure, list(axes.flat), columns=columns)
     return figure
-
-
-def training_and_benchmark_text(data: StudyData, runs: list[dict[str, str]]) -> str:
-    """Return the counts behind a `training_and_benchmark` figure."""
-    rows = data.training.merge(pd.DataFrame(runs), how="inner")
-    return f"{training_text(rows)} {benchmark_text(data, runs, data.headline_benchmarks()[-1:])}"
-
-
-def figure6(data: StudyData) -> Figure:
-    """Draw Figure 6: fixed against moving teacher, (a) training score and length, (b) the OOD benchmark."""
-    return training_and_benchmark(data, teacher_runs(data), columns=3)
-
-
-def figure6_caption(data: StudyData) -> str:
-    """Return Figure 6's caption."""
-    runs = teacher_runs(data)
-    return (
-        f"{data.label(runs[0]['model'])}: SDPO with a fixed teacher and with one that follows the student. "
-        f"{training_and_benchmark_text(data, runs)}"
-    )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from selfdistill.report.data import Cell
+from selfdistill.text import pipe_table, span
 
 MARKS = {
     "F": "first party (authors' repository)",
@@ -38,6 +39,10 @@ class Entry(NamedTuple):
     share: float | None = None
 
 
+TableParts = tuple[list[dict[str, Entry]], str]
+"""The rows of a table and the note below it."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A finished table; every row maps the same columns, in order, to entries."""
@@ -49,12 +54,12 @@ class Table:
 
     @property
     def formatted(self) -> pd.DataFrame:
-        """The table as it is shown, all text."""
+        """Return the table as it is shown, all text."""
         return pd.DataFrame([{name: entry.text for name, entry in row.items()} for row in self.rows])
 
     @property
     def raw(self) -> pd.DataFrame:
-        """The numbers: one row a numeric cell, with the row's text, the interval, the counts and the mark."""
+        """Return the numbers: one row per numeric cell, with the row's text, the interval, the counts and the mark."""
         records = []
         for row in self.rows:
             labels = {name: entry.text for name, entry in row.items() if entry.value is None}
@@ -68,14 +73,8 @@ class Table:
     def to_markdown(self) -> str:
         """Return a pipe table with title and note."""
         frame = self.formatted
-        lines = [
-            "| " + " | ".join(name.replace("|", "\\|") for name in frame.columns) + " |",
-            "|" + "---|" * len(frame.columns),
-        ]
-        lines += [
-            "| " + " | ".join(text.replace("|", "\\|") for text in row) + " |" for row in frame.to_numpy()
-        ]
-        return f"### {self.title}\n\n" + "\n".join(lines) + f"\n\n{self.note}\n"
+        table = pipe_table(list(frame.columns), frame.to_numpy().tolist())
+        return f"### {self.title}\n\n{table}\n\n{self.note}\n"
 
     def to_html(self, kind: str = "sortable") -> str:
         """Return a `<table>`, its cells carrying the number to sort by; `kind`: its classes (`sortable`, `browser`)."""
@@ -142,10 +141,7 @@ def counts_note(rows: Sequence[Mapping[str, Entry]]) -> str:
     if not cells:
         return ""
 
-    def span(values: Sequence[int]) -> str:
-        return str(min(values)) if min(values) == max(values) else f"{min(values)}–{max(values)}"
-
-    parts = [span([getattr(cell, name) for cell in cells]) for name in ("n_problems", "k", "n_seeds")]
+    parts = [span(getattr(cell, name) for cell in cells) for name in ("n_problems", "k", "n_seeds")]
     has_interval = any(not math.isnan(cell.low) for cell in cells)
     brackets = " Brackets: 95 % intervals." if has_interval else ""
-    return f"n = {parts[0]} problems, k = {parts[1]} samples a problem, seeds: {parts[2]}.{brackets}"
+    return f"n = {parts[0]} problems, k = {parts[1]} samples per problem, seeds: {parts[2]}.{brackets}"

@@ -15,7 +15,7 @@ from selfdistill.report.tables.form import MARKS, MARKS_TEXT, NO_VALUE, Entry, T
 
 
 def load_reported(path: Path) -> pd.DataFrame:
-    """Return config/reported.yaml as a frame, one row an entry.
+    """Return config/reported.yaml as a frame, one row per entry.
 
     Raises:
         ValueError: an entry without a known mark or without a place, named by its position.

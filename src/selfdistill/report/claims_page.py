@@ -1,16 +1,32 @@
-"""The claims ledger for readers: Markdown, a fragment of the report's page, and the summary's three sentences.
+"""The claims ledger: the job that judges it, and its forms for readers: Markdown, a fragment of the page, the summary's sentences.
 
-All of it is written from the record of `judge.as_record` (claims.json), so nothing here can change a verdict.
+All of it is written from the record of `claims.judge.as_record` (claims.json), so nothing here can change a verdict.
 """
 
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selfdistill.claims.judge import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, REPRODUCED, VERDICTS
+from selfdistill.claims.judge import (
+    INCONCLUSIVE,
+    NOT_REPRODUCED,
+    NOT_RUN,
+    REPRODUCED,
+    VERDICTS,
+    as_record,
+    judge_claims,
+    judge_part,
+)
+from selfdistill.claims.ledger import load_ledger
+from selfdistill.claims.plan import from_params
+from selfdistill.records.files import write_text
+from selfdistill.records.task import Facts, Task, job
+from selfdistill.report.loading import claim_frames
 from selfdistill.report.tables.form import number
+from selfdistill.text import pipe_table, span
 
 SYMBOLS = {REPRODUCED: "✔", NOT_REPRODUCED: "✘", INCONCLUSIVE: "?", NOT_RUN: "–"}
 """Shown beside the word, so that a verdict does not depend on colour."""
@@ -26,8 +42,22 @@ PERCENT = ("accuracy", "pass@k")
 Record = Mapping[str, Any]
 
 
+@job()
+def judge(task: Task) -> Facts:
+    """Write the claims ledger (effects, intervals, verdicts) as JSON, Markdown and HTML."""
+    params = task.params["job"]
+    ledger, parts = load_ledger(task.input.ledger), from_params(params["parts"])
+    frames = claim_frames(task.input, parts)
+    results = [judge_part(part, frames, ledger.alpha) for part in parts]
+    record = as_record(ledger, params["study"], judge_claims(ledger, results))
+    write_text(task.output.json, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_text(task.output.md, to_markdown(record))
+    write_text(task.output.html, to_html(record))
+    return counts_of(record)
+
+
 def effect_text(part: Record) -> str:
-    """A part's effect with its interval: points for accuracies, percent for relative effects, else the unit itself."""
+    """Return a part's effect with its interval: points for accuracies, percent for relative effects, else the unit itself."""
     if part["effect"] is None:
         return SYMBOLS[NOT_RUN]
     level = len(part["arms"]) == 1
@@ -41,7 +71,7 @@ def effect_text(part: Record) -> str:
 
 
 def expected_text(part: Record) -> str:
-    """The claimed bounds of a part in the units of `effect_text`."""
+    """Return the claimed bounds of a part in the units of `effect_text`."""
     share = part["relative"] or part["metric"] in PERCENT
     bounds = []
     for key, sign in (("above", ">"), ("below", "<")):
@@ -52,38 +82,33 @@ def expected_text(part: Record) -> str:
 
 
 def p_text(value: float | None) -> str:
-    """A p value for readers."""
+    """Return a p value for readers."""
     if value is None:
         return SYMBOLS[NOT_RUN]
     return "< 0.001" if value < 0.001 else number(value, 3)
 
 
 def verdict_text(verdict: str) -> str:
-    """A verdict with its symbol."""
+    """Return a verdict with its symbol."""
     return f"{SYMBOLS[verdict]} {verdict}"
 
 
 def counts_text(claim: Record) -> str:
-    """Problems, samples and seeds behind a claim's parts."""
+    """Return problems, samples and seeds behind a claim's parts."""
     run = [part for part in claim["parts"] if part["seeds"]]
     if not run:
         return SYMBOLS[NOT_RUN]
-
-    def span(key: str) -> str:
-        low, high = min(part[key] for part in run), max(part[key] for part in run)
-        return str(low) if low == high else f"{low}–{high}"
-
-    return f"{span('n_problems')} / {span('k')} / {span('seeds')}"
+    return " / ".join(span(part[key] for part in run) for key in ("n_problems", "k", "seeds"))
 
 
 def leading_part(claim: Record) -> Record | None:
-    """The part that decides a claim: the one with the largest p(for), among those that count."""
+    """Return the part that decides a claim: the one with the largest p(for), among those that count."""
     counted = [part for part in claim["parts"] if part["counts"] and part["p_for"] is not None]
     return max(counted, key=lambda part: part["p_for"]) if counted else None
 
 
 def summary_sentences(record: Record) -> list[str]:
-    """Three sentences from the ledger: how many claims hold, which do not, what was not run or stays open."""
+    """Return three sentences from the ledger: how many claims hold, which do not, what was not run or stays open."""
     paper = [claim for claim in record["claims"] if claim["name"].startswith("C")]
     names = {
         verdict: [claim["name"] for claim in paper if claim["verdict"] == verdict] for verdict in VERDICTS
@@ -102,46 +127,39 @@ def summary_sentences(record: Record) -> list[str]:
 
 
 def to_markdown(record: Record) -> str:
-    """The ledger as Markdown: the summary, one row a claim, then each claim's parts."""
+    """Return the ledger as Markdown: the summary, one row per claim, then each claim's parts."""
     lines = [
         f"# Claims, study {record['study']}",
         "",
         *(f"- {text}" for text in summary_sentences(record)),
         "",
     ]
-    lines += [
-        "| claim | verdict | deciding effect | p for | p against | n / k / seeds |",
-        "|---|---|---|---|---|---|",
-    ]
-    for claim in record["claims"]:
-        part = leading_part(claim)
-        effect = f"{part['name']}: {effect_text(part)}" if part else claim["reason"]
-        cells = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"]), effect]
-        cells += [p_text(claim["p_for"]), p_text(claim["p_against"]), counts_text(claim)]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    heads = ("claim", "verdict", "deciding effect", "p for", "p against", "n / k / seeds")
+    lines += [pipe_table(heads, map(claim_cells, record["claims"]))]
     lines += ["", RULE_TEXT.format(alpha=record["alpha"]), ""]
     return "\n".join(lines + [line for claim in record["claims"] for line in claim_lines(claim)])
 
 
 def claim_lines(claim: Record) -> list[str]:
-    """One claim's section in Markdown."""
+    """Return one claim's section in Markdown."""
     head = [f"## {claim['name']} {verdict_text(claim['verdict'])}", "", claim["statement"], ""]
     head += [f"The paper ({claim['place']}): {claim['reported'] or 'no numbers'}. {claim['reason']}.", ""]
     if not claim["parts"]:
         return head
-    rows = [
-        "| part | model | measure | claimed | effect | sign-flip p | verdict |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    rows += [
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in part_cells(part)) + " |"
-        for part in claim["parts"]
-    ]
-    return [*head, *rows, ""]
+    heads = ("part", "model", "measure", "claimed", "effect", "sign-flip p", "verdict")
+    return [*head, pipe_table(heads, map(part_cells, claim["parts"])), ""]
+
+
+def claim_cells(claim: Record) -> list[str]:
+    """Return a claim's row in Markdown."""
+    part = leading_part(claim)
+    effect = f"{part['name']}: {effect_text(part)}" if part else claim["reason"]
+    cells = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"]), effect]
+    return [*cells, p_text(claim["p_for"]), p_text(claim["p_against"]), counts_text(claim)]
 
 
 def part_cells(part: Record) -> list[str]:
-    """A part's row: name, model, measure, claimed bounds, effect, sign-flip check, verdict."""
+    """Return a part's row: name, model, measure, claimed bounds, effect, sign-flip check, verdict."""
     name = part["name"] if part["counts"] else f"({part['name']})"
     metric = NAMES.get(part["metric"], part["metric"].replace("substring_", "count of "))
     verdict = verdict_text(part["verdict"]) + (f": {part['reason']}" if part["reason"] else "")
@@ -167,7 +185,7 @@ RULE_TEXT = (
 
 
 def to_html(record: Record) -> str:
-    """The ledger as a fragment of the report: a sortable table, and each claim's parts to unfold."""
+    """Return the ledger as a fragment of the report: a sortable table, and each claim's parts to unfold."""
     rows = "\n".join(map(html_row, record["claims"]))
     head = "".join(f'<th scope="col">{name}</th>' for name in HEADS)
     details = "\n".join(map(html_details, record["claims"]))
@@ -183,7 +201,7 @@ HEADS = ("Claim", "Verdict", "Deciding part", "Effect", "p for", "p against", "n
 
 
 def html_row(claim: Record) -> str:
-    """One claim's row."""
+    """Return one claim's row in HTML."""
     part = leading_part(claim)
     kind, place = claim["name"][0], int(claim["name"][1:])
     texts = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"])]
@@ -196,19 +214,19 @@ def html_row(claim: Record) -> str:
 
 
 def html_cell(text: str, sort: float | None, css: str) -> str:
-    """One cell with the number to sort by and its class."""
+    """Return one cell with the number to sort by and its class."""
     value = "" if sort is None else f' data-sort="{sort:.10g}"'
     kind = f' class="{css}"' if css else ""
     return f"<td{value}{kind}>{html.escape(text)}</td>"
 
 
 def html_link(figure: str | None) -> str:
-    """A link to the figure or table that shows a claim."""
+    """Return a link to the figure or table that shows a claim."""
     return f'<a href="#{figure}">{figure}</a>' if figure else SYMBOLS[NOT_RUN]
 
 
 def html_details(claim: Record) -> str:
-    """One claim's parts, folded."""
+    """Return one claim's parts, folded."""
     heads = ("Part", "Model", "Measure", "Claimed", "Effect", "Sign-flip p", "Verdict")
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = "\n".join(
@@ -223,6 +241,6 @@ def html_details(claim: Record) -> str:
 
 
 def counts_of(record: Record) -> dict[str, int]:
-    """How many of the paper's claims have each verdict."""
+    """Return how many of the paper's claims have each verdict."""
     names: Sequence[str] = [claim["verdict"] for claim in record["claims"] if claim["name"].startswith("C")]
     return {verdict: names.count(verdict) for verdict in VERDICTS}

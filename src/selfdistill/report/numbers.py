@@ -1,0 +1,146 @@
+"""The frames of numbers that figures and tables read; `statistics` computes their intervals.
+
+`study_estimates` and `study_differences` add to the plain groups (run x step x benchmark) what the figures need besides: the mean over
+the OOD benchmarks (`benchmark` = `ood-mean`), the contexts of section 3 (`section-3`), and each epistemic word where a figure shows it. The
+rule `estimate` stores them once per study; figures only read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import pandas as pd
+
+from selfdistill.grading.epistemic import counts_by_problem, frequency_shift
+from selfdistill.records.files import read_table, write_frame
+from selfdistill.records.schemas import samples_schema
+from selfdistill.records.task import Facts, Task, job
+from selfdistill.report.data import base_run, rows_of_run, runs_of
+from selfdistill.statistics import BASE, BY, contrasts, estimates, group_shifts, last_step
+from selfdistill.vocabulary.words import EPISTEMIC_WORDS, SUBSTRING_COLUMNS
+
+OOD_MEAN = "ood-mean"
+DIFFERENCE_METRICS = ("accuracy", "response_tokens", "epistemic_substring", "epistemic_word")
+
+
+@job()
+def estimate(task: Task) -> Facts:
+    """Write all estimates, differences to base and word shifts, from every sample of the study."""
+    params, schema = task.params["job"], samples_schema()
+    samples = pd.concat([read_table(path, schema) for path in task.input.samples], ignore_index=True)
+    parts = [read_table(path, schema) for path in task.input.section_3]
+    section_3 = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+    write_frame(task.output.estimates, study_estimates(samples, section_3, params["ood"]))
+    write_frame(task.output.differences, study_differences(samples, params["ood"]))
+    write_frame(task.output.shift, frequency_shifts(samples, params["shift_benchmark"]))
+    return {"samples": len(samples)}
+
+
+def ood_samples(samples: pd.DataFrame, ood: Sequence[str]) -> pd.DataFrame:
+    """Return the samples of the OOD benchmarks; each benchmark stays a stratum of equal weight."""
+    return samples[samples["benchmark"].isin(list(ood))]
+
+
+def study_estimates(
+    samples: pd.DataFrame, section_3: pd.DataFrame, ood: Sequence[str], **settings: Any
+) -> pd.DataFrame:
+    """Return every estimate that a figure or table shows.
+
+    Args:
+        samples: records.schemas.samples_schema, all runs. section_3: the four contexts, may be empty.
+        ood: names of the OOD benchmarks. settings: n_boot, seed, level of `statistics.estimates`.
+    """
+    frames = [estimates(samples, **settings)]
+    outside = ood_samples(samples, ood)
+    if len(outside):
+        frames.append(estimates(outside, by=BY[:-1], **settings).assign(benchmark=OOD_MEAN))
+    if len(section_3):
+        frames.append(estimates(section_3.assign(benchmark="section-3"), **settings))
+        words = estimates(section_3.assign(benchmark="section-3"), metrics=SUBSTRING_COLUMNS, **settings)
+        frames.append(words)
+    return pd.concat(frames, ignore_index=True)
+
+
+def study_differences(samples: pd.DataFrame, ood: Sequence[str], **settings: Any) -> pd.DataFrame:
+    """Return every run's difference to its base at its last step, paired by problem, word by word too.
+
+    Returns:
+        statistics.contrasts' columns; empty if the study has no run beside its bases.
+    """
+    final = last_step(samples)
+    if (final["method"] == "base").all():
+        return pd.DataFrame()
+    metrics = (*DIFFERENCE_METRICS, *SUBSTRING_COLUMNS)
+    frames = [contrasts(final, BASE, metrics=metrics, **settings)]
+    outside = ood_samples(final, ood)
+    if len(outside):
+        plain = contrasts(outside, BASE, by=BY[:-1], metrics=DIFFERENCE_METRICS, **settings)
+        frames.append(plain.assign(benchmark=OOD_MEAN))
+    return pd.concat(frames, ignore_index=True)
+
+
+def frequency_shifts(samples: pd.DataFrame, benchmark: str) -> pd.DataFrame:
+    """Return the word shift of every on-policy run of the samples at its last step, on one benchmark.
+
+    Returns: epistemic.frequency_shift's columns with the RUN_KEY fields, n_problems, k and n_seeds, and for the
+        word's group (epistemic or not) statistics.group_shifts' columns, the same on each of its rows; responses
+        of all seeds are pooled, intervals are over problems. Empty if no run has both its own and its base's
+        samples there.
+    """
+    rows = samples[samples["benchmark"] == benchmark]
+    start = cache(lambda model: counts_by_problem(rows_of_run(rows, base_run(model))))
+    frames = []
+    for run in runs_of(rows[rows["method"].isin(["grpo", "sdpo"])]):
+        own, base = last_step(rows_of_run(rows, run)), rows_of_run(rows, base_run(run["model"]))
+        if len(base):
+            problems, seeds = own["problem_id"].nunique(), own["seed"].nunique()
+            counts = {"n_problems": problems, "k": len(own) // (problems * seeds), "n_seeds": seeds}
+            groups = group_intervals(counts_by_problem(own), start(run["model"]))
+            shift = frequency_shift(base, own).merge(groups, on="is_epistemic")
+            frames.append(shift.assign(**run, **counts))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def group_intervals(trained: pd.DataFrame, start: pd.DataFrame) -> pd.DataFrame:
+    """Return mean shift and mean absolute shift of epistemic and of other words with intervals over problems.
+
+    trained, start: epistemic.counts_by_problem of a run and of its base.
+    """
+    words = trained.columns.union(start.columns).union(pd.Index(EPISTEMIC_WORDS))
+    problems = trained.index.intersection(start.index)
+    aligned = [frame.reindex(index=problems, columns=words, fill_value=0.0) for frame in (trained, start)]
+    flags = words.isin(EPISTEMIC_WORDS)
+    shifts = group_shifts(*aligned, {"epistemic": flags, "other": ~flags})
+    return shifts.assign(is_epistemic=shifts["group"] == "epistemic").drop(columns="group")
+
+
+def problems_summary(
+    training: Mapping[str, pd.DataFrame], benchmarks: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """Count what Table 3 shows, from the problem sets themselves.
+
+    Args:
+        training, benchmarks: name -> problems frame (records.schemas.problems_schema).
+
+    Returns:
+        one row per training set and benchmark: dataset, benchmark, problems, types, shared_types (benchmark
+        types that the training set has), benchmark_types, shared_questions (questions that are in both).
+    """
+    rows = []
+    for dataset, own in training.items():
+        types, questions = set(own["type"]), set(own["question"])
+        for benchmark, other in benchmarks.items():
+            rows.append(
+                {
+                    "dataset": dataset,
+                    "benchmark": benchmark,
+                    "problems": len(questions),
+                    "types": len(types),
+                    "shared_types": len(types & set(other["type"])),
+                    "benchmark_types": other["type"].nunique(),
+                    "shared_questions": len(questions & set(other["question"])),
+                }
+            )
+    return pd.DataFrame(rows)
