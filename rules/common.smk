@@ -131,6 +131,11 @@ def job_params(make):
     return lambda wildcards: make(STUDY, run_of(wildcards)).model_dump()
 
 
+def numbers_of(frame, models):
+    """Frames of numbers of some models."""
+    return [PATHS.numbers(frame, model) for model in models]
+
+
 def frames_of(name):
     """Input files of a figure or table by the names that selfdistill.report.loading knows: those of its frames and runs."""
     several = {
@@ -140,9 +145,9 @@ def frames_of(name):
             "benchmark_sets": [PATHS.benchmark(benchmark) for benchmark in BENCHMARKS],
         },
     }
-    files = {}
+    files, models = {}, shown.models_shown(STUDY, name)
     for frame in display_of(name).frames:
-        files |= several[frame] if frame in several else {frame: PATHS.numbers(frame)}
+        files |= several[frame] if frame in several else {frame: numbers_of(frame, models)}
     return files
 
 

@@ -1,4 +1,4 @@
-# Samples: every checkpoint on every benchmark, one job per run; then all numbers of the study from all samples.
+# Samples: every checkpoint on every benchmark, one job per run; then all numbers of a model from all its samples.
 
 SAMPLES = surroundings("evaluate", PATHS.samples(), "evaluate")
 NUMBERS = surroundings("estimate", PATHS.numbers("estimates"), "report")
@@ -38,8 +38,12 @@ rule evaluate:
 
 rule estimate:
     input:
-        samples=[PATHS.samples(run) for run in STUDY.base_runs() + STUDY.runs()],
-        section_3=[PATHS.section_3(model, STUDY.file.data_seed) for model in STUDY.section_3_models()],
+        samples=lambda wildcards: [PATHS.samples(run) for run in STUDY.runs_of_model(wildcards.model)],
+        section_3=lambda wildcards: [
+            PATHS.section_3(model, STUDY.file.data_seed)
+            for model in STUDY.section_3_models()
+            if model == wildcards.model
+        ],
     output:
         estimates=PATHS.numbers("estimates"),
         differences=PATHS.numbers("differences"),
@@ -54,9 +58,9 @@ rule estimate:
     resources:
         **NUMBERS.resources,
     params:
-        job={"ood": STUDY.ood(), "shift_benchmark": STUDY.shift_benchmark()},
+        job=lambda wildcards: jobs.numbers_params(STUDY, wildcards.model).model_dump(),
         code=code_of("estimate"),
     message:
-        "Estimates with intervals from all samples"
+        "Estimates with intervals from all samples of {wildcards.model}"
     script:
         "../workflow/scripts/estimate.py"

@@ -70,8 +70,10 @@ def folder(tmp_path_factory):
         problems["question"] = problems["question"] + " <x>"
         write_table(root / PATHS.benchmark(name), problems, problems_schema())
     samples = pd.concat([samples_of(run) for run in SCALES], ignore_index=True)
-    write_frame(root / PATHS.numbers("estimates"), study_estimates(samples, pd.DataFrame(), [], n_boot=20))
-    write_frame(root / PATHS.numbers("differences"), study_differences(samples, [], n_boot=20))
+    write_frame(
+        root / PATHS.numbers("estimates", "r1-test"), study_estimates(samples, pd.DataFrame(), [], n_boot=20)
+    )
+    write_frame(root / PATHS.numbers("differences", "r1-test"), study_differences(samples, [], n_boot=20))
     return root
 
 
@@ -155,7 +157,10 @@ def test_claims_are_a_frame_and_their_absence_an_empty_one(folder):
         (lambda r: r.samples(model="qwen3-test"), "Runs that have one: r1-test/base.*config study=test"),
         (lambda r: r.rollouts(method="grpo"), "only GRPO and SDPO runs generate"),
         (lambda r: r.problems("aime"), "no benchmark 'aime'; there are: in-domain, shorter"),
-        (lambda r: r.shift, r"shift.parquet does not exist .numbers/ holds: differences.parquet, est"),
+        (
+            lambda r: r.shift,
+            r"shift.parquet does not exist .numbers/r1-test/ holds: differences.parquet, est",
+        ),
         (lambda r: r.table("table1"), "tables/ holds: nothing"),
     ],
 )

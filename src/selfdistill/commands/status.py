@@ -57,7 +57,8 @@ def expected_jobs(study: Study) -> Iterator[Entry]:
     for run in study.base_runs() + study.runs():
         kind = "evaluate base" if run.method == BASE else "evaluate"
         yield _entry(paths, kind, str(run), paths.samples(run))
-    yield _entry(paths, "estimate", "all samples", paths.numbers("estimates"))
+    for model in study.models():
+        yield _entry(paths, "estimate", model, paths.numbers("estimates", model))
     yield _entry(paths, "report", study.name, paths.report)
 
 

@@ -27,6 +27,7 @@ from selfdistill.records.paths import RUN_PATTERN, Paths
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
 from selfdistill.report.data import StudyData, run_order
 from selfdistill.report.loading import load_data
+from selfdistill.report.numbers import joined
 from selfdistill.study.load import load_study
 from selfdistill.study.shown import display_names
 from selfdistill.study.study import Study
@@ -187,7 +188,14 @@ class StudyResults:
         return self._numbers("shift")
 
     def _numbers(self, name: str) -> pd.DataFrame:
-        return read_frame(self._existing(self.paths.numbers(name)))
+        files = self._numbers_files(name)
+        if not files:
+            self._existing(self.paths.numbers(name, self.study.models()[0]))
+        return joined(map(read_frame, files))
+
+    def _numbers_files(self, name: str) -> list[Path]:
+        paths = (self.root / self.paths.numbers(name, model) for model in self.study.models())
+        return [path for path in paths if path.exists()]
 
     def final(self, frame: pd.DataFrame, **filters: Any) -> pd.DataFrame:
         """Return rows of `estimates` or `differences` of each run at its last step, in drawing order, with its label."""
@@ -210,9 +218,9 @@ class StudyResults:
     def data(self) -> StudyData:
         """Return what the drawing functions draw from (report.figures), with the frames that are there."""
         inputs: dict[str, Any] = {
-            name: path
+            name: files
             for name in ("estimates", "differences", "shift")
-            if (path := self.root / self.paths.numbers(name)).exists()
+            if (files := self._numbers_files(name))
         }
         inputs["training"] = [
             self.root / self.paths.training(run) for run in as_runs(self.runs[self.runs["has_training"]])

@@ -114,9 +114,9 @@ class Paths:
         """The claims ledger; suffix `json`, `md`, `html` (a fragment of the report) or `manifest.json`."""
         return f"{self.results}/claims.{suffix}"
 
-    def numbers(self, name: str) -> str:
-        """A frame of numbers made from all samples: `estimates`, `differences` or `shift`."""
-        return f"{self.results}/numbers/{name}.parquet"
+    def numbers(self, name: str, model: str = "{model}") -> str:
+        """Return a frame of numbers of one model, made from all its samples: `estimates`, `differences` or `shift`."""
+        return f"{self.results}/numbers/{model}/{name}.parquet"
 
     def log(self, rule: str, path: str) -> str:
         """Log of the job of `rule` that writes `path`."""

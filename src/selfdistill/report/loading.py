@@ -15,7 +15,7 @@ from selfdistill.claims.plan import PlannedPart
 from selfdistill.records.files import read_frame, read_json, read_table
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
 from selfdistill.report.data import StudyData
-from selfdistill.report.numbers import problems_summary
+from selfdistill.report.numbers import joined, problems_summary
 from selfdistill.report.tables.reported import load_reported
 from selfdistill.vocabulary.runs import RUN_FIELDS
 from selfdistill.vocabulary.words import SUBSTRING_COLUMNS
@@ -26,11 +26,13 @@ def load_data(
 ) -> StudyData:
     """Return the study's frames, those of `runs` only if some are given.
 
-    inputs: names of StudyData's frames -> path (estimates, differences, shift, reported) or paths (training; train_sets and benchmark_sets
+    inputs: names of StudyData's frames -> path (reported) or paths (estimates, differences, shift, training; train_sets and benchmark_sets
     make `problems`). names: study.shown.display_names. runs: study.shown.run_keys.
     """
     frames = {
-        name: read_frame(inputs[name]) for name in ("estimates", "differences", "shift") if name in inputs
+        name: joined(map(read_frame, as_list(inputs[name])))
+        for name in ("estimates", "differences", "shift")
+        if name in inputs
     }
     if "training" in inputs:
         frames["training"] = read_tables(inputs["training"])
@@ -56,8 +58,7 @@ def as_list(paths: str | Iterable[str]) -> list[str]:
 
 def read_tables(paths: str | Iterable[str]) -> pd.DataFrame:
     """Return the training records of several runs in one frame; empty for none."""
-    tables = [read_table(path, training_schema()) for path in as_list(paths)]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return joined(read_table(path, training_schema()) for path in as_list(paths))
 
 
 def problem_tables(paths: str | Iterable[str]) -> dict[str, pd.DataFrame]:
@@ -68,7 +69,7 @@ def problem_tables(paths: str | Iterable[str]) -> dict[str, pd.DataFrame]:
 
 def read_samples(paths: str | Iterable[str]) -> pd.DataFrame:
     """Return the samples of several runs in one frame."""
-    return pd.concat([read_table(path, samples_schema()) for path in as_list(paths)], ignore_index=True)
+    return joined(read_table(path, samples_schema()) for path in as_list(paths))
 
 
 CLAIM_COLUMNS = (
@@ -90,10 +91,6 @@ def claim_frames(inputs: Any, parts: Iterable[PlannedPart]) -> Frames:
         for arm in part.arms
         if arm.benchmarks == ("training",)
     }
-
-    def joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
-        tables = list(tables)
-        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
     def rollouts(path: str) -> pd.DataFrame:
         *_, fields, seed = re.split(r"/runs/|/seed-", str(Path(path).parent))

@@ -2,23 +2,27 @@
 
 `study_estimates` and `study_differences` add to the plain groups (run x step x benchmark) what the figures need besides: the mean over
 the OOD benchmarks (`benchmark` = `ood-mean`), the contexts of section 3 (`section-3`), and each epistemic word where a figure shows it. The
-rule `estimate` stores them once per study; figures only read them.
+rule `estimate` stores them once per model; figures read those of the models that they show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import pandas as pd
 
 from selfdistill.grading.epistemic import counts_by_problem, frequency_shift
+from selfdistill.records.completeness import check_samples
 from selfdistill.records.files import read_table, write_frame
 from selfdistill.records.schemas import samples_schema
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.data import base_run, rows_of_run, runs_of
 from selfdistill.statistics import BASE, BY, contrasts, estimates, group_shifts, last_step
+from selfdistill.study.jobs import NumbersParams
+from selfdistill.study.methods import ON_POLICY
+from selfdistill.vocabulary.runs import BASE as BASE_METHOD
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS, SUBSTRING_COLUMNS
 
 OOD_MEAN = "ood-mean"
@@ -27,15 +31,29 @@ DIFFERENCE_METRICS = ("accuracy", "response_tokens", "epistemic_substring", "epi
 
 @job()
 def estimate(task: Task) -> Facts:
-    """Write all estimates, differences to base and word shifts, from every sample of the study."""
-    params, schema = task.params["job"], samples_schema()
-    samples = pd.concat([read_table(path, schema) for path in task.input.samples], ignore_index=True)
-    parts = [read_table(path, schema) for path in task.input.section_3]
-    section_3 = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    write_frame(task.output.estimates, study_estimates(samples, section_3, params["ood"]))
-    write_frame(task.output.differences, study_differences(samples, params["ood"]))
-    write_frame(task.output.shift, frequency_shifts(samples, params["shift_benchmark"]))
+    """Write all estimates, differences to base and word shifts of one model, from every sample of it."""
+    params = NumbersParams.model_validate(task.params["job"])
+    samples = declared_samples(task.input.samples, params)
+    section_3 = joined(read_table(path, samples_schema()) for path in task.input.section_3)
+    write_frame(task.output.estimates, study_estimates(samples, section_3, params.ood))
+    write_frame(task.output.differences, study_differences(samples, params.ood))
+    write_frame(task.output.shift, frequency_shifts(samples, params.shift_benchmark))
     return {"samples": len(samples)}
+
+
+def declared_samples(paths: Sequence[str], params: NumbersParams) -> pd.DataFrame:
+    """Return the samples of several runs in one frame; raise Incomplete if a file does not hold what is declared."""
+    frames = []
+    for path, declared in zip(paths, params.declared, strict=True):
+        frames.append(read_table(path, samples_schema()))
+        check_samples(frames[-1], declared.steps, declared.benchmarks, params.samples, path)
+    return joined(frames)
+
+
+def joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """Return frames in one, those without rows left out; an empty frame for none."""
+    filled = [frame for frame in frames if len(frame)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
 
 def ood_samples(samples: pd.DataFrame, ood: Sequence[str]) -> pd.DataFrame:
@@ -52,15 +70,15 @@ def study_estimates(
         samples: records.schemas.samples_schema, all runs. section_3: the four contexts, may be empty.
         ood: names of the OOD benchmarks. settings: n_boot, seed, level of `statistics.estimates`.
     """
-    frames = [estimates(samples, **settings)]
-    outside = ood_samples(samples, ood)
+    frames = [estimates(samples, **settings)] if len(samples) else []
+    outside = ood_samples(samples, ood) if len(samples) else samples
     if len(outside):
         frames.append(estimates(outside, by=BY[:-1], **settings).assign(benchmark=OOD_MEAN))
     if len(section_3):
         frames.append(estimates(section_3.assign(benchmark="section-3"), **settings))
         words = estimates(section_3.assign(benchmark="section-3"), metrics=SUBSTRING_COLUMNS, **settings)
         frames.append(words)
-    return pd.concat(frames, ignore_index=True)
+    return joined(frames)
 
 
 def study_differences(samples: pd.DataFrame, ood: Sequence[str], **settings: Any) -> pd.DataFrame:
@@ -69,9 +87,9 @@ def study_differences(samples: pd.DataFrame, ood: Sequence[str], **settings: Any
     Returns:
         statistics.contrasts' columns; empty if the study has no run beside its bases.
     """
-    final = last_step(samples)
-    if (final["method"] == "base").all():
+    if samples.empty or (samples["method"] == BASE_METHOD).all():
         return pd.DataFrame()
+    final = last_step(samples)
     metrics = (*DIFFERENCE_METRICS, *SUBSTRING_COLUMNS)
     frames = [contrasts(final, BASE, metrics=metrics, **settings)]
     outside = ood_samples(final, ood)
@@ -89,10 +107,12 @@ def frequency_shifts(samples: pd.DataFrame, benchmark: str) -> pd.DataFrame:
         of all seeds are pooled, intervals are over problems. Empty if no run has both its own and its base's
         samples there.
     """
+    if samples.empty:
+        return pd.DataFrame()
     rows = samples[samples["benchmark"] == benchmark]
     start = cache(lambda model: counts_by_problem(rows_of_run(rows, base_run(model))))
     frames = []
-    for run in runs_of(rows[rows["method"].isin(["grpo", "sdpo"])]):
+    for run in runs_of(rows[rows["method"].isin(ON_POLICY)]):
         own, base = last_step(rows_of_run(rows, run)), rows_of_run(rows, base_run(run["model"]))
         if len(base):
             problems, seeds = own["problem_id"].nunique(), own["seed"].nunique()
@@ -100,7 +120,7 @@ def frequency_shifts(samples: pd.DataFrame, benchmark: str) -> pd.DataFrame:
             groups = group_intervals(counts_by_problem(own), start(run["model"]))
             shift = frequency_shift(base, own).merge(groups, on="is_epistemic")
             frames.append(shift.assign(**run, **counts))
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    return joined(frames)
 
 
 def group_intervals(trained: pd.DataFrame, start: pd.DataFrame) -> pd.DataFrame:

@@ -66,6 +66,13 @@ class EvaluationParams(ModelJob):
     backend: str
 
 
+class DeclaredSamples(JobParams):
+    """What a samples file must hold; steps: None for one, whichever."""
+
+    steps: list[int] | None
+    benchmarks: list[str]
+
+
 class Section3Params(ModelJob):
     """Samples of one model under the contexts of section 3."""
 
@@ -73,6 +80,19 @@ class Section3Params(ModelJob):
     settings: Section3Settings
     sampling: SamplingSettings
     backend: str
+
+
+class NumbersParams(JobParams):
+    """Numbers of one model: its samples, each with the steps and benchmarks that its study declares.
+
+    declared: one entry per samples file; samples: responses per problem; ood: out-of-domain benchmarks; shift_benchmark:
+    where word frequencies are compared.
+    """
+
+    ood: list[str]
+    shift_benchmark: str
+    samples: int
+    declared: list[DeclaredSamples]
 
 
 class ProblemsParams(JobParams):
@@ -133,6 +153,20 @@ def section_3_params(study: Study, model: str) -> Section3Params:
         sampling=sampling,
         backend=study.file.backend,
         **study.prompt_form(model),
+    )
+
+
+def numbers_params(study: Study, model: str) -> NumbersParams:
+    """Return what the numbers of a model depend on beside its samples."""
+    declared = [
+        DeclaredSamples(steps=declared_steps(study, run), benchmarks=study.benchmarks_of(run))
+        for run in study.runs_of_model(model)
+    ]
+    return NumbersParams(
+        ood=study.ood(),
+        shift_benchmark=study.shift_benchmark(),
+        samples=study.file.benchmarks.samples,
+        declared=declared,
     )
 
 

@@ -78,6 +78,10 @@ class Study:
         """The untrained models as runs, one for each seed that occurs in the grid."""
         return tuple(run for run in self._grid if run.method == BASE and (not models or run.model in models))
 
+    def runs_of_model(self, model: str) -> tuple[Run, ...]:
+        """All runs of a model, its bases first."""
+        return tuple(run for run in self.base_runs() + self.runs() if run.model == model)
+
     def experiments_of(self, run: Run) -> tuple[str, ...]:
         """The experiments that a run serves."""
         return self._grid[run].experiments
