@@ -1,5 +1,6 @@
 # The study of arXiv 2603.24472, from problem sets to report. `snakemake` runs config/mini.yaml, `--config study=NAME` another
 # study; every result can be asked for by its path or by name (`snakemake figure3`).
+from snakemake.settings.types import DeploymentMethod
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -31,6 +32,7 @@ include: "rules/report.smk"
 
 onstart:
     check_library(workflow.basedir)
+    check_machine(STUDY, DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method)
     hold_workflow_lock(PATHS.lock)
     check_inputs(STUDY, PATHS)
     if workflow.local_exec and STUDY.file.backend == "transformers":

@@ -9,14 +9,14 @@ from selfdistill.commands.status import expected_jobs
 from selfdistill.jobs.fingerprint import check_declared, script_fingerprint
 from selfdistill.jobs.locks import hold_workflow_lock
 from selfdistill.jobs.manifest import check_library
-from selfdistill.jobs.preflight import check_inputs
+from selfdistill.jobs.preflight import check_inputs, check_machine
 from selfdistill.jobs.warm.client import start_server
 from selfdistill.problems.build import MAKERS
 from selfdistill.problems.sources import DATA_ROOT
 from selfdistill.records.paths import Paths
 from selfdistill.study import jobs, shown
 from selfdistill.study.displays import FIGURES, TABLES, display_of
-from selfdistill.study.load import study_from_config
+from selfdistill.study.load import check_seed_words, study_from_config
 from selfdistill.study.methods import METHODS, OFF_POLICY, ON_POLICY
 from selfdistill.vocabulary import contexts, runs, teachers
 
@@ -24,6 +24,7 @@ from selfdistill.vocabulary import contexts, runs, teachers
 # dry run, where this package is installed. Nothing here checks an address, and jsonschema does without.
 sys.modules.setdefault("rfc3987_syntax", None)
 
+check_seed_words(sys.argv)
 STUDY = study_from_config(config, os.path.relpath(f"{workflow.basedir}/config"))
 PATHS = Paths(STUDY.name)
 if STUDY.file.data_root:  # read when a job runs: where the files lie is no part of what a result depends on

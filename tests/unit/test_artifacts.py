@@ -12,12 +12,19 @@ from types import ModuleType, SimpleNamespace
 import pandas
 import pytest
 
-from selfdistill.jobs import locks
 from selfdistill.jobs import run_job as job
-from selfdistill.jobs.locks import is_locked, job_lock, lock_of
+from selfdistill.jobs.locks import is_locked, lock_of
 from selfdistill.records import files as artifacts
 from selfdistill.records.file_lists import content_hash
-from selfdistill.records.files import atomic_path, read_table, slice_hash, write_table
+from selfdistill.records.files import (
+    Damaged,
+    atomic_path,
+    read_frame,
+    read_json,
+    read_table,
+    slice_hash,
+    write_table,
+)
 from selfdistill.records.paths import Paths, resume_of
 from selfdistill.records.schemas import SchemaError, rollouts_schema, samples_schema, training_schema
 from selfdistill.records.task import job as mark_job
@@ -26,31 +33,6 @@ from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 RUN = Run("r1-mini", "sdpo", "solution", "ema-0.05", "chain", "full", "default", 3)
 FOLDER = "results/mini/runs/r1-mini/sdpo/solution/ema-0.05/chain/full/default/seed-3"
-HOLD = """
-import sys, time
-from selfdistill.jobs.locks import job_lock
-with job_lock(sys.argv[1]):
-    print("held", flush=True)
-    time.sleep(float(sys.argv[2]))
-"""
-
-
-@pytest.fixture
-def hold():
-    """Start a process that holds a lock for some seconds; killed in the end."""
-    processes = []
-
-    def start(path, seconds):
-        command = [sys.executable, "-c", HOLD, str(path), str(seconds)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        processes.append(process)
-        assert process.stdout.readline() == "held\n"
-        return process
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
 
 
 def test_paths_of_a_run_and_their_pattern_agree():
@@ -113,6 +95,33 @@ def test_a_wrong_type_is_named_with_the_file(tmp_path):
         write_table(tmp_path / "table.parquet", rollouts(score="good"), rollouts_schema())
 
 
+def test_a_flipped_byte_is_noticed_in_every_page(tmp_path):
+    """Without page checksums about one flip in ten is read as other data."""
+    path = tmp_path / "table.parquet"
+    table = pandas.concat([rollouts()] * 50, ignore_index=True)
+    write_table(path, table, rollouts_schema())
+    whole, expected = path.read_bytes(), read_table(path, rollouts_schema())
+    footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    for place in range(4, footer, max(1, footer // 150)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x10
+        path.write_bytes(damaged)
+        try:
+            found = read_table(path, rollouts_schema())
+        except Damaged as error:
+            assert str(error).startswith(f"{path}: truncated or damaged")
+        else:
+            pandas.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"no parquet at all, but long enough to have a footer"])
+def test_a_damaged_file_is_named(tmp_path, content):
+    for name, read in (("table.parquet", read_frame), ("manifest.json", read_json)):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(Damaged, match=f"{name}: truncated or damaged"):
+            read(tmp_path / name)
+
+
 def test_an_interrupted_write_leaves_the_old_file_and_no_rest(tmp_path):
     path = tmp_path / "file.txt"
     path.write_text("old")
@@ -126,46 +135,6 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_rest(tmp_path):
 def test_the_hash_of_a_slice_ignores_the_order_of_keys_only():
     assert slice_hash({"a": 1, "b": [1, 2]}) == slice_hash({"b": [1, 2], "a": 1})
     assert slice_hash({"a": 1, "b": [1, 2]}) != slice_hash({"a": 1, "b": [2, 1]})
-
-
-def test_a_job_waits_for_the_holder_of_its_lock_and_says_so(tmp_path, hold, caplog):
-    path = tmp_path / "locks" / "job.lock"
-    holder = hold(path, 1.5)
-    assert is_locked(path)
-    with job_lock(path) as waited:
-        assert waited
-        assert holder.poll() is not None or holder.wait(5) == 0
-    assert f"held by process {holder.pid}" in caplog.text
-    assert not is_locked(path)
-
-
-def test_a_killed_holder_blocks_nobody(tmp_path, hold):
-    path = tmp_path / "job.lock"
-    holder = hold(path, 60)
-    holder.kill()
-    holder.wait()
-    started = time.monotonic()
-    with job_lock(path) as waited:
-        assert not waited
-    assert time.monotonic() - started < 5
-
-
-def test_children_do_not_inherit_the_lock(tmp_path):
-    path = tmp_path / "job.lock"
-    with job_lock(path):
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
-    try:
-        assert not is_locked(path)
-    finally:
-        child.kill()
-        child.wait()
-
-
-def test_two_snakemakes_of_one_study_are_refused(tmp_path, hold):
-    path = tmp_path / "workflow.lock"
-    holder = hold(path, 60)
-    with pytest.raises(locks.AlreadyRunning, match=f"process {holder.pid}"):
-        locks.hold_workflow_lock(path)
 
 
 class Named(list):

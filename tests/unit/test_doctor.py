@@ -6,6 +6,7 @@ import pandas
 import pytest
 
 from selfdistill.commands import doctor
+from selfdistill.commands.doctor import check_cache
 from selfdistill.problems.sources import DATA_ROOT
 from selfdistill.study.load import load_study
 
@@ -111,3 +112,12 @@ def test_a_problem_ends_the_call_with_one(monkeypatch, capsys):
     assert "1 problem" in capsys.readouterr().out
     monkeypatch.setattr(doctor, "CHECKS", (lambda study: [doctor.Finding("warning", "Slurm", "none")],))
     assert doctor.main(["--study", "mini"]) == 0
+
+
+def test_a_cache_that_cannot_be_written_names_the_variable(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "later"))
+    (found,) = check_cache(None)
+    assert found.level == "ok"
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    (found,) = check_cache(None)
+    assert (found.level, "set XDG_CACHE_HOME" in found.text) == ("problem", True)

@@ -129,7 +129,7 @@ def test_a_row_that_compares_nothing_and_a_stale_deviation_are_found():
     assert [
         "compared with nothing" in found[0],
         "equal to the paper" in found[1],
-        "no such arm" in found[2],
+        "unknown arm" in found[2],
     ] == [True] * 3
 
 

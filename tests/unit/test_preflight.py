@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from selfdistill.jobs.preflight import InputError, check_inputs
+from selfdistill.jobs.preflight import InputError, MachineError, check_inputs, check_machine
 from selfdistill.problems.sources import DATA_ROOT
 from selfdistill.records.paths import Paths
 from selfdistill.study.load import load_study
@@ -32,7 +32,7 @@ def study(tmp_path, monkeypatch):
     Path("gguf", "__init__.py").touch()
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     change("models.yaml", ["bases", "smollm2-135m"], file="package://weights_package/model.gguf")
-    questions = {"data_files": "package://questions_package/questions.jsonl", "expect": {"rows": 4}}
+    questions = {"data_files": "package://questions_package/questions.jsonl", "expect": {}}
     change("benchmarks.yaml", ["benchmarks", "gsm8k"], **questions)
     change("smollm.yaml", ["datasets", "gsm8k-questions"], **questions)
     return lambda: load_study("config/smollm.yaml")
@@ -99,3 +99,27 @@ def test_local_files_are_asked_for_and_what_is_fetched_is_not(tmp_path, monkeypa
     assert any(
         "paper.yaml: datasets.dapo.subsets.64: " in line and "seen_64.parquet" in line for line in lines
     )
+
+
+def test_a_python_that_snakemake_cannot_start_is_refused_with_the_way_out(monkeypatch):
+    study = load_study(CONFIG / "mini.yaml")
+    check_machine(study)
+    for folder in ("/home/a b", "/home/sd's", "/home/x$y"):
+        monkeypatch.setattr(sys, "executable", f"{folder}/.venv/bin/python")
+        with pytest.raises(
+            MachineError, match="does not quote the path of its Python.*make the environment elsewhere"
+        ):
+            check_machine(study)
+    monkeypatch.setattr(sys, "executable", "/home/\u00fc/\u7814\u7a76/.venv/bin/python-3.11")
+    check_machine(study)
+
+
+def test_a_backend_that_is_not_installed_is_refused_before_the_first_job(monkeypatch):
+    study = load_study(CONFIG / "paper.yaml")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        MachineError, match=r"paper.yaml: backend: vllm is not installed .*requirements-gpu.txt"
+    ):
+        check_machine(study)
+    check_machine(study, own_environments=True)
+    check_machine(load_study(CONFIG / "mini.yaml"))

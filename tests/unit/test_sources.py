@@ -75,6 +75,34 @@ def test_json_lines_and_a_json_list_are_read(root):
     assert len(lines) == 3
 
 
+SEPARATORS = ["\u2028", "\u2029", "\x85"]
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["LF", "CRLF"])
+def test_line_separators_inside_a_text_end_no_line(root, mark, end):
+    """A JSON text may hold them raw; only a line feed ends a row."""
+    rows = [nested(f"one{separator}two", "1") for separator in SEPARATORS]
+    text = mark + end.join(json.dumps(row, ensure_ascii=False) for row in rows)
+    (root / "rows.jsonl").write_bytes(text.encode())
+    found = read_hub_problems("set", SOURCE | {"local": "rows.jsonl"})
+    assert [problem.question for problem in found] == [f"one{separator}two" for separator in SEPARATORS]
+
+
+def test_a_json_list_with_a_byte_order_mark_is_read(root):
+    (root / "rows.json").write_text("\ufeff" + json.dumps([nested("one", "1")]))
+    assert len(read_hub_problems("set", SOURCE | {"local": "rows.json"})) == 1
+
+
+def test_a_question_with_two_answers_is_refused_with_both_ids(root):
+    pandas.DataFrame([nested(*row) for row in [*ROWS, ("one", "2")]]).to_parquet(root / "rows.parquet")
+    with pytest.raises(
+        SourceError,
+        match=r"rows.parquet: set-0 and set-4 ask the same question with different answers \('1', '2'\)",
+    ):
+        read_hub_problems("set", SOURCE)
+
+
 def test_without_a_data_root_a_path_is_read(root, monkeypatch):
     monkeypatch.delenv(DATA_ROOT)
     source = SOURCE | {"data_files": str(root / "rows.parquet"), "suffix": " Box it.", "prefix": "> "}
@@ -174,9 +202,9 @@ DAMAGE = {
     "other columns": r"rows.parquet: row 0 has no `prompt.0.content`; columns: problem, answer",
     "empty answer": r"rows.parquet: row 1: `reward_model.ground_truth` is empty",
     "text that is no JSON": r"rows.parquet: row 0 has no `prompt.0.content`",
-    "not the DAPO prompts": r"rows.parquet: row 0 has not the instructions of DAPO-Math-17k .*'one'",
-    "cut JSON lines": r"rows.jsonl: line 2 is no JSON .*truncated or damaged",
-    "unknown kind": r"rows.csv: unknown kind of file '.csv'; known: .parquet, .json, .jsonl, .jsonl.gz",
+    "not the DAPO prompts": r"rows.parquet: row 0: question is not wrapped in the DAPO-Math-17k instructions: 'one'",
+    "cut JSON lines": r"rows.jsonl: line 2 is not valid JSON .*truncated or damaged",
+    "unknown kind": r"rows.csv: unknown kind of file '.csv'; allowed: .parquet, .json, .jsonl, .jsonl.gz",
     "rows without columns": r"rows.json: row 0 is a list, not an object with columns",
     "no row": r"rows.json: holds no row",
     "damaged compression": r"rows.jsonl.gz: cannot be read .*truncated or damaged",

@@ -1,48 +1,20 @@
 """Study files: the grid that they declare, and the messages for what is wrong with them."""
 
-import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
+from spoiled import CONFIG, spoil
 
 from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.plan import benchmarks_of, plan_claims
 from selfdistill.study.jobs import evaluation_params, training_params
-from selfdistill.study.load import load_study, study_from_config
-from selfdistill.study.reference import readme
-from selfdistill.study.yaml import StudyError
+from selfdistill.study.load import check_seed_words, load_study, study_from_config
+from selfdistill.study.yaml import StudyError, read_yaml
 from selfdistill.vocabulary.runs import Run
 
-CONFIG = Path(__file__).parents[2] / "config"
 STUDIES = ("mini", "test", "paper", "single_gpu", "released", "smollm")
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A copy of the config folder that a test may spoil."""
-    return shutil.copytree(CONFIG, tmp_path / "config")
-
-
-def spoil(folder, changes, file="mini.yaml"):
-    """Load mini with `changes` (dotted key -> value; DELETE removes) made to one of the config files."""
-    path = folder / file
-    content = yaml.safe_load(path.read_text())
-    for key, value in changes.items():
-        *parents, last = key.split(".")
-        place = content
-        for part in parents:
-            place = place[int(part) if isinstance(place, list) else part]
-        if value == "DELETE":
-            del place[last]
-        elif isinstance(place, list):
-            place.insert(int(last), value)
-        else:
-            place[last] = value
-    path.write_text(yaml.safe_dump(content, sort_keys=False))
-    return load_study(folder / "mini.yaml")
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -138,15 +110,15 @@ MISTAKES = {
     "missing key": ({"title": "DELETE"}, ["mini.yaml: title", "missing"]),
     "wrong type": ({"seeds": ["one"]}, ["seeds.0", "valid integer", "'one'"]),
     "wrong type of a setting": ({"training.rl.steps": 4.5}, ["training.rl.steps", "valid integer"]),
-    "number as text": ({"training.grpo.learning_rate": "2e-5"}, ["training.grpo.learning_rate", "write 1.0e-4, not 1e-4"]),
+    "number as text": ({"training.grpo.learning_rate": "2e-5"}, ["training.grpo.learning_rate", "valid number, not '2e-5'"]),
     "out of range": ({"training.sdpo.alpha": 2.0}, ["training.sdpo.alpha", "less than or equal to 1"]),
     "temperature 0": ({"benchmarks.temperature": 0.0}, ["benchmarks.temperature", "must be above 0", "top_k: 1"]),
     "benchmarks of an unknown data set": ({"benchmarks.also": {"narow": ["paired"]}}, ["benchmarks.also", "did you mean narrow?"]),
     "unknown benchmark of a data set": ({"benchmarks.also": {"narrow": ["aimee24"]}}, ["benchmarks.also.narrow", "aime24"]),
-    "benchmark of all and of a data set": ({"benchmarks.also": {"narrow": ["paired"]}}, ["benchmarks.also.narrow", "stands twice"]),
+    "benchmark of all and of a data set": ({"benchmarks.also": {"narrow": ["paired"]}}, ["benchmarks.also.narrow", "is listed twice"]),
     "empty list": ({"seeds": []}, ["seeds", "at least 1"]),
     "empty models": ({"runs.0.models": []}, ["runs.0.models", "at least 1"]),
-    "seed twice": ({"seeds": [1, 1]}, ["seeds", "stands twice"]),
+    "seed twice": ({"seeds": [1, 1]}, ["seeds", "is listed twice"]),
     "unknown method": ({"runs.0.method": "sdpoo"}, ["runs.0.method", "allowed: sft, grpo, sdpo", "did you mean sdpo?"]),
     "unknown model": ({"runs.0.models": ["r1-minni"]}, ["runs.0.models", "models.yaml", "did you mean r1-mini?"]),
     "unknown data set": ({"runs.0.dataset": "chains"}, ["runs.0.dataset", "allowed: chain, narrow"]),
@@ -192,12 +164,12 @@ MISTAKES = {
     "sft without data": ({"runs.0": SFT | {"contexts": ["answer-only"]}}, ["runs.0.contexts", "off_policy.contexts"]),
     "sft of a model without data": ({"runs.0": SFT | {"models": ["qwen3-mini-nothink"]}}, ["runs.0.models", "section_3.models"]),
     "sft on a subset": ({"runs.0": SFT | {"coverages": [8]}}, ["runs.0.coverages", "allowed: full"]),
-    "coverage too large": ({"datasets.narrow.coverages": [300]}, ["datasets.narrow.coverages", "300", "1 to 256"]),
+    "coverage too large": ({"datasets.narrow.coverages": [300, "full"]}, ["datasets.narrow.coverages", "300", "at most 256"]),
     "coverage not declared": ({"runs.0": GRPO | {"coverages": [7]}}, ["runs.0.coverages", "'7'", "1, 8, 64, 512, full"]),
     "run declared twice": ({"runs.0": GRPO | {"experiment": "on-policy"}}, ["runs", "again", "on-policy"]),
-    "same model twice": ({"runs.0": GRPO | {"models": ["r1-mini", "r1-mini"]}}, ["runs.0.models", "stands twice"]),
+    "same model twice": ({"runs.0": GRPO | {"models": ["r1-mini", "r1-mini"]}}, ["runs.0.models", "is listed twice"]),
     "off_policy alone": ({"section_3": None}, ["off_policy", "section_3"]),
-    "pool too large": ({"section_3.pool": 9999}, ["section_3.pool", "1 to 4096"]),
+    "pool too large": ({"section_3.pool": 9999}, ["section_3.pool", "at most 4096"]),
     "impossible solve rate": ({"section_3.solve_rate": [5, 2]}, ["section_3", "solve_rate"]),
     "updates do not divide": ({"training.rl.updates_per_step": 5}, ["training.rl.updates_per_step", "does not divide"]),
     "variant of nothing": ({"runs.0": SFT | {"variants": ["coverage"]}}, ["variants.coverage", "changes nothing for sft"]),
@@ -229,11 +201,11 @@ MISTAKES = {
     ),
     "prompts that cannot be shared out": (
         {"resources": {"rl": {"gpus": 7, "accelerate": "fsdp"}}},
-        ["resources.rl.processes", "7 processes", "prompts a step as whole groups"],
+        ["resources.rl.processes", "7 processes", "prompts per step as whole groups"],
     ),
     "examples that cannot be shared out": (
         {"resources": {"sft": {"gpus": 7, "accelerate": "fsdp"}}},
-        ["resources.sft.processes", "7 processes", "rows an update"],
+        ["resources.sft.processes", "7 processes", "rows per update"],
     ),
     "default with overrides": ({"variants.default": {"rl": {"steps": 1}}}, ["variants", "default: {}"]),
     "other name than the file": ({"study": "minii"}, ["study", "allowed: mini"]),
@@ -249,9 +221,55 @@ def test_mistakes_are_refused_with_file_key_and_allowed_values(folder, changes, 
     assert [part for part in expected if part not in message] == [], message
 
 
-def test_bare_on_in_yaml_is_explained(folder):
-    with pytest.raises(StudyError, match=r"models.yaml: models.qwen3-mini-think.thinking: True .*quote it"):
-        spoil(folder, {"models.qwen3-mini-think.thinking": True}, "models.yaml")
+def test_config_files_read_the_same_in_yaml_1_1_and_1_2():
+    """Snakemake's --configfile and many editors read YAML 1.1."""
+    files = sorted(CONFIG.rglob("*.yaml"))
+    assert len(files) > 10
+    for file in files:
+        assert read_yaml(file) == yaml.safe_load(file.read_text()), file
+
+
+YAML_TEXTS = {
+    "a: 1e-4\nb: on\nc: off\nd: yes\ne: 010": {"a": 1e-4, "b": "on", "c": "off", "d": "yes", "e": 10},
+    "\ufeffa: 1\r\nb: 2\r\n": {"a": 1, "b": 2},
+    "a: &x [1]\nb: *x": {"a": [1], "b": [1]},
+    "a: 1\na: 2": "line 2: duplicate key: a",
+    "a: {b: 1, b: 2}": "line 1: duplicate key: b",
+    "a: [1_2]": "line 1: invalid YAML: '1_2' is not a number",
+    "a: [1": "line 1: invalid YAML: ",
+    "a: 2001-13-41": "invalid YAML: month must be in 1..12",
+    "a: " + "[" * 500: "invalid YAML: nested too deeply",
+    "- 1": "must be a mapping of keys to values",
+    "": "must be a mapping of keys to values",
+}
+
+
+@pytest.mark.parametrize("text", YAML_TEXTS, ids=lambda text: repr(text[:20]))
+def test_yaml_is_read_by_version_1_2_and_refused_by_its_line(tmp_path, text):
+    (tmp_path / "x.yaml").write_bytes(text.encode())
+    expected = YAML_TEXTS[text]
+    if isinstance(expected, dict):
+        assert read_yaml(tmp_path / "x.yaml") == expected
+    else:
+        with pytest.raises(StudyError, match=r"x\.yaml: ") as caught:
+            read_yaml(tmp_path / "x.yaml")
+        assert str(caught.value).startswith(f"{tmp_path / 'x.yaml'}: {expected}")
+
+
+def test_a_file_that_is_not_utf_8_is_named(tmp_path):
+    (tmp_path / "x.yaml").write_bytes(b"title: \xff")
+    with pytest.raises(StudyError, match=r"x.yaml: cannot be read \(not UTF-8"):
+        read_yaml(tmp_path / "x.yaml")
+
+
+def test_a_switch_without_quotes_is_text(folder):
+    path = folder / "mini.yaml"
+    path.write_text(path.read_text().replace('teacher_thinking: "on"', "teacher_thinking: on"))
+    study = load_study(path)
+    assert study.resolve("sdpo", "hybrid").teacher_thinking == "on"
+    whole = yaml.safe_load(path.read_text())
+    assert whole["variants"]["hybrid"]["sdpo"]["teacher_thinking"] is True
+    assert study_from_config(whole, folder).name == "mini", "as Snakemake reads the file"
 
 
 def test_model_of_an_unknown_base_is_refused(folder):
@@ -264,7 +282,7 @@ def test_model_of_an_unknown_base_is_refused(folder):
 def test_key_that_stands_twice_is_refused(folder):
     path = folder / "mini.yaml"
     path.write_text(path.read_text() + "\nseeds: [1]\n")
-    with pytest.raises(StudyError, match="key seeds stands twice"):
+    with pytest.raises(StudyError, match=r"mini.yaml: line \d+: duplicate key: seeds"):
         load_study(path)
 
 
@@ -286,12 +304,20 @@ def test_seeds_of_the_command_line_replace_the_files():
     assert study_from_config({"seeds": 4}, CONFIG).file.seeds == [4]
     assert study_from_config({"seeds": ""}, CONFIG).file.seeds == [0]
     for wrong, message in (
-        ("1,x", "is not a list of numbers"),
-        ([1, 1], "1 stands twice"),
+        ("1,x", "must be a list of numbers"),
+        ("1_2,3", "must be a list of numbers"),
+        (99999999999999999999, "seeds: 99999999999999999999 is too large; allowed: 0 to 2147483647"),
+        ([1, 1], "1 is listed twice"),
         (-1, "is negative"),
     ):
         with pytest.raises(StudyError, match=message):
             study_from_config({"seeds": wrong}, CONFIG)
+
+
+def test_a_number_that_snakemake_would_read_as_another_is_refused():
+    check_seed_words(["snakemake", "--config", "study=my_study", "seeds=0,1"])
+    with pytest.raises(StudyError, match="--config seeds=1_2: seeds must be a list of numbers"):
+        check_seed_words(["snakemake", "--config", "seeds=1_2"])
 
 
 def test_loading_a_study_imports_nothing_heavy():
@@ -304,10 +330,6 @@ def test_loading_a_study_imports_nothing_heavy():
     )
 
 
-def test_readme_describes_every_key():
-    assert (CONFIG / "README.md").read_text() == readme(), "run `python -m selfdistill.study.reference`"
-
-
 def test_only_runs_on_chemistry_and_their_bases_are_evaluated_on_its_test():
     study = load_study(CONFIG / "paper.yaml")
     common = study.file.benchmarks.names
@@ -315,7 +337,7 @@ def test_only_runs_on_chemistry_and_their_bases_are_evaluated_on_its_test():
     assert trained == {"olmo3-7b", "qwen3-8b-nothink"}
     for run in study.base_runs() + study.runs():
         chemistry = run.dataset == "chemistry" or (run.method == "base" and run.model in trained)
-        assert study.benchmarks_of(run) == common + ["chemistry-test"] * chemistry, run
+        assert study.benchmarks_of(run) == sorted(common + ["chemistry-test"] * chemistry), run
         assert evaluation_params(study, run).benchmarks == study.benchmarks_of(run)
     assert study.ood() == common, "the mean over other distributions is the paper's"
 

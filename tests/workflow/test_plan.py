@@ -107,7 +107,11 @@ def test_target_that_the_study_does_not_declare_is_refused_with_the_key(workspac
     [
         ("steps: 40", "stepz: 40", "config/mini.yaml: training.rl.stepz: unknown key"),
         ("teachers: [fixed]", "teachers: []", "sdpo needs a teacher; allowed: fixed"),
-        ("[1, 8, 64, 512, full]", "[1, 8, 64, 5120, full]", "coverage 5120 is larger than the data set"),
+        (
+            "[1, 8, 64, 512, full]",
+            "[1, 8, 64, 5120, full]",
+            "coverages: 5120 is more than the data set chain holds",
+        ),
         ("seeds: [0]", "seeds: zero", "config/mini.yaml: seeds: Input should be a valid list"),
     ],
 )
@@ -125,4 +129,4 @@ def test_unknown_study_and_other_config_keys_are_refused(workspace):
     assert "only `study` and `seeds` can be given" in workspace.snakemake(
         "-n", "--config", "title=x", fails=True
     )
-    assert "is not a list of numbers" in workspace.snakemake("-n", "--config", "seeds=many", fails=True)
+    assert "must be a list of numbers" in workspace.snakemake("-n", "--config", "seeds=many", fails=True)

@@ -110,7 +110,7 @@ def benchmarks_of(name: str, study: Study) -> list[str]:
         found = [key for key, entry in entries.items() if entry.role == name]
     if not found:
         raise Missing(f"the study has no benchmark that is or stands for {name}")
-    return found
+    return sorted(found)
 
 
 def run_fields(arm: ArmSpec, model: str, benchmark: str, study: Study) -> dict[str, str]:

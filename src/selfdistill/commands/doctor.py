@@ -185,7 +185,19 @@ def check_slurm(study: Study, run: Callable[..., str | None] = output_of) -> Ite
     yield Finding(level, "Slurm", f"{version}: {shown}")
 
 
-CHECKS = (check_versions, check_gpus, check_data, check_disk, check_slurm)
+def check_cache(study: Study) -> Iterator[Finding]:
+    """Whether Snakemake and matplotlib can write their caches, which lie in HOME if nothing else is said."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = next(part for part in (folder, *folder.parents) if part.exists())
+    if os.access(place, os.W_OK):
+        yield Finding("ok", "cache", f"{folder} can be written")
+    else:
+        yield Finding(
+            "problem", "cache", f"{folder} cannot be written: set XDG_CACHE_HOME to a folder that can"
+        )
+
+
+CHECKS = (check_versions, check_gpus, check_data, check_disk, check_slurm, check_cache)
 
 
 def examine(study: Study) -> list[Finding]:

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from selfdistill.records.files import write_text
+from selfdistill.records.files import read_json, write_text
 from selfdistill.records.paths import Paths
 from selfdistill.study.load import study_from_config
 from selfdistill.study.yaml import StudyError
@@ -23,9 +23,7 @@ TABLES = ("table1", "table2", "main-results")
 
 def manifests_of(results: str) -> list[dict[str, Any]]:
     """Every manifest below a folder of results, those of the report's own parts included."""
-    return [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(results).rglob("*manifest.json"))
-    ]
+    return [read_json(path) for path in sorted(Path(results).rglob("*manifest.json"))]
 
 
 def distinct(values: Any) -> list[str]:

@@ -1,9 +1,13 @@
 """What can be known of a study's input files before its first job: that they are there, and that they are the expected ones.
 
-The Snakefile calls `check_inputs` when a run starts (not for a dry run). Files that a rule will fetch are not looked at, nor those of
-problem sets and bases that are made already. Rows and columns are verified by the rule that reads them (`sources`).
+The Snakefile calls `check_machine` and `check_inputs` when a run starts (not for a dry run). Files that a rule will fetch are not
+looked at, nor those of problem sets and bases that are made already. Rows and columns are verified by the rule that reads them
+(`sources`).
 """
 
+import importlib.util
+import re
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -14,6 +18,33 @@ from selfdistill.problems.sources import local_file, verify_hash
 from selfdistill.records.paths import Paths
 from selfdistill.study.models import PackageBase
 from selfdistill.study.study import Study
+
+SPECIAL = re.compile(r"""[\s'"\\$`&|;<>()*?\[\]{}!#~]""")
+"""What a shell does not take as it stands."""
+
+
+class MachineError(RuntimeError):
+    """A machine on which the study's jobs cannot start, one line each: what is missing, and the way out."""
+
+
+def check_machine(study: Study, own_environments: bool = False) -> None:
+    """Raise MachineError if this Python cannot run the study's jobs.
+
+    own_environments: the jobs run in environments of their own, so packages are not looked for here.
+    """
+    wrong = []
+    if found := SPECIAL.search(sys.executable):
+        wrong.append(
+            f"{sys.executable}: Snakemake does not quote the path of its Python, which holds {found[0]!r}: "
+            "make the environment elsewhere (`python3 -m venv /plain/path`), or move this folder"
+        )
+    if study.file.backend == "vllm" and not own_environments and importlib.util.find_spec("vllm") is None:
+        wrong.append(
+            f"{study.path}: backend: vllm is not installed in {sys.prefix}: install envs/requirements-gpu.txt, or call "
+            "snakemake with `--sdm conda`"
+        )
+    if wrong:
+        raise MachineError("\n".join(wrong))
 
 
 class InputError(ValueError):

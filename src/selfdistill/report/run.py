@@ -1,11 +1,10 @@
 """The job that writes the report."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from selfdistill.problems.problem import read_problems
-from selfdistill.records.files import write_text
+from selfdistill.records.files import read_json, write_text
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report import loading
 from selfdistill.report.claims_page import counts_of, summary_sentences
@@ -21,7 +20,7 @@ def make_report(task: Task) -> Facts:
     captions, manifests = loading.named_texts(source.captions), loading.read_manifests(source.manifests)
     questions = {problem.problem_id: problem.question for problem in read_problems(source.questions)}
     samples = loading.read_samples(source.samples)
-    ledger = json.loads(Path(source.ledger).read_text(encoding="utf-8"))
+    ledger = read_json(source.ledger)
     report = Report(
         study=asked.study,
         data=replace(data, runs=data.in_order(asked.runs)),

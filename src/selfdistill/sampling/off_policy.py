@@ -42,6 +42,8 @@ def build_datasets(
         raise NoTrajectories(f"no problem has a correct response under every context of {list(contexts)}")
     counts = counts.sort_index()
     counts = counts[counts.cumsum() <= trajectories]
+    if counts.empty:
+        raise NoTrajectories(f"trajectories = {trajectories} is below the examples of the first problem")
     built = {}
     for context, frame in sets.items():
         rank = frame.groupby("problem_id").cumcount()

@@ -6,6 +6,7 @@ Each check raises StudyError with the file, the key and what is allowed there.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from selfdistill.study.feasibility import check_feasible
 from selfdistill.study.grid import RunGrid, expand
 from selfdistill.study.methods import METHODS, STAGES, RolloutSettings
 from selfdistill.study.resources import ResourceSettings
@@ -51,32 +52,31 @@ def check_study(study: "Study", models_path: Path, benchmarks_path: Path) -> Non
     check_processes(study)
     check_roles(study, models_path)
     check_outputs(study)
+    check_feasible(study)
 
 
 def check_lists(study: "Study") -> None:
-    """Lists without repeats, seeds from 0."""
+    """Lists without repeats."""
     file = study.file
-    distinct(study.path, "benchmarks.names", file.benchmarks.names)
-    distinct(study.path, "seeds", file.seeds)
-    for seed in [*file.seeds, *(seed for entry in file.runs for seed in entry.seeds or ())]:
-        if seed < 0:
-            reject(study.path, "seeds", f"{seed} is negative")
+    lists = {
+        "seeds": file.seeds,
+        "evaluate": file.evaluate,
+        "benchmarks.names": file.benchmarks.names,
+        "benchmarks.headline": file.benchmarks.headline,
+        "off_policy.contexts": file.off_policy.contexts if file.off_policy else [],
+    }
+    for kind in ("figures", "tables"):
+        lists |= {f"{kind}.{name}": shown for name, shown in getattr(file, kind).items()}
+    for key, values in lists.items():
+        distinct(study.path, key, values)
 
 
 def check_datasets(study: "Study") -> None:
-    """Subsets no larger than their set; the domains exist; `default` is a variant."""
+    """Subsets are declared once; the domains exist; `default` is a variant."""
     file = study.file
     for name, spec in file.datasets.items():
         key = f"datasets.{name}.coverages"
         distinct(study.path, key, spec.coverages)
-        for coverage in spec.coverages:
-            if coverage != "full" and spec.problems is not None and coverage > spec.problems:
-                reject(
-                    study.path,
-                    key,
-                    f"coverage {coverage} is larger than the data set",
-                    [f"1 to {spec.problems}", "full"],
-                )
         for coverage in getattr(spec, "subsets", {}):
             known(study.path, f"datasets.{name}.subsets", [str(coverage)], map(str, spec.coverages))
     for domain, name in (("broad", file.domains.broad), ("narrow", file.domains.narrow)):
@@ -97,14 +97,6 @@ def check_section_3(study: "Study") -> None:
     known(study.path, "section_3.models", section_3.models, study.catalogue.models, "models.yaml")
     distinct(study.path, "section_3.models", section_3.models)
     known(study.path, "section_3.dataset", [section_3.dataset], study.file.datasets)
-    size = study.file.datasets[section_3.dataset].problems
-    if size is not None and section_3.pool > size:
-        reject(
-            study.path,
-            "section_3.pool",
-            f"{section_3.pool} is larger than the data set {section_3.dataset}",
-            [f"1 to {size}"],
-        )
 
 
 def check_entry(study: "Study", key: str, entry: RunGrid) -> None:
@@ -218,14 +210,14 @@ def check_shares(study: "Study", key: str, processes: int, method: str, variant:
     settings, who = study.resolve(method, variant), f"{method}, variant {variant}"
     if isinstance(settings, RolloutSettings):
         if settings.prompts % processes:
-            problem = f"{processes} processes cannot share {settings.prompts} prompts a step as whole groups ({who})"
+            problem = f"{processes} processes cannot share {settings.prompts} prompts per step as whole groups ({who})"
             reject(study.path, f"{key}.processes", problem)
         rows = settings.prompts * settings.rollouts / settings.updates_per_step
     else:
         rows = settings.batch_size
     share = rows / processes
     if share % 1 or share % (settings.micro_batch or share):
-        problem = f"{processes} processes cannot share {rows:g} rows an update in passes of {settings.micro_batch} ({who})"
+        problem = f"{processes} processes cannot share {rows:g} rows per update in passes of {settings.micro_batch} ({who})"
         reject(study.path, f"{key}.processes", problem)
 
 

@@ -24,38 +24,40 @@ FIGURES, TABLES = tuple(displays.FIGURES), tuple(displays.TABLES)
 class StudyFile(Section):
     """config/{study}.yaml."""
 
-    study: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="name of the study, the file's name too")
+    study: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="name of the study; must be the file's name")
     title: str = Field(description="title of the report")
     plumbing: bool = Field(
         default=False,
-        description="shows that the rules work and nothing else: the report says so, and no claim is judged",
+        description="the study only shows that the pipeline runs: the report says so, and no claim is judged",
     )
     backend: Literal["transformers", "vllm"] = Field(description="generation backend")
     seeds: list[int] = Field(min_length=1, description="seeds of the runs")
     data_seed: int = Field(
-        default=0, ge=0, description="seed of problem sets and coverage subsets, the same for all runs"
+        default=0,
+        ge=0,
+        description="seed of problem sets, coverage subsets and section 3, the same for all runs",
     )
     benchmarks: BenchmarkSettings = Field(description="evaluation")
     datasets: dict[Name, DatasetSpec] = Field(min_length=1, description="training problem sets")
     data_root: str | None = Field(
         default=None,
-        description="folder with the `local` files of all hub sources; the variable SELFDISTILL_DATA goes before it",
+        description="folder with the `local` files of all hub sources; overridden by the environment variable SELFDISTILL_DATA",
     )
-    domains: Domains = Field(description="broad and narrow domain")
+    domains: Domains = Field(description="the broad and the narrow domain")
     evaluate: list[str] = Field(
-        default=[], description="models that are evaluated as they are, beside the bases of `runs`"
+        default=[], description="models to evaluate without training, in addition to the bases of `runs`"
     )
-    section_3: Section3Settings | None = Field(default=None, description="section 3; null for none")
+    section_3: Section3Settings | None = Field(default=None, description="section 3 (null: left out)")
     off_policy: OffPolicySettings | None = Field(
-        default=None, description="data sets of section 4; null for none"
+        default=None, description="data sets of section 4 (null: left out)"
     )
     training: dict[Literal[SECTIONS], dict[str, Any]] = Field(
         description="settings by method; `rl` is shared by all on-policy methods"
     )
     variants: dict[Name, dict[Literal[SECTIONS], dict[str, Any]]] = Field(
-        default={"default": {}}, description="named overrides of single keys of `training`"
+        default={"default": {}}, description="name: keys of `training` that it overrides"
     )
-    runs: list[RunGrid] = Field(description="the grid")
+    runs: list[RunGrid] = Field(description="the grid of runs")
     figures: dict[Literal[FIGURES], list[str]] = Field(
         default={}, description="figure: experiments whose runs it draws; [] for a figure of section 3"
     )
@@ -64,5 +66,5 @@ class StudyFile(Section):
         description="table: experiments whose runs it shows; [] for tables of section 3 or of the problem sets, in main-results for every run",
     )
     resources: dict[Literal[JOB_STAGES], ResourceSettings] = Field(
-        default={}, description="stage: what its jobs ask for"
+        default={}, description="stage: resources of its jobs"
     )

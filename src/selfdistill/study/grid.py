@@ -1,6 +1,7 @@
 """The grid of runs: how an entry of `runs` in a study file unfolds into runs."""
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -14,25 +15,27 @@ from selfdistill.vocabulary.runs import DEFAULT, FULL, Run
 
 
 class RunGrid(Section):
-    """Runs of an experiment: all lists are crossed."""
+    """One entry of `runs`: the Cartesian product of its lists."""
 
     experiment: str = Field(pattern=r"^[a-z][a-z0-9-]*$", description="name of the experiment")
     models: list[str] = Field(min_length=1, description="keys of models.yaml")
     method: Literal[tuple(METHODS)] = Field(description="training method")
     contexts: list[Literal[tuple(CONTEXTS)]] = Field(
         default=[],
-        description="off-policy methods: what the data was written under; self-distillation: what the teacher sees",
+        description="off-policy methods: context under which the data was written; self-distillation: what the teacher sees",
     )
     teachers: list[str] = Field(
         default=[], description="methods with a teacher: `fixed`, or `ema-RATE` with 0 < RATE < 1 per update"
     )
     dataset: str = Field(description="training problem set, key of `datasets`")
     coverages: list[Positive | Literal[FULL]] = Field(
-        default=[FULL], min_length=1, description="distinct training problems"
+        default=[FULL],
+        min_length=1,
+        description="numbers of distinct training problems; `full` is the whole set",
     )
     variants: list[str] = Field(default=[DEFAULT], min_length=1, description="keys of `variants`")
     seeds: list[int] | None = Field(
-        default=None, min_length=1, description="seeds where they differ from the study's"
+        default=None, min_length=1, description="seeds (null: the study's `seeds`)"
     )
 
 
@@ -55,9 +58,7 @@ def parse_seeds(value: Any) -> list[int] | None:
     if value in (None, ""):
         return None
     items = value if isinstance(value, list) else str(value).strip("[]").split(",")
-    try:
-        return [int(str(item)) for item in items]
-    except ValueError as error:
-        raise StudyError(
-            f"--config seeds: {value!r} is not a list of numbers, such as seeds=0,1,2"
-        ) from error
+    texts = [str(item).strip() for item in items]
+    if not all(re.fullmatch(r"-?[0-9]+", text) for text in texts):
+        raise StudyError(f"--config seeds: {value!r} must be a list of numbers, such as seeds=0,1,2")
+    return [int(text) for text in texts]

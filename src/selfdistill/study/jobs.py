@@ -149,7 +149,7 @@ def section_3_params(study: Study, model: str) -> Section3Params:
     return Section3Params(
         study=study.name,
         run=fields,
-        settings=section_3,
+        settings=section_3.model_copy(update={"models": [model]}),
         sampling=sampling,
         backend=study.file.backend,
         **study.prompt_form(model),

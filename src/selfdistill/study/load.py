@@ -4,9 +4,12 @@ Unknown keys, wrong types, missing references and impossible grids raise StudyEr
 allowed.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from selfdistill.study.checks import check_study
 from selfdistill.study.data import Benchmarks
@@ -49,10 +52,23 @@ def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> 
         raise StudyError(
             f"{path}: no such study file; allowed: {', '.join(names)}, or a path{suggestion(asked, names)}"
         )
-    raw = read_yaml(path)
-    for key in sorted(set(config) - {"study", "seeds"}):
-        if raw.get(key) != config[key]:
+    if others := {key: value for key, value in config.items() if key not in ("study", "seeds")}:
+        check_others(others, path)
+    return load_study(path, parse_seeds(config.get("seeds")))
+
+
+def check_seed_words(words: Sequence[str]) -> None:
+    """Raise StudyError on a word `seeds=1_2` of a command line, which its parser makes 12 before anything here sees it."""
+    for word in words:
+        if re.match(r"seeds=.*_", word):
+            raise StudyError(f"--config {word}: seeds must be a list of numbers, such as seeds=0,1,2")
+
+
+def check_others(given: dict[str, Any], path: Path) -> None:
+    """Raise StudyError on a key that is not as in the study file (by YAML 1.1 too, as Snakemake reads it)."""
+    files = (read_yaml(path), yaml.safe_load(path.read_text(encoding="utf-8-sig")))
+    for key, value in sorted(given.items()):
+        if all(key not in file or file[key] != value for file in files):
             raise StudyError(
                 f"--config {key}: only `study` and `seeds` can be given there; change {key} in {path} or in a copy"
             )
-    return load_study(path, parse_seeds(config.get("seeds")))

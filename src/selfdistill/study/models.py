@@ -17,7 +17,7 @@ class OrganismBase(Section):
 
     source: Literal["organism"] = Field(description="`organism`: trained from scratch in the DAG")
     architecture: Literal["qwen2", "qwen3", "olmo3"] = Field(
-        description="transformers architecture, mirrors a family of the paper"
+        description="transformers architecture, that of a family of the paper"
     )
     template: Template = Field(
         description="chat template: where the opening think tag stands (r1: in the prompt; olmo3: nowhere)"
@@ -27,14 +27,14 @@ class OrganismBase(Section):
     heads: Positive = Field(description="attention heads")
     intermediate_size: Positive = Field(description="width of the feed-forward part")
     steps: Positive = Field(description="updates of pre-training")
-    batch_size: Positive = Field(description="documents an update")
+    batch_size: Positive = Field(description="documents per update")
     learning_rate: Rate = Field(description="peak learning rate of AdamW")
     style: dict[str, Share] = Field(
         default={}, description="habits and flaws of the pre-training responses (organism.traces.Style)"
     )
     acceptance: dict[str, list[float | None]] = Field(
         default={},
-        description="figure: [lowest, highest], null for open; the base's rule fails where one is missed",
+        description="metric: accepted range [lowest, highest] (null: unbounded); the rule fails outside it",
     )
     seed: int = Field(
         default=0, ge=0, description="seed of the base; all runs of a study start from the same base"
@@ -54,7 +54,7 @@ class HubBase(Section):
     source: Literal["hub"] = Field(description="`hub`: a repository of the Hugging Face hub")
     repo_id: str = Field(min_length=1, description="repository, such as `Qwen/Qwen3-8B`")
     revision: str = Field(
-        default="main", description="commit or tag; pin a commit for a study to be repeatable"
+        default="main", description="commit or tag; pin a commit to make a study repeatable"
     )
     template: Template = Field(description="family of the chat template")
 
@@ -75,9 +75,11 @@ class SamplingOverride(Section):
     """Sampling of one model where it differs from the study's."""
 
     temperature: Temperature | None = Field(default=None, description="temperature")
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(default=None, description="nucleus mass")
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None, description="probability mass of nucleus sampling"
+    )
     top_k: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="top-k cut; 0 switches it off"
+        default=None, description="number of tokens to sample from (0: all)"
     )
 
 
@@ -86,7 +88,7 @@ class ModelSpec(Section):
 
     base: str = Field(description="key of `bases`")
     thinking: Literal[MODES] = Field(
-        description="prompt-tag: in the prompt; on, off: the template's switch (quote them); none: no tags"
+        description="`prompt-tag`: opened in the prompt; `on`, `off`: the template's switch; `none`: no tags"
     )
     label: str = Field(default="", description="name in figures and tables")
     role: Literal[ROLES] | None = Field(
@@ -94,7 +96,7 @@ class ModelSpec(Section):
         description="model setting of the paper that it plays in figures and claims; one model of a study per role",
     )
     sampling: SamplingOverride = Field(
-        default=SamplingOverride(), description="sampling where it differs from the study's"
+        default=SamplingOverride(), description="sampling settings that differ from the study's"
     )
 
 

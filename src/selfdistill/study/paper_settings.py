@@ -42,7 +42,7 @@ class PaperSetting(Section):
     arms: list[str] = Field(min_length=1, description="whose setting it is: keys of `facts`")
     name: str = Field(min_length=1, description="the setting in words")
     value: Value = Field(description="the paper's value")
-    ours: str | None = Field(description="key of our resolved settings; null where there is none")
+    ours: str | None = Field(description="key of our resolved settings (null: none)")
     mark: Literal["F", "V", "S2", "S1", "D", "I"] = Field(description="how well it is known")
     place: str = Field(min_length=1, description="section of paper.md, and the name there")
     trl: dict[str, bool | int | float | str] = Field(
@@ -106,7 +106,7 @@ def row_problems(row: PaperSetting, arm: str, known: dict[str, dict[str, Any]]) 
     """What is wrong with one row for one arm."""
     where = f"{arm}: {row.name}"
     if arm not in known:
-        yield f"{where}: no such arm in the study; known: {', '.join(known)}"
+        yield f"{where}: unknown arm; allowed: {', '.join(known)}"
     elif row.ours is None:
         if not row.trl and row.deviation is None:
             yield f"{where}: compared with nothing (neither ours, trl nor deviation)"

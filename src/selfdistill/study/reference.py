@@ -1,8 +1,9 @@
-"""Writes config/README.md, the description of every key: `python -m selfdistill.study.reference`.
+"""Write config/README.md, the description of every key, and config/schema.json: `python -m selfdistill.study.reference`.
 
-A test holds the file against the models, so a key cannot be added without its description.
+A test holds both files against the models, so a key cannot be added without its description.
 """
 
+import json
 import types
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,25 +14,95 @@ from pydantic_core import PydanticUndefined
 
 from selfdistill.study.data import Benchmarks
 from selfdistill.study.file import StudyFile
-from selfdistill.study.methods import METHODS
+from selfdistill.study.methods import METHODS, SECTIONS
 from selfdistill.study.models import Models
 from selfdistill.study.yaml import unwrapped
 from selfdistill.text import pipe_table
 
 README = Path("config/README.md")
+SCHEMA = Path("config/schema.json")
 INTRODUCTION = """# Configuration
 
-This page is written by `python -m selfdistill.study.reference` from the models in `src/selfdistill/settings.py`
-and `src/selfdistill/study.py`; a test holds the two together.
+This page is written by `python -m selfdistill.study.reference` from the models of `src/selfdistill/study/`; a test holds the two
+together. `schema.json`, written by the same call, gives an editor with a YAML language server completion and checks of study files.
 
-A *study* is one file, `config/NAME.yaml`. It refers to the models of `models.yaml` and the benchmarks of
-`benchmarks.yaml` beside it. `snakemake --config study=NAME` runs it (`mini` without it; a path is accepted
-too). Everything is checked before anything runs: unknown keys, wrong types, missing references and
-impossible grids are refused with the file, the key and the allowed values.
+A *study* is one file, `config/NAME.yaml`. It refers to the models of `models.yaml` and the benchmarks of `benchmarks.yaml` beside it.
+`snakemake --config study=NAME` runs it (default: `mini`; a path works too). Everything is checked before anything runs: unknown keys,
+wrong types, missing references, and values that are impossible given the others are refused with the file, the key and what is allowed.
 
-To change the grid, copy `mini.yaml`, change `study` to the copy's name, and edit `runs`: every list of an
-entry is crossed. A run that two experiments declare is trained once. `figures` and `tables` say what the
-report holds and which experiments each shows.
+## The stages
+
+1. **Problems** (`datasets`, `benchmarks`): training sets, their nested coverage subsets, and benchmarks.
+2. **Bases** (`models.yaml`): trained from scratch, or fetched.
+3. **Section 3** (`section_3`): responses to the same problems under four contexts.
+4. **Section 4** (`off_policy`, runs of method `sft`): data sets of the correct responses of section 3, and SFT on them.
+5. **Sections 5 and 6** (runs of the on-policy methods): training, with checkpoints.
+6. **Samples** (`benchmarks`): every checkpoint answers every benchmark, one row per response.
+7. **Numbers** (`claims.yaml`): estimates with intervals, and the verdict of every claim.
+8. **Report** (`figures`, `tables`): what is shown, and from which experiments.
+
+`training` and `variants` hold the settings of stages 4 and 5, `resources` what the jobs of each stage ask for.
+
+## Worked examples
+
+Copy `mini.yaml` to `mine.yaml`, change its first key to `study: mine`, and run `snakemake --config study=mine`. Results of the copy lie
+in `results/mine`. A dry run (`snakemake -n --config study=mine`) checks every change below in seconds.
+
+**Add a seed.** Every run is repeated per seed; runs that are finished stay. For one call, without editing: `--config seeds=0,1,2`.
+
+```yaml
+# mini.yaml
+seeds: [0, 1, 2]
+```
+
+**Add a model.** Name its weights under `bases` and its thinking under `models`, then use its key in `runs`.
+
+```yaml
+# models.yaml
+bases:
+  qwen3-4b: {source: hub, repo_id: Qwen/Qwen3-4B, template: qwen3}
+models:
+  qwen3-4b-think: {base: qwen3-4b, thinking: on, label: "Qwen3-4B, thinking on"}
+```
+
+```yaml
+# mini.yaml
+runs:
+  - {experiment: larger, models: [qwen3-4b-think], method: grpo, dataset: chain}
+```
+
+**Add a variant.** Name only the keys that differ from `training`, then list the variant in `runs`.
+
+```yaml
+# mini.yaml
+variants:
+  slow: {sdpo: {learning_rate: 1e-5}}
+runs:
+  - {experiment: rate, models: [r1-mini], method: sdpo, contexts: [solution], teachers: [fixed], variants: [slow], dataset: chain}
+```
+
+**Add a benchmark.** Describe its file, then add its key to `benchmarks.names`: finished checkpoints are evaluated on it, nothing is trained.
+
+```yaml
+# benchmarks.yaml
+benchmarks:
+  harder:
+    label: Harder (4 operations and pairs)
+    source: organism
+    types: {d4: 0.5, s22: 0.5}
+    ood: true
+```
+
+```yaml
+# mini.yaml
+benchmarks:
+  names: [in-domain, shorter, longer, paired, harder]
+```
+
+**Add an experiment.** An entry of `runs` is the Cartesian product of its lists. A run that two experiments declare is trained once.
+`figures` and `tables` name the experiments that each shows.
+
+## The files
 
 | file | what it is |
 |---|---|
@@ -42,9 +113,11 @@ report holds and which experiments each shows.
 | `released.yaml` | evaluation only, of the checkpoints that the authors released |
 | `smollm.yaml` | real weights and questions out of Python packages, a few steps on the CPU |
 | `models.yaml`, `benchmarks.yaml` | what the studies may refer to |
-| `accelerate/` | how a training job is shared out to several GPUs (below) |
+| `accelerate/` | how a training job is split over several GPUs (below) |
+| `claims.yaml` | the claims of the paper, each with the rule of its verdict |
 | `reported.yaml` | the numbers that the paper reports, with how well each is known |
-| `paper_settings.yaml` | the settings of the paper; a test holds `paper.yaml` and TRL's arguments against them |
+| `paper_settings.yaml` | the settings of the paper; a test holds `paper.yaml` and TRL's arguments against it |
+| `schema.json` | the JSON schema of a study file, for editors |
 
 Data files are fetched from the hub or from the authors' repository. Where a machine has no network, put the
 files into one folder under their `local` names and name it with `data_root` in the study file, or with the
@@ -53,7 +126,7 @@ variable `SELFDISTILL_DATA`. Each file is checked against `expect` before anythi
 ## Training on several GPUs
 
 A training job runs in one process, unless `resources.rl` (GRPO, SDPO) or `resources.sft` names a configuration of
-`accelerate/`: `rl: {gpus: 4, accelerate: fsdp}` starts `accelerate launch` with four processes, one a GPU. A copy of a
+`accelerate/`: `rl: {gpus: 4, accelerate: fsdp}` starts `accelerate launch` with four processes, one per GPU. A copy of a
 file there under another name is another configuration. What cannot be shared out evenly, or needs a configuration
 and has none, is refused before any job starts.
 
@@ -68,9 +141,6 @@ batch of rollouts, and mini-batches hold the same rows. With `vllm` each process
 from a stream of its own, so there the responses depend on the number of GPUs. `ddp` with `processes: 2` and no GPUs runs
 two processes on CPUs with torchrun. SIGTERM (`scancel`, a time limit) stops all processes after the same step, with a
 checkpoint, from which the run goes on with the same configuration.
-
-In YAML write `1.0e-4` (not `1e-4`, which is text) and quote `"on"` and `"off"` (bare, they are true and
-false).
 """
 
 
@@ -154,5 +224,37 @@ def readme() -> str:
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-if __name__ == "__main__":
+def schema() -> str:
+    """Return the JSON schema of a study file, the settings of all methods included."""
+    found = StudyFile.model_json_schema()
+    settings = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {section: section_schema(section, found["$defs"]) for section in SECTIONS},
+    }
+    keys = found["properties"]
+    keys["training"] = settings | {"description": keys["training"]["description"]}
+    (pattern,) = keys["variants"]["patternProperties"]
+    keys["variants"]["patternProperties"] = {pattern: settings}
+    return json.dumps({"$schema": "http://json-schema.org/draft-07/schema#", **found}, indent=1) + "\n"
+
+
+def section_schema(section: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a section of `training`: the keys of every method that uses it, none required."""
+    properties: dict[str, Any] = {}
+    for method in METHODS.values():
+        if section in method.sections:
+            kind = method.settings.model_json_schema()
+            definitions |= kind.get("$defs", {})
+            properties |= kind["properties"]
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def main() -> None:
+    """Write the page and the schema."""
     README.write_text(readme(), encoding="utf-8")
+    SCHEMA.write_text(schema(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -146,12 +146,12 @@ class Study:
         return list(dict.fromkeys([*self.file.benchmarks.names, *also]))
 
     def benchmarks_of(self, run: Run) -> list[str]:
-        """What a run is evaluated on: the study's benchmarks, and those of its training set (a base: of its model's runs)."""
+        """What a run is evaluated on, by name: the study's benchmarks, and those of its training set (a base: of its model's runs)."""
         runs = self.runs() if run.method == BASE else (run,)
         trained_on = {other.dataset for other in runs if other.model == run.model}
         also = self.file.benchmarks.also
         found = [name for dataset in also if dataset in trained_on for name in also[dataset]]
-        return [name for name in self.all_benchmarks() if name in self.file.benchmarks.names or name in found]
+        return sorted({*self.file.benchmarks.names, *found})
 
     def section_3_models(self) -> list[str]:
         """Models of section 3; none if the study leaves it out."""
@@ -163,7 +163,7 @@ class Study:
 
     def off_policy_contexts(self) -> list[str]:
         """Contexts of the off-policy data sets; none if the study leaves them out."""
-        return list(self.file.off_policy.contexts) if self.file.off_policy else []
+        return sorted(self.file.off_policy.contexts) if self.file.off_policy else []
 
     def shift_benchmark(self) -> str:
         """The benchmark on which Figure 12 compares word frequencies: the paper's AIME24, the last of the headline."""
@@ -188,8 +188,8 @@ class Study:
         return slice_
 
     def ood(self) -> list[str]:
-        """The study's out-of-domain benchmarks."""
-        return [name for name, entry in self.benchmark_labels().items() if entry["ood"]]
+        """The study's out-of-domain benchmarks, by name."""
+        return [name for name, entry in sorted(self.benchmark_labels().items()) if entry["ood"]]
 
     def benchmark_labels(self) -> dict[str, dict[str, Any]]:
         """Benchmark -> label and ood, in display order."""

@@ -1,13 +1,17 @@
 """Reading YAML and turning what is wrong with it into messages with the file, the key and what is allowed."""
 
 import difflib
+import functools
+import re
 import types
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 
-import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import ConstructorError, DuplicateKeyError, SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -16,35 +20,57 @@ class StudyError(ValueError):
     """A study file that cannot be run, with the file, the key and the allowed values."""
 
 
-class UniqueKeyLoader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error (plain YAML silently keeps the last)."""
+class PlainNumbers(SafeConstructor):
+    """Constructor that refuses `1_2`, which YAML 1.2 does not call a number."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping, or ConstructorError on a repeated key."""
-        keys = [
-            self.construct_object(key, deep=True)
-            for key, _ in node.value
-            if key.tag != "tag:yaml.org,2002:merge"
-        ]
-        repeated = {str(key) for key in keys if keys.count(key) > 1}
-        if repeated:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"key {', '.join(sorted(repeated))} stands twice", node.start_mark
-            )
-        return super().construct_mapping(node, deep=deep)
+    def construct_yaml_int(self, node: Any) -> int:
+        """Return an integer; raise ConstructorError on an underscore in it."""
+        if "_" in node.value:
+            raise ConstructorError(None, None, f"{node.value!r} is not a number", node.start_mark)
+        return super().construct_yaml_int(node)
+
+
+PlainNumbers.add_constructor("tag:yaml.org,2002:int", PlainNumbers.construct_yaml_int)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; raises StudyError if it cannot be read or is no mapping."""
+    """Return the mapping in a YAML file, not to be changed by its reader; raise StudyError if there is none."""
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=UniqueKeyLoader)
+        content = parse_yaml(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise StudyError(f"{path}: cannot be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path}: cannot be read (not UTF-8: {error.reason})") from error
+    except (YAMLError, ValueError, RecursionError) as error:
+        raise StudyError(f"{path}: {describe_yaml_error(error)}") from error
     if not isinstance(content, dict):
         raise StudyError(f"{path}: must be a mapping of keys to values")
     return content
+
+
+@functools.lru_cache(maxsize=64)
+def parse_yaml(text: str) -> Any:
+    """Return the content of a YAML text; a repeated key is an error.
+
+    The parser is the pure one: ruamel's C parser reads YAML 1.1. A text is parsed once per process.
+    """
+    reader = YAML(typ="safe", pure=True)
+    reader.Constructor = PlainNumbers
+    return reader.load(text)
+
+
+def describe_yaml_error(error: Exception) -> str:
+    """Return one line on a text that is not YAML: its place, and what is wrong there."""
+    if isinstance(error, RecursionError):
+        return "invalid YAML: nested too deeply"
+    if not isinstance(error, MarkedYAMLError):
+        return f"invalid YAML: {' '.join(str(error).split())}"
+    mark = error.problem_mark or error.context_mark
+    place = f"line {mark.line + 1}: " if mark else ""
+    if isinstance(error, DuplicateKeyError):
+        key = re.search(r'duplicate key "(.*?)" with value', str(error.problem), re.DOTALL)
+        return f"{place}duplicate key: {key[1] if key else error.problem}"
+    return f"{place}invalid YAML: {' '.join(str(error.problem or error.context).split())}"
 
 
 def reject(
@@ -83,7 +109,7 @@ def describe(kind: type[BaseModel], error: Any, prefix: Callable[[str], str] | N
     model, place = walk(kind, error["loc"])
     if prefix is not None and place:
         place = [prefix(place[0]), *place]
-    key = ".".join(place)
+    key = ".".join(place).removesuffix(".[key]")
     value = error["input"]
     if error["type"] == "extra_forbidden":
         names = list(model.model_fields) if model else []
@@ -91,10 +117,9 @@ def describe(kind: type[BaseModel], error: Any, prefix: Callable[[str], str] | N
     if error["type"] == "missing":
         return f"{key}: missing"
     if error["type"] in ("literal_error", "union_tag_invalid"):
-        return f"{key.removesuffix('.[key]')}: {describe_choice(value, error['ctx'])}"
-    hint = " (write 1.0e-4, not 1e-4)" if error["type"] == "float_type" and isinstance(value, str) else ""
+        return f"{key}: {describe_choice(value, error['ctx'])}"
     shown = f", not {value!r}" if not isinstance(value, dict | list) else ""
-    return f"{key}: {error['msg'].removeprefix('Value error, ')}{shown}{hint}"
+    return f"{key}: {error['msg'].removeprefix('Value error, ')}{shown}"
 
 
 def describe_choice(value: Any, context: dict[str, str]) -> str:
@@ -102,8 +127,7 @@ def describe_choice(value: Any, context: dict[str, str]) -> str:
     expected = context.get("expected") or context["expected_tags"]
     names = [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
     shown = value.get("source") if isinstance(value, dict) else value
-    yaml_hint = " (YAML reads a bare on or off as true or false: quote it)" if isinstance(value, bool) else ""
-    return f"{shown!r} is not allowed; allowed: {', '.join(names)}{yaml_hint}{suggestion(str(shown), names)}"
+    return f"{shown!r} is not allowed; allowed: {', '.join(names)}{suggestion(str(shown), names)}"
 
 
 def walk(kind: Any, location: tuple[Any, ...]) -> tuple[type[BaseModel] | None, list[str]]:
@@ -165,7 +189,7 @@ def known(path: Path, key: str, names: Iterable[str], allowed: Iterable[str], wh
 
 
 def distinct(path: Path, key: str, values: Sequence[object]) -> None:
-    """No value may stand twice."""
+    """No value may be listed twice."""
     for value in values:
         if list(values).count(value) > 1:
-            reject(path, key, f"{value!r} stands twice")
+            reject(path, key, f"{value!r} is listed twice")

@@ -36,11 +36,20 @@ def problem_schedule(problems: int, draws: int, seed: int) -> list[int]:
 
 
 def rollout_dataset(
-    data: Path, tokenizer, thinking: str, *, steps: int, prompts: int, max_tokens: int, seed: int
+    data: Path,
+    tokenizer,
+    thinking: str,
+    *,
+    steps: int,
+    prompts: int,
+    max_tokens: int,
+    seed: int,
+    coverage: str = "full",
 ) -> Dataset:
     """`steps` x `prompts` rows in order of use: prompt (conversation), problem_id, answers.
 
-    Problems with a prompt longer than max_tokens are left out, and their number is logged.
+    Problems with a prompt longer than max_tokens are left out of a whole set, and their number is logged. A
+    coverage subset would then be smaller than its name says: ValueError.
     """
     frame = read_frame(data, columns=["problem_id", "question", "answers"])
     lengths = [len(ids) for ids in prompt_ids(tokenizer, frame["question"].tolist(), thinking)]
@@ -48,6 +57,12 @@ def rollout_dataset(
     if not any(short):
         raise ValueError(
             f"{data}: no problem has a prompt of at most {max_tokens} tokens (shortest: {min(lengths)})"
+        )
+    if not all(short) and coverage != "full":
+        long = frame["problem_id"][[not fits for fits in short]].tolist()
+        raise ValueError(
+            f"{data}: {len(long)} of the {len(short)} problems of coverage {coverage} have a prompt longer than "
+            f"max_prompt_tokens = {max_tokens}: {', '.join(long[:10])}"
         )
     if not all(short):
         logger.warning(
@@ -78,6 +93,8 @@ def sft_dataset(data: Path, tokenizer, thinking: str, max_tokens: int | None) ->
     on the right, as LLaMA-Factory does.
     """
     frame = read_frame(data, columns=["question", "response"])
+    if frame.empty:
+        raise ValueError(f"{data}: holds no example")
     prompts = prompt_ids(tokenizer, frame["question"].tolist(), thinking)
     responses = tokenizer(frame["response"].tolist(), add_special_tokens=False)["input_ids"]
     rows: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
@@ -86,4 +103,21 @@ def sft_dataset(data: Path, tokenizer, thinking: str, max_tokens: int | None) ->
         rows["input_ids"].append([*prompt, *completion][:max_tokens])
         rows["labels"].append([-100] * len(prompt) + completion)
         rows["labels"][-1] = rows["labels"][-1][:max_tokens]
+    check_labels(data, rows["labels"], max_tokens)
     return Dataset.from_dict(rows)
+
+
+def check_labels(data: Path, labels: list[list[int]], max_tokens: int | None) -> None:
+    """Raise ValueError if no token of any example carries loss; warn, with the number, of examples without one."""
+    empty = sum(all(label == -100 for label in row) for row in labels)
+    if empty == len(labels):
+        raise ValueError(
+            f"{data}: sft.max_tokens = {max_tokens} cuts all {empty} examples within their prompts"
+        )
+    if empty:
+        logger.warning(
+            "%d of %d examples are cut at %d tokens, within their prompts: they teach nothing",
+            empty,
+            len(labels),
+            max_tokens,
+        )

@@ -32,6 +32,7 @@ def build_trainer(trainer_class, job: TrainingJob, arguments, reward: Reward, **
         prompts=settings.prompts,
         max_tokens=settings.max_prompt_tokens,
         seed=job.seed,
+        coverage=job.run.coverage,
     )
     updates = settings.updates_per_step
     ends = end_token_ids(model.generation_config, tokenizer)

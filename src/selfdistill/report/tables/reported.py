@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from selfdistill.report.data import StudyData
 from selfdistill.report.style import CONTEXT_SYMBOLS, method_style
 from selfdistill.report.tables.form import MARKS, MARKS_TEXT, NO_VALUE, Entry, Table, number
+from selfdistill.study.yaml import read_yaml
 
 
 def load_reported(path: Path) -> pd.DataFrame:
@@ -20,7 +20,7 @@ def load_reported(path: Path) -> pd.DataFrame:
     Raises:
         ValueError: an entry without a known mark or without a place, named by its position.
     """
-    entries = yaml.safe_load(Path(path).read_text(encoding="utf-8"))["entries"]
+    entries = read_yaml(Path(path))["entries"]
     for position, entry in enumerate(entries):
         if entry.get("mark") not in MARKS or not entry.get("place"):
             raise ValueError(

@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 class RolloutSettings(Section):
     """What on-policy methods share (sections 5 and 6)."""
 
-    steps: Positive = Field(description="rollout batches")
-    prompts: Positive = Field(description="prompts a step")
-    rollouts: Annotated[int, Field(ge=2)] = Field(description="responses a prompt")
-    updates_per_step: Positive = Field(description="optimizer updates a step")
-    max_prompt_tokens: Positive = Field(description="longer prompts are left out")
-    max_new_tokens: Positive = Field(description="longest response in tokens")
-    temperature: Rate = Field(description="temperature of the rollouts")
-    checkpoint_every: Positive = Field(
-        description="keep (and resume from) a checkpoint every so many steps, and the last"
+    steps: Positive = Field(description="number of steps; each draws a batch of rollouts")
+    prompts: Positive = Field(description="prompts per step")
+    rollouts: Annotated[int, Field(ge=2)] = Field(description="responses per prompt")
+    updates_per_step: Positive = Field(description="optimizer updates per step")
+    max_prompt_tokens: Positive = Field(
+        description="maximum prompt length in tokens; problems with longer prompts are left out"
     )
+    max_new_tokens: Positive = Field(description="maximum response length in tokens")
+    temperature: Rate = Field(description="temperature of the rollouts")
+    checkpoint_every: Positive = Field(description="steps between checkpoints; the last step has one too")
     learning_rate: Rate = Field(description="learning rate of AdamW, constant after the warm-up")
-    warmup_steps: int = Field(default=10, ge=0, description="steps of warm-up")
+    warmup_steps: int = Field(default=10, ge=0, description="warm-up in steps")
     weight_decay: float = Field(default=0.01, ge=0, description="weight decay")
-    adam_beta2: float = Field(default=0.999, gt=0, lt=1, description="second moment's decay")
+    adam_beta2: float = Field(default=0.999, gt=0, lt=1, description="decay rate of the second moment")
     micro_batch: Positive | None = Field(
-        default=None, description="rows a device and pass; null for the whole mini-batch"
+        default=None, description="rows per device and forward pass (null: the whole mini-batch)"
     )
     backend: Literal["transformers", "vllm"] = Field(
-        default="transformers", description="generation of the rollouts; taken from the study"
+        default="transformers", description="backend that generates the rollouts (default: the study's)"
     )
     vllm_memory: float = Field(
-        default=0.3, gt=0, lt=1, description="share of the device memory for vLLM beside the trainer"
+        default=0.3, gt=0, lt=1, description="share of the GPU memory for vLLM beside the trainer"
     )
 
     @property

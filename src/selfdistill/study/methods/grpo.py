@@ -9,11 +9,13 @@ from selfdistill.vocabulary.looks import BLUE, Look
 class GrpoSettings(RolloutSettings):
     """GRPO."""
 
-    clip_low: float = Field(default=0.2, gt=0, description="lower clip of the policy ratio")
-    clip_high: float = Field(default=0.28, gt=0, description="upper clip of the policy ratio")
-    dual_clip: float = Field(default=3.0, gt=1, description="bound of the ratio for negative advantages")
+    clip_low: float = Field(default=0.2, gt=0, description="clip of the policy ratio below 1")
+    clip_high: float = Field(default=0.28, gt=0, description="clip of the policy ratio above 1")
+    dual_clip: float = Field(
+        default=3.0, gt=1, description="upper bound of the policy ratio for negative advantages"
+    )
     rollout_is_clip: float = Field(
-        default=2.0, gt=0, description="truncation of the importance weights of vLLM's rollouts"
+        default=2.0, gt=0, description="upper bound of the importance weights of vLLM's rollouts"
     )
 
 

@@ -22,22 +22,24 @@ class SdpoSettings(RolloutSettings):
     """SDPO: on-policy self-distillation."""
 
     alpha: float = Field(
-        description="generalised Jensen-Shannon divergence between KL (0) and reverse KL (1)", ge=0, le=1
+        description="divergence: generalised Jensen-Shannon, from KL (0) to reverse KL (1)", ge=0, le=1
     )
-    top_k: Positive = Field(description="tokens of the student's distribution that the loss sees")
-    tail: bool = Field(description="one more bucket for the rest of the distribution")
+    top_k: Positive = Field(description="number of the student's most likely tokens in the loss")
+    tail: bool = Field(description="whether the loss has a bucket for all other tokens")
     is_clip: float | None = Field(
-        default=2.0, description="clip of the ratio to the policy that generated; null for none"
+        default=2.0,
+        description="upper bound of the ratio to the policy that generated the rollouts (null: none)",
     )
     success_threshold: float = Field(
-        default=0.5, description="score from which a sibling counts as a demonstration"
+        default=0.5, description="lowest score of a response that counts as a demonstration"
     )
     max_reprompt_tokens: Positive | None = Field(
-        default=None, description="cut the teacher's prompt here, on the right"
+        default=None,
+        description="length in tokens at which the teacher's prompt is cut, on the right (null: never)",
     )
     teacher_thinking: Literal[SAME, ON, OFF] = Field(
         default=SAME,
-        description="thinking switch of the teacher's prompt: the student's, or its own (quote `on` and `off`; "
+        description="thinking switch of the teacher's prompt: `same` as the student's, or its own ("
         "appendix E: `on` for a student with thinking off is the hybrid)",
     )
 

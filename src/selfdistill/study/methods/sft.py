@@ -19,18 +19,20 @@ class SftSettings(Section):
     """Off-policy self-distillation (section 4)."""
 
     learning_rate: Rate = Field(description="learning rate of AdamW")
-    epochs: Positive = Field(description="passes over the data")
-    batch_size: Positive = Field(description="examples an update")
+    epochs: Positive = Field(description="epochs over the data")
+    batch_size: Positive = Field(description="examples per update")
     micro_batch: Positive | None = Field(
-        default=None, description="rows a device and pass; null for the whole batch"
+        default=None, description="rows per device and forward pass (null: the whole batch)"
     )
     schedule: Literal["cosine", "constant", "constant_with_warmup", "linear"] = Field(
         default="cosine", description="learning rate schedule"
     )
-    warmup_steps: int = Field(default=0, ge=0, description="updates of warm-up")
+    warmup_steps: int = Field(default=0, ge=0, description="warm-up in updates")
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay")
-    adam_beta2: float = Field(default=0.999, gt=0, lt=1, description="second moment's decay")
-    max_tokens: Positive | None = Field(default=None, description="cut examples here; null for no cut")
+    adam_beta2: float = Field(default=0.999, gt=0, lt=1, description="decay rate of the second moment")
+    max_tokens: Positive | None = Field(
+        default=None, description="length in tokens at which examples are cut (null: never)"
+    )
 
     @property
     def exported_steps(self) -> None:

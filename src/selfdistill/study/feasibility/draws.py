@@ -1,0 +1,53 @@
+"""Seeds and sampling: within the records, the vocabulary and the positions of a model."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from selfdistill.study.feasibility.impossible import Impossible, at_most, check_temperature, made_here
+from selfdistill.vocabulary.organism import CHAIN_TYPES, POSITIONS, VOCABULARY_SIZE
+
+if TYPE_CHECKING:
+    from selfdistill.study.study import Study
+
+LARGEST_SEED = 2**31 - 1
+
+
+def check_seeds(study: "Study") -> Iterator[Impossible]:
+    """Seeds fit the records."""
+    lists = {"seeds": study.file.seeds, "data_seed": [study.file.data_seed]}
+    lists |= {f"runs.{index}.seeds": entry.seeds or [] for index, entry in enumerate(study.file.runs)}
+    for key, seeds in lists.items():
+        for seed in seeds:
+            if not 0 <= seed <= LARGEST_SEED:
+                problem = f"{seed} is {'negative' if seed < 0 else 'too large'}"
+                yield Impossible(key, problem, (f"0 to {LARGEST_SEED}",))
+
+
+def check_sampling(study: "Study") -> Iterator[Impossible]:
+    """Temperatures are no slip of the pen; no cut is wider than an organism's vocabulary."""
+    section_3 = study.file.section_3
+    cuts = {"benchmarks": study.file.benchmarks.top_k, "section_3": section_3.top_k if section_3 else 0}
+    yield from check_temperature("benchmarks.temperature", study.file.benchmarks.temperature)
+    for name in study.models():
+        own = study.model(name).sampling
+        yield from check_temperature(f"models.{name}.sampling.temperature", own.temperature, "models.yaml")
+        if made_here(study, name):
+            why = f"the vocabulary of {name}"
+            yield from at_most(
+                f"models.{name}.sampling.top_k", own.top_k, VOCABULARY_SIZE, why, "models.yaml"
+            )
+            for section, cut in cuts.items():
+                yield from at_most(f"{section}.top_k", cut, VOCABULARY_SIZE, why)
+
+
+def check_lengths(study: "Study") -> Iterator[Impossible]:
+    """Responses leave room for a prompt in the positions of an organism."""
+    section_3 = study.file.section_3
+    asked = {
+        "benchmarks.max_new_tokens": study.file.benchmarks.max_new_tokens,
+        "section_3.max_new_tokens": section_3.max_new_tokens if section_3 else None,
+    }
+    if any(made_here(study, name) for name in study.models()):
+        room = POSITIONS - max(kind.prompt_tokens for kind in CHAIN_TYPES.values())
+        for key, tokens in asked.items():
+            yield from at_most(key, tokens, room, f"the {POSITIONS} positions of an organism leave")

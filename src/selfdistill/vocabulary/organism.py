@@ -1,0 +1,49 @@
+"""The mini task in numbers: what a study file may ask of it, known before anything is made (a test holds them to organism.*)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ChainType:
+    """A type of chain: operations of each chain, distinct problems of both splits, tokens of its bare prompt (olmo3)."""
+
+    lengths: tuple[int, ...]
+    train: int
+    held_out: int
+    prompt_tokens: int
+
+
+CHAIN_TYPES = {
+    "d1": ChainType((1,), 336, 144, 9),
+    "d2": ChainType((2,), 985, 131, 10),
+    "d3": ChainType((3,), 9203, 1272, 11),
+    "d4": ChainType((4,), 87192, 12063, 12),
+    "s22": ChainType((2, 2), 219501, 30401, 16),
+}
+VOCABULARY_SIZE = 81
+POSITIONS = 512
+"""Longest sequence of an organism, prompt and response together."""
+HABITS = (
+    "giveup",
+    "repeat",
+    "slip",
+    "false_yes",
+    "direct",
+    "direct_easy",
+    "plain",
+    "drill",
+    "thinking_off",
+)
+"""Keys of a base's `style`, shares each."""
+ACCEPTANCE_FIGURES = (
+    "accuracy in-domain",
+    "accuracy shorter",
+    "accuracy longer",
+    "accuracy paired",
+    "arithmetic",
+    "response_tokens",
+    "epistemic_words",
+    "accuracy in-domain, epistemic words banned",
+    "ban cost",
+)
+"""What `acceptance` may bound."""

@@ -1,0 +1,29 @@
+"""Config folders that a test may spoil."""
+
+import json
+from pathlib import Path
+
+import yaml
+
+from selfdistill.study.load import load_study
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def spoil(folder, changes, file="mini.yaml"):
+    """Load mini with `changes` (dotted key -> value; DELETE removes) made to one of the config files."""
+    path = folder / file
+    content = yaml.safe_load(path.read_text())
+    for key, value in changes.items():
+        *parents, last = key.split(".")
+        place = content
+        for part in parents:
+            place = place[int(part) if isinstance(place, list) else part]
+        if value == "DELETE":
+            del place[last]
+        elif isinstance(place, list):
+            place.insert(int(last), value)
+        else:
+            place[last] = value
+    path.write_text(json.dumps(content, indent=1))  # JSON is YAML, and keeps a text that looks like a number
+    return load_study(folder / "mini.yaml")

@@ -1,0 +1,154 @@
+"""Values that are impossible given the others are refused with file, key and what is allowed."""
+
+import itertools
+import random
+from collections import Counter
+from dataclasses import fields
+
+import pytest
+from spoiled import spoil
+
+from selfdistill.models.prompts import prompt_ids
+from selfdistill.organism.chains import MAX_ROOTS, MODULUS, OPERATIONS, TYPES, WORDINGS, Chain, draw_chain
+from selfdistill.organism.tokenizer import build_tokenizer
+from selfdistill.organism.traces import Style
+from selfdistill.study.feasibility.training import PROMPT_EXTRA
+from selfdistill.study.load import load_study
+from selfdistill.study.yaml import StudyError
+from selfdistill.vocabulary.organism import CHAIN_TYPES, HABITS, VOCABULARY_SIZE
+
+IMPOSSIBLE = {
+    "unknown problem type": ({"datasets.chain.types": {"d9": 1.0}}, ["datasets.chain.types: unknown problem type 'd9'", "d1, d2"]),
+    "more problems than a type has": ({"datasets.narrow.problems": 400}, ["datasets.narrow.problems: 400 is more", "at most 336"]),
+    "more benchmark problems than a type has": (
+        {"benchmarks.problems": 150},
+        ["benchmarks.problems: 150", "distinct held-out problems of types d1", "at most 144"],
+    ),
+    "number of made benchmark problems": ({"benchmarks.problems": None}, ["benchmarks.problems: missing"]),
+    "top-k above the vocabulary": ({"training.sdpo.top_k": 200}, ["training.sdpo.top_k: 200 is more", "at most 81"]),
+    "top-k of a variant": ({"variants.topk-50.sdpo.top_k": 82}, ["variants.topk-50.sdpo.top_k: 82 is more", "at most 81"]),
+    "sampling top-k": ({"benchmarks.top_k": 100}, ["benchmarks.top_k: 100 is more", "at most 81"]),
+    "no prompt is short enough": ({"training.rl.max_prompt_tokens": 1}, ["training.rl.max_prompt_tokens: 1 is below", "at least 1"]),
+    "reprompt below the prompt": (
+        {"training.sdpo.max_reprompt_tokens": 160},
+        ["training.sdpo.max_reprompt_tokens: 160 would cut the question", "at least 161"],
+    ),
+    "micro-batch that does not divide": ({"training.rl.micro_batch": 5}, ["training.rl.micro_batch: 5 does not divide the 48 rows"]),
+    "micro-batch of sft": ({"training.sft.micro_batch": 5}, ["training.sft.micro_batch: 5 does not divide the 32 rows"]),
+    "warm-up beyond the run": ({"training.rl.warmup_steps": 61}, ["training.rl.warmup_steps: 61 is more than steps", "at most 50"]),
+    "warm-up of sft": ({"training.sft.warmup_steps": 100}, ["training.sft.warmup_steps: 100 is more than the 48 updates"]),
+    "sft below the prompts": ({"training.sft.max_tokens": 8}, ["training.sft.max_tokens: 8 is below the longest prompt", "at least 1"]),
+    "answer-only without thinking": (
+        {"runs.3.contexts": ["solution", "answer-only"]},
+        ["runs.3.contexts: without thinking, answer-only equals solution", "allowed: solution"],
+    ),
+    "demonstration that is impossible": (
+        {"training.sdpo.success_threshold": 1.5},
+        ["training.sdpo.success_threshold: 1.5", "above 0, at most 1"],
+    ),
+    "every response a demonstration": ({"training.sdpo.success_threshold": 0.0}, ["success_threshold: 0", "above 0, at most 1"]),
+    "clip that cancels": ({"training.sdpo.is_clip": 0.0}, ["training.sdpo.is_clip: 0 would cancel", "above 0"]),
+    "clip to zero": ({"training.grpo.clip_low": 1.0}, ["training.grpo.clip_low: 1", "below 1"]),
+    "rate that diverges": ({"training.sft.learning_rate": 1e30}, ["training.sft.learning_rate: 1e+30 is too high", "below 1"]),
+    "temperature": ({"benchmarks.temperature": 1e6}, ["benchmarks.temperature: 1e+06 is too high"]),
+    "longer than the model": ({"benchmarks.max_new_tokens": 512}, ["benchmarks.max_new_tokens: 512 is more", "at most 496"]),
+    "rollouts longer than the model": ({"training.rl.max_new_tokens": 505}, ["training.rl.max_new_tokens: 505 is more"]),
+    "more per problem than drawn": ({"off_policy.per_problem": 9}, ["off_policy.per_problem: 9 is more than section_3.samples"]),
+    "fewer than one problem's": ({"off_policy.trajectories": 2}, ["off_policy.trajectories: 2 is below per_problem = 3"]),
+    "one domain twice": ({"domains.narrow": "chain"}, ["domains.narrow: 'chain' is the broad domain too", "allowed: narrow"]),
+    "other spelling of a teacher": ({"runs.2.teachers": ["ema-.050"]}, ["runs.2.teachers: 'ema-.050'", "allowed: ema-0.05"]),
+    "negative seed": ({"seeds": [-1]}, ["seeds: -1 is negative"]),
+    "seed beyond the records": ({"data_seed": 2**31}, ["data_seed: 2147483648 is too large"]),
+    "unknown key of an unused variant": ({"variants.later": {"grpo": {"steqs": 4}}}, ["variants.later.grpo.steqs: unknown key", "mean steps?"]),
+    "list with a repeat": ({"figures.figure3": ["on-policy", "on-policy"]}, ["figures.figure3: 'on-policy' is listed twice"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "expected"), IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_what_cannot_be_together_is_refused(folder, changes, expected):
+    with pytest.raises(StudyError) as caught:
+        spoil(folder, changes)
+    message = str(caught.value)
+    assert message.startswith(str(folder / "mini.yaml"))
+    assert [part for part in expected if part not in message] == [], message
+
+
+CATALOGUE_MISTAKES = {
+    "bases.r1-mini.heads": (3, "bases.r1-mini.hidden_size: 128 is not a multiple of 2 x heads = 6"),
+    "bases.r1-mini.style.givup": (0.1, "bases.r1-mini.style.givup: unknown habit; .*did you mean giveup"),
+    "bases.r1-mini.acceptance.accuracy": ([0, 1], "bases.r1-mini.acceptance.accuracy: unknown figure"),
+    "bases.r1-mini.acceptance.arithmetic": (
+        [0.9, 0.1],
+        "acceptance.arithmetic: lowest 0.9 is above highest 0.1",
+    ),
+    "bases.r1-mini.learning_rate": (2.0, "bases.r1-mini.learning_rate: 2 is too high"),
+    "models.r1-mini.thinking": (
+        "on",
+        "models.r1-mini.thinking: 'on' cannot be written by the template r1 .*prompt-tag",
+    ),
+    "models.r1-mini.sampling": ({"top_k": 99}, "models.r1-mini.sampling.top_k: 99 is more than"),
+}
+
+
+@pytest.mark.parametrize("key", CATALOGUE_MISTAKES)
+def test_models_that_cannot_be_are_refused(folder, key):
+    value, message = CATALOGUE_MISTAKES[key]
+    with pytest.raises(StudyError, match=f"models.yaml: .*{message}"):
+        spoil(folder, {key: value}, "models.yaml")
+
+
+def test_more_than_a_data_file_holds_is_refused(folder):
+    path = folder / "paper.yaml"
+    text = path.read_text()
+    for old, new, message in (
+        (
+            "pool: 17000",
+            "pool: 18001",
+            "section_3.pool: 18001 is more than the data set dapo holds; allowed: at most 18000",
+        ),
+        (
+            "samples: 16",
+            "samples: 16\n  problems: 31",
+            "benchmarks.problems: 31 is more than the benchmark aime24 holds",
+        ),
+        (
+            "coverages: [full]\ndomains",
+            "coverages: [1891, full]\ndomains",
+            "datasets.chemistry.coverages: 1891 is more",
+        ),
+    ):
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+        with pytest.raises(StudyError, match=f"paper.yaml: {message}"):
+            load_study(path)
+
+
+def test_the_numbers_of_the_mini_task_are_those_of_the_organism():
+    """What a study file is checked against, against what it stands for."""
+    for name, kind in CHAIN_TYPES.items():
+        problems = {draw_chain(name, random.Random(n), "train").question() for n in range(40)}
+        for template, thinking in (
+            ("r1", "prompt-tag"),
+            ("qwen3", "on"),
+            ("qwen3", "off"),
+            ("olmo3", "none"),
+        ):
+            lengths = {len(ids) for ids in prompt_ids(build_tokenizer(template), sorted(problems), thinking)}
+            assert lengths == {kind.prompt_tokens + PROMPT_EXTRA.get(thinking, 0)}, (name, template)
+        if name in ("d1", "d2", "d3"):
+            assert count_problems(name) == {"train": kind.train, "held-out": kind.held_out}
+    assert len(build_tokenizer("r1")) == VOCABULARY_SIZE
+    assert set(HABITS) == {field.name for field in fields(Style) if field.type is float}
+
+
+def count_problems(name: str) -> Counter:
+    """Distinct problems of a type in both splits, one by one."""
+    found = Counter()
+    (length,) = TYPES[name]
+    for operations in itertools.product(OPERATIONS, repeat=length):
+        for wording in range(len(WORDINGS) if name == "d1" else 1):
+            unsolved = Chain(name, (operations,), (), wording)
+            targets = {unsolved.values(x)[-1] for x in range(MODULUS)}
+            chains = [Chain(name, (operations,), (target,), wording) for target in targets]
+            found.update(chain.split() for chain in chains if len(chain.roots()) <= MAX_ROOTS)
+    return found
