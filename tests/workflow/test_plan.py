@@ -1,6 +1,7 @@
 """What Snakemake plans: every study, the cluster profile, refused configs, named targets; all without running a job."""
 
 import resource
+import sys
 
 import pytest
 import yte
@@ -81,6 +82,23 @@ def test_cluster_profile_takes_account_and_partitions_from_the_environment(monke
         profile_of(monkeypatch, PARTITION="all")["set-resources"]["train_on_policy"]["slurm_partition"]
         == "'all'"
     )
+
+
+def cores_of_default_profile(monkeypatch, *arguments, **environment):
+    """`cores` of profiles/default for a call with these arguments and environment; None if it sets none."""
+    monkeypatch.delenv("SNAKEMAKE_PROFILE", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["snakemake", *arguments])
+    text = (REPOSITORY / "profiles/default/config.yaml").read_text()
+    return yte.process_yaml(text, require_use_yte=True).get("cores")
+
+
+def test_default_profile_leaves_the_cores_to_another_profile_however_it_is_named(monkeypatch):
+    assert cores_of_default_profile(monkeypatch) == 2
+    assert cores_of_default_profile(monkeypatch, "--profile", "slurm") is None
+    assert cores_of_default_profile(monkeypatch, "--profile=slurm") is None
+    assert cores_of_default_profile(monkeypatch, SNAKEMAKE_PROFILE="slurm") is None
 
 
 def test_lint_is_clean(workspace):
