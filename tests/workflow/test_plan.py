@@ -127,7 +127,7 @@ def test_target_that_the_study_does_not_declare_is_refused_with_the_key(workspac
         ("teachers: [fixed]", "teachers: []", "sdpo needs a teacher; allowed: fixed"),
         (
             "[1, 8, 64, 512, full]",
-            "[1, 8, 64, 5120, full]",
+            "[1, 8, 64, 512, 5120, full]",
             "coverages: 5120 is more than the data set chain holds",
         ),
         ("seeds: [0]", "seeds: zero", "config/mini.yaml: seeds: Input should be a valid list"),
