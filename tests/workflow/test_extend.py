@@ -44,7 +44,8 @@ def perform(study: Workspace, heading: str, leave_out: str = "") -> set[str]:
             (study.root / name).write_text(text)
         else:
             anchor = place.encode().decode("unicode_escape")
-            inserted = text.rstrip("\n") if anchor.startswith(")") else text
+            before = (study.root / name).read_text().partition(anchor)[0]
+            inserted = text if before.endswith("\n") else text.rstrip("\n")  # within a line, or lines of its own
             study.edit(name, anchor, inserted + anchor)
     return touched
 
