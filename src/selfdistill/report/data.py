@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from selfdistill.report.style import coverage_key
-from selfdistill.statistics import BASE
+from selfdistill.statistics import BASE_GROUP
 from selfdistill.study.methods import METHODS
 from selfdistill.text import span
 from selfdistill.vocabulary import runs as vocabulary
