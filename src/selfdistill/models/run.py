@@ -1,4 +1,4 @@
-"""The job that fetches released weights."""
+"""The job that provides released weights."""
 
 import shutil
 from pathlib import Path

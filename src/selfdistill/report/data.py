@@ -205,7 +205,7 @@ def rows_of_runs(frame: pd.DataFrame, runs: Iterable[Mapping[str, str]]) -> pd.D
 
 def base_run(model: str) -> dict[str, str]:
     """Return the RUN_KEY fields of a model's base."""
-    fields = {"model": model, **BASE}
+    fields = {"model": model, **BASE_GROUP}
     return {name: str(fields[name]) for name in RUN_KEY}
 
 
