@@ -98,14 +98,14 @@ def test_page_tells_jobs_hours_disk_and_every_assumption():
     for part in (
         "jobs to run: 3",
         "train_on_policy             2",
-        "GPU-hours by rule",
+        "GPU-hours per rule",
         "longest chain:",
         "disk (GB):",
     ):
         assert part in page
     for name in ("--peak-tflops", "--training-utilisation", "--thinking-tokens", "--kept-share"):
         assert name in page
-    assert "no job of this study asks for a GPU" in plan.render(MINI, Assumptions(), JOBS)
+    assert "no job of this study requests a GPU" in plan.render(MINI, Assumptions(), JOBS)
 
 
 def test_a_job_that_outlasts_its_time_limit_is_said_to_be_submitted_again_and_the_profile_allows_it():

@@ -99,6 +99,7 @@ def encode_documents(
     conversations = [[{"role": "user", "content": d.user_turn}] for d in documents]
 
     def prompts(add_generation_prompt: bool) -> list[list[int]]:
+        """Return the token ids of all prompts."""
         texts = [
             tokenizer.apply_chat_template(
                 conversation,
