@@ -115,9 +115,9 @@ def test_a_job_that_outlasts_its_time_limit_is_said_to_be_submitted_again_and_th
     asked = PAPER.resources_for("rl").runtime / 60
     hours = max(cost.hours.mid for cost in costs.values() if cost.rule == "train_on_policy")
     assert asked < hours < 2 * asked
-    assert "is ended after 72 h (resources.rl.runtime): 2 submissions, at worst 5," in notes[0]
+    assert "with a time limit of 72 h (resources.rl.runtime): 2 submissions, at worst 5;" in notes[0]
     profile = yaml.safe_load((CONFIG.parent / "profiles" / "slurm" / "config.yaml").read_text())
-    worst = max(int(note.split("at worst ")[1].split(",")[0]) for note in notes)
+    worst = max(int(note.split("at worst ")[1].split(";")[0]) for note in notes)
     assert profile["retries"] >= worst - 1
     assert not plan.over_time(MINI, plan.costs_of(MINI, Assumptions()))
 
