@@ -65,7 +65,7 @@ def test_gpus(study, answers, levels, text):
 
 def test_slurm():
     assert only(doctor.check_slurm(PAPER, machine())) == (
-        "warning", "no sinfo; needed only for `snakemake --profile slurm`",
+        "warning", "sinfo not found; needed only for `snakemake --profile slurm`",
     )  # fmt: skip
     assert only(doctor.check_slurm(PAPER, machine(sinfo="slurm 22.05.8")))[0] == "ok"
     silent = lambda *command: "slurm 22.05.8" if command[1:] == ("--version",) else None  # noqa: E731

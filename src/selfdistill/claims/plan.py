@@ -15,7 +15,7 @@ from selfdistill.study.methods import METHODS
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.runs import BASE, base_run
 
-PLUMBING = "the study shows plumbing only"
+PLUMBING_REASON = "the study only tests the pipeline"
 
 
 class Missing(LookupError):
@@ -55,7 +55,7 @@ def plan_claims(ledger: Ledger, study: Study) -> list[PlannedPart]:
     A plumbing study tests none of them, whatever its grid contains.
     """
     return [
-        replace(planned, arms=(), missing=PLUMBING) if study.file.plumbing else planned
+        replace(planned, arms=(), missing=PLUMBING_REASON) if study.file.plumbing else planned
         for name, claim in ledger.claims.items()
         for part in claim.parts
         for planned in plan_part(name, claim, part, study)
