@@ -56,9 +56,8 @@ def run_job(snakemake: Any, function: str) -> None:
         if waited and is_finished(snakemake.output, params, code):
             logger.info("the other process finished this job")
             return
-        date_back(
-            snakemake.input, results
-        )  # else Snakemake would refuse the outputs at the end, and delete them
+        # otherwise, Snakemake would reject and delete the outputs at the end
+        date_back(snakemake.input, results)
         claim_resume(task.resume, resume_key(params, code, snakemake.input))
         finish(snakemake, task, code, function)
         date_back(snakemake.input, results)
