@@ -133,7 +133,7 @@ def job_params(make):
 
 
 def numbers_of(frame, models):
-    """Frames of numbers of some models."""
+    """Return the frames of numbers of some models."""
     return [PATHS.numbers(frame, model) for model in models]
 
 

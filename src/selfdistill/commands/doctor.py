@@ -189,14 +189,14 @@ def check_slurm(study: Study, run: Callable[..., str | None] = output_of) -> Ite
 
 
 def check_cache(study: Study) -> Iterator[Finding]:
-    """Whether Snakemake and matplotlib can write their caches, which lie in HOME if nothing else is said."""
+    """Check whether Snakemake and matplotlib can write their caches, which are below HOME by default."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = next(part for part in (folder, *folder.parents) if part.exists())
     if os.access(place, os.W_OK):
-        yield Finding("ok", "cache", f"{folder} can be written")
+        yield Finding("ok", "cache", f"{folder} is writable")
     else:
         yield Finding(
-            "problem", "cache", f"{folder} cannot be written: set XDG_CACHE_HOME to a folder that can"
+            "problem", "cache", f"{folder} is not writable: set XDG_CACHE_HOME to a writable folder"
         )
 
 

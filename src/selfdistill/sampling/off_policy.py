@@ -28,7 +28,7 @@ def build_datasets(
     """Return one training set per context; row by row, all sets have the same problems.
 
     samples: samples of section 3 (column `context`). Truncated responses are left out. A set has at most `per_problem` examples
-    per problem and `trajectories` in total. Raise NoTrajectories if no problem qualifies.
+    per problem and `trajectories` in total. Raise NoTrajectories if no problem qualifies or fits.
     """
     questions = pd.Series({p.problem_id: p.question for p in problems}, name="question")
     usable = samples[samples["correct"] & ~samples["truncated"]]
@@ -44,7 +44,9 @@ def build_datasets(
     counts = counts.sort_index()
     counts = counts[counts.cumsum() <= trajectories]
     if counts.empty:
-        raise NoTrajectories(f"trajectories = {trajectories} is below the examples of the first problem")
+        raise NoTrajectories(
+            f"off_policy.trajectories ({trajectories}) must be at least the number of examples of the first problem"
+        )
     built = {}
     for context, frame in sets.items():
         rank = frame.groupby("problem_id").cumcount()
