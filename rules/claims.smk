@@ -1,4 +1,4 @@
-# The claims ledger: config/claims.yaml judged from the samples (selfdistill.claims), `snakemake claims`.
+# The claims ledger: verdicts on the claims of config/claims.yaml, from the samples (selfdistill.claims). Target: `snakemake claims`.
 from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.plan import as_params, needed_files, plan_claims
 

@@ -1,4 +1,4 @@
-# The study, its paths, the wildcards, and the getters that the rules share.
+# The study, its paths, the wildcard constraints, and functions that several rules share.
 import os
 import sys
 from functools import cache
@@ -20,14 +20,14 @@ from selfdistill.study.load import check_seed_words, study_from_config
 from selfdistill.study.methods import METHODS, OFF_POLICY, ON_POLICY
 from selfdistill.vocabulary import contexts, runs, teachers
 
-# Snakemake loads nbformat, hence jsonschema, for any script; jsonschema then builds 38 parsers of addresses, half the time of a
-# dry run, where this package is installed. Nothing here checks an address, and jsonschema does without.
+# For any script, Snakemake imports nbformat and hence jsonschema. If the package rfc3987_syntax is installed, jsonschema builds its
+# 38 parsers of addresses, which takes half of a dry run. Nothing here checks an address, and jsonschema works without the package.
 sys.modules.setdefault("rfc3987_syntax", None)
 
 check_seed_words(sys.argv)
 STUDY = study_from_config(config, os.path.relpath(f"{workflow.basedir}/config"))
 PATHS = Paths(STUDY.name)
-if STUDY.file.data_root:  # read when a job runs: where the files lie is no part of what a result depends on
+if STUDY.file.data_root:  # read when a job runs: results do not depend on where the files are
     os.environ.setdefault(DATA_ROOT, STUDY.file.data_root)
 BENCHMARKS = STUDY.file.benchmarks.names
 REPORTED = os.path.relpath(f"{workflow.basedir}/config/reported.yaml")
@@ -52,11 +52,11 @@ check_declared(
 )
 
 BACKEND = f"generation.{STUDY.file.backend}_backend"
-"""Code that generates for this study, named beside a rule's own module in its fingerprint."""
+"""Module of this study's generation backend, which the fingerprints of generating rules include."""
 
 
 def one_of(names):
-    """Wildcard pattern of some names; of none, one that matches nothing."""
+    """Return a wildcard pattern that matches these names; without names, one that matches nothing."""
     return "|".join(name.replace(".", r"\.") for name in names) or "(?!)"
 
 
@@ -76,9 +76,9 @@ wildcard_constraints:
 
 
 def requested(stage):
-    """Resources of a stage as the study file gives them; GPUs and processes only where there are any.
+    """Return the resources of a stage from the study file; GPUs and processes only if there are any.
 
-    How a job is shared out is no param: its result does not depend on it.
+    The distribution of a job over processes is not among its params, because its result does not depend on it.
     """
     asked = STUDY.resources_for(stage)
     gpus = {"gpu": asked.gpus, "tasks_per_gpu": 0} if asked.gpus else {}
@@ -92,7 +92,7 @@ def requested(stage):
 
 
 def surroundings(rule, output, stage):
-    """What follows from a rule's name, its first output and its stage: log, manifest, threads, resources."""
+    """Return the directives that follow from a rule's name, first output and stage: log, manifest, threads, resources."""
     return SimpleNamespace(
         log=PATHS.log(rule, output),
         manifest=PATHS.manifest(output),
@@ -103,42 +103,42 @@ def surroundings(rule, output, stage):
 
 @cache
 def code_of(rule, *modules):
-    """Fingerprint of a rule's script and job function, and of further modules of the library."""
+    """Return the fingerprint of a rule's script and job function, and of further modules of the library."""
     return script_fingerprint(Path(workflow.basedir, "workflow/scripts", f"{rule}.py"), *modules)
 
 
 def trainer_code(rule):
-    """Params function: fingerprint of a training rule with its method's trainer."""
+    """Return a params function: the fingerprint of a training rule, including the trainer of its method."""
     return lambda wildcards: code_of(rule, library_name(METHODS[wildcards.method].trainer))
 
 
 def library_name(function):
-    """Name below the package of the module of `selfdistill.module:function`."""
+    """Return the name below the package of the module of `selfdistill.module:function`."""
     return function.partition(":")[0].removeprefix("selfdistill.")
 
 
 def base_of(wildcards):
-    """Base model folder of a rule's model."""
+    """Return the base model folder of a rule's model."""
     return PATHS.base(STUDY.model(wildcards.model).base)
 
 
 def run_of(wildcards):
-    """The run of a rule's wildcards; raises StudyError if the grid does not declare it."""
+    """Return the run of a rule's wildcards; raise StudyError if the grid does not declare it."""
     return STUDY.run(**dict(wildcards.items()))
 
 
 def job_params(make):
-    """Params function: the typed job object that `make(study, run)` gives, as plain values."""
+    """Return a params function: the typed job object from `make(study, run)`, as plain values."""
     return lambda wildcards: make(STUDY, run_of(wildcards)).model_dump()
 
 
 def numbers_of(frame, models):
-    """Frames of numbers of some models."""
+    """Return the frames of numbers of some models."""
     return [PATHS.numbers(frame, model) for model in models]
 
 
 def frames_of(name):
-    """Input files of a figure or table by the names that selfdistill.report.loading knows: those of its frames and runs."""
+    """Return the input files of a figure or table: those of its frames and runs, by the names in selfdistill.report.loading."""
     several = {
         "training": {"training": [PATHS.training(run) for run in shown.runs_shown(STUDY, name)]},
         "problems": {
@@ -153,12 +153,12 @@ def frames_of(name):
 
 
 def drawing_code(rule, name):
-    """Fingerprint of a figure's or table's rule with the module that draws it."""
+    """Return the fingerprint of the rule of a figure or table, including the module that draws it."""
     return code_of(rule, library_name(display_of(name).draw))
 
 
 def declared(name, path, suffixes):
-    """Input function of a named target; raises StudyError if the study does not declare the figure or table."""
+    """Return the input function of a named target, which raises StudyError if the study does not declare it."""
     return lambda wildcards: shown.experiments_shown(STUDY, name) is not None and [
         path(name, suffix) for suffix in suffixes
     ]

@@ -1,11 +1,11 @@
-# Samples: every checkpoint on every benchmark, one job per run; then all numbers of a model from all its samples.
+# Samples: every checkpoint on every benchmark, one job per run. Then the numbers of each model, from all its samples.
 
 SAMPLES = surroundings("evaluate", PATHS.samples(), "evaluate")
 NUMBERS = surroundings("estimate", PATHS.numbers("estimates"), "report")
 
 
 def evaluated_model(wildcards):
-    """The checkpoints of a run, or the base itself."""
+    """Return the checkpoints of a run, or the base itself."""
     run = run_of(wildcards)
     return base_of(wildcards) if run.method == runs.BASE else PATHS.checkpoints(run)
 

@@ -1,4 +1,4 @@
-# Every figure that the study declares (registry: selfdistill.study.displays), and a target of its name: `snakemake figure3`.
+# Every figure that the study declares (registry: selfdistill.study.displays), each with a target of its name: `snakemake figure3`.
 
 FIGURE = surroundings("plot_figure", PATHS.figure("{figure}", "png"), "report")
 

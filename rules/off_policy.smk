@@ -1,4 +1,4 @@
-# Section 4: data sets of the model's own correct responses, and training on them.
+# Section 4: data sets of the model's own correct responses, and training on these.
 
 OFF_POLICY_DATA = surroundings("build_off_policy_data", PATHS.off_policy_manifest(), "off_policy")
 OFF_POLICY_RUN = surroundings("train_off_policy", PATHS.checkpoints(), "sft")

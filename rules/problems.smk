@@ -1,8 +1,8 @@
-# Problem sets: training sets and benchmarks, and nested coverage subsets (section 6.2).
+# Problem sets: training sets, benchmarks, and nested coverage subsets (section 6.2).
 
 
 def problem_set_params(wildcards):
-    """Params of a whole problem set: a training set, or a benchmark of held-out problems."""
+    """Return the params of a whole problem set: a training set, or a benchmark of held-out problems."""
     make = jobs.training_set_params if wildcards.split == "train" else jobs.benchmark_params
     return make(STUDY, wildcards.name).model_dump()
 

@@ -1,4 +1,4 @@
-# The page of the whole study.
+# The report: the whole study on one page.
 
 JOB_MANIFESTS = [job.manifest for job in expected_jobs(STUDY) if job.kind != "report"]
 

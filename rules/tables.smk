@@ -1,4 +1,4 @@
-# Every table that the study declares (registry: selfdistill.study.displays), and a target of its name: `snakemake table1`, `main_results`.
+# Every table that the study declares (registry: selfdistill.study.displays), each with a target of its name: `snakemake table1`.
 
 TABLE = surroundings("write_table", PATHS.table("{table}", "csv"), "report")
 

@@ -101,10 +101,10 @@ def test_the_ledger_holds_the_papers_nineteen_claims(ledger):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"family": "nowhere"}, "claims.C3.family: 'nowhere' is not declared"),
-        ({"not_run": "and yet it has parts"}, "needs `parts`, or the reason"),
+        ({"family": "nowhere"}, "claims.C3.family: unknown family 'nowhere'; allowed: "),
+        ({"not_run": "and yet it has parts"}, "either `parts` or `not_run` (the reason) must be given"),
         ({"verdict": "reproduced"}, "unknown key"),
-        ({"models": [], "also": []}, "names no models, and not every arm names its own"),
+        ({"models": [], "also": []}, "`models` must be given unless every arm has a `model`"),
         ({"models": ["gpt"]}, "deepseek"),
     ],
 )
@@ -121,10 +121,10 @@ def test_a_wrong_claim_is_refused_with_its_key(tmp_path, change, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"below": None}, "needs `above`, `below` or both"),
+        ({"below": None}, "`above`, `below` or both must be given"),
         ({"above": 0.0, "below": -0.1}, "must be smaller"),
-        ({"relative": True, "minus": []}, "one plus and one minus arm"),
-        ({"minus": {"method": "grpo"}}, "a trained arm names its experiment"),
+        ({"relative": True, "minus": []}, "must have one `plus` and one `minus` arm"),
+        ({"minus": {"method": "grpo"}}, "`experiment` must be given for a trained arm"),
     ],
 )
 def test_a_wrong_part_is_refused(tmp_path, change, message):
@@ -150,8 +150,8 @@ def test_the_mini_study_can_test_all_claims_but_the_judges(ledger, mini):
 def test_a_part_without_its_runs_says_which_is_missing(ledger):
     parts = plan_claims(ledger, load_study(CONFIG / "test.yaml"))
     reasons = {name: {one.missing for one in parts if one.claim == name} for name in ("C5", "C9", "C18")}
-    assert "the study has no model for the paper's setting olmo3" in reasons["C5"]
-    assert "the study has no benchmark that is or stands for aime24" in reasons["C18"]
+    assert "the study has no model for the role olmo3" in reasons["C5"]
+    assert "the study has no benchmark for aime24" in reasons["C18"]
     assert any("no such run of on-policy: sdpo" in reason for reason in reasons["C9"])
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from selfdistill.statistics import (
-    BASE,
+    BASE_GROUP,
     Arm,
     compare,
     contrasts,
@@ -18,7 +18,7 @@ from selfdistill.statistics import (
     group_shifts,
     holm,
     majority_vote,
-    planned_effects,
+    minimum_detectable_effect,
     sign_flip,
 )
 
@@ -45,8 +45,8 @@ def test_two_arms_are_the_contrast_that_the_tables_show(
     plain = {"model": "m", "method": "sdpo", "context": "solution", "teacher": "fixed", "dataset": "chain"}
     run = plain | {"coverage": "full", "variant": "default", "step": 40}
     trained, base = arm(0.4, seeds=seeds), arm(0.6, seeds=reference_seeds)
-    samples = pd.concat([trained.assign(**run), base.assign(**run | BASE)])
-    (row,) = contrasts(samples, BASE, metrics=["accuracy"], relative=relative).to_dict("records")
+    samples = pd.concat([trained.assign(**run), base.assign(**run | BASE_GROUP)])
+    (row,) = contrasts(samples, BASE_GROUP, metrics=["accuracy"], relative=relative).to_dict("records")
     found = compare([Arm(trained, 1), Arm(base, -1)], "accuracy", relative=relative, n_boot=1000)
     assert found.effect == pytest.approx(row["difference"])
     assert (found.low, found.high) == pytest.approx((row["low"], row["high"]))
@@ -105,7 +105,7 @@ def test_degenerate_contrasts() -> None:
 
 
 def test_contrasts_that_have_no_answer_are_refused() -> None:
-    with pytest.raises(ValueError, match="needs an arm"):
+    with pytest.raises(ValueError, match="at least one arm"):
         compare([], "accuracy")
     with pytest.raises(ValueError, match="weights 1 and -1"):
         compare([Arm(arm(0.5), 1)], "accuracy", relative=True)
@@ -165,12 +165,11 @@ def test_the_sign_flip_check_is_small_under_an_effect_and_level_under_none() -> 
     assert math.isnan(sign_flip(unpaired, "accuracy"))
 
 
-def test_planned_effects_shrink_with_problems_samples_and_seeds() -> None:
-    frame = planned_effects({"aime24": (30, 16), "math500": (500, 16)}, [1, 3, 5])
-    table = frame.pivot(index="benchmark", columns="n_seeds", values="minimum_detectable_effect")
-    assert (table.loc["math500"] < table.loc["aime24"]).all()
-    assert table.loc["aime24", 5] < table.loc["aime24", 3]
-    assert ((table > 0) & (table < 0.5)).all().all()
+def test_minimum_detectable_effect_shrinks_with_problems_samples_and_seeds() -> None:
+    few = minimum_detectable_effect(30, 16, 3)
+    assert 0 < minimum_detectable_effect(500, 16, 3) < few < 0.5
+    assert few < minimum_detectable_effect(30, 4, 3)
+    assert minimum_detectable_effect(30, 16, 5) < few
 
 
 def test_group_shifts_by_hand_and_their_interval_over_problems() -> None:

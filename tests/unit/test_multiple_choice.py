@@ -44,5 +44,5 @@ def test_problems_say_how_they_are_graded():
         assert isinstance(reward_for([problem("boxed")], grader), BoxedAnswerReward)
         with pytest.raises(ValueError, match="one kind of grading.*boxed, mcq"):
             reward_for([problem("mcq"), problem("boxed")], grader)
-        with pytest.raises(ValueError, match="one kind of grading"):
+        with pytest.raises(ValueError, match=r"one kind of grading \(boxed or mcq\), not boxed, mcq"):
             grade_by_kind(grader, texts * 2, [problem("mcq"), problem("boxed")])

@@ -63,9 +63,9 @@ def test_problem_sets_are_seeded_and_refuse_to_repeat_themselves():
     first, again = (make_problem_set(TYPES, 50, 3, "train", "chain") for _ in range(2))
     assert first == again != make_problem_set(TYPES, 50, 4, "train", "chain")
     assert len({p.problem_id for p in first}) == 50
-    with pytest.raises(ValueError, match="only .* distinct held-out problems"):
+    with pytest.raises(ValueError, match="found only .* distinct held-out problems"):
         make_problem_set({"d1": 1.0}, 5000, 1, "held-out", "shorter")
-    with pytest.raises(ValueError, match="unknown problem types .*d9"):
+    with pytest.raises(ValueError, match="unknown problem types .*d9.*allowed: d1, d2"):
         make_problem_set({"d9": 1.0}, 5, 1, "train", "x")
 
 
@@ -148,7 +148,7 @@ def test_killed_base_resumes_bit_identically(tmp_path, monkeypatch):
 
 def test_base_that_misses_a_bound_is_refused_with_its_figures(tmp_path):
     short = spec(steps=1, acceptance={"arithmetic": (0.95, None)})
-    with pytest.raises(BaseRejected, match=r"arithmetic = 0\.\d+, allowed 0\.95 to None"):
+    with pytest.raises(BaseRejected, match=r"arithmetic = 0\.\d+, allowed: 0\.95 to None"):
         train_base(short, 0, tmp_path / "base", tmp_path / "resume")
     assert not (tmp_path / "base").exists()
 

@@ -98,14 +98,14 @@ def test_page_tells_jobs_hours_disk_and_every_assumption():
     for part in (
         "jobs to run: 3",
         "train_on_policy             2",
-        "GPU-hours by rule",
+        "GPU-hours per rule",
         "longest chain:",
         "disk (GB):",
     ):
         assert part in page
     for name in ("--peak-tflops", "--training-utilisation", "--thinking-tokens", "--kept-share"):
         assert name in page
-    assert "no job of this study asks for a GPU" in plan.render(MINI, Assumptions(), JOBS)
+    assert "no job of this study requests a GPU" in plan.render(MINI, Assumptions(), JOBS)
 
 
 def test_a_job_that_outlasts_its_time_limit_is_said_to_be_submitted_again_and_the_profile_allows_it():
@@ -115,9 +115,9 @@ def test_a_job_that_outlasts_its_time_limit_is_said_to_be_submitted_again_and_th
     asked = PAPER.resources_for("rl").runtime / 60
     hours = max(cost.hours.mid for cost in costs.values() if cost.rule == "train_on_policy")
     assert asked < hours < 2 * asked
-    assert "is ended after 72 h (resources.rl.runtime): 2 submissions, at worst 5," in notes[0]
+    assert "with a time limit of 72 h (resources.rl.runtime): 2 submissions, at worst 5;" in notes[0]
     profile = yaml.safe_load((CONFIG.parent / "profiles" / "slurm" / "config.yaml").read_text())
-    worst = max(int(note.split("at worst ")[1].split(",")[0]) for note in notes)
+    worst = max(int(note.split("at worst ")[1].split(";")[0]) for note in notes)
     assert profile["retries"] >= worst - 1
     assert not plan.over_time(MINI, plan.costs_of(MINI, Assumptions()))
 

@@ -42,7 +42,7 @@ def test_the_published_results_say_what_made_them():
 
 def test_an_unfinished_study_is_not_published(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StudyError, match="claims.json.*not there; finish the study first"):
+    with pytest.raises(StudyError, match="claims.json.*missing; finish the study first"):
         publish("mini")
     assert not (tmp_path / "docs").exists()
 

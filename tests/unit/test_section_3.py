@@ -89,7 +89,7 @@ def test_off_policy_limits_and_truncated_responses():
     assert [len(d) for d in few.values()] == [2, 2]
     with pytest.raises(NoTrajectories, match="unguided"):
         build_datasets(frame.assign(truncated=True), problems(2), ["unguided", "solution"], 8, 100)
-    with pytest.raises(NoTrajectories, match="trajectories = 1 is below"):
+    with pytest.raises(NoTrajectories, match="off_policy.trajectories .1. must be at least"):
         build_datasets(frame, problems(2), ["unguided", "solution"], per_problem=8, trajectories=1)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from selfdistill import statistics
-from selfdistill.statistics import BASE, contrasts, estimates, last_step, pass_at_k, student_quantile
+from selfdistill.statistics import BASE_GROUP, contrasts, estimates, last_step, pass_at_k, student_quantile
 
 RUN = {"model": "m", "method": "sdpo", "context": "solution", "teacher": "fixed"} | {
     "dataset": "chain",
@@ -44,7 +44,7 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_right_sample(samples: int, k: 
 
 
 def test_pass_at_k_refuses_too_few_samples() -> None:
-    with pytest.raises(ValueError, match="pass@5 needs 5 samples"):
+    with pytest.raises(ValueError, match="pass@5 needs 5 samples per problem; a problem has 4"):
         pass_at_k(np.array([1, 1]), np.array([8, 4]), 5)
 
 
@@ -59,9 +59,9 @@ def test_student_quantile_against_the_table(freedom: float, quantile: float) -> 
 def test_pairing_by_problem_narrows_the_interval_of_a_difference() -> None:
     draw = np.random.default_rng(6)
     chance = draw.beta(0.5, 0.5, size=(1, 200, 1))
-    base = make_samples(draw.random((1, 200, 8)) < chance, **BASE)
+    base = make_samples(draw.random((1, 200, 8)) < chance, **BASE_GROUP)
     trained = make_samples(draw.random((1, 200, 8)) < np.clip(chance - 0.1, 0, 1))
-    (row,) = contrasts(pd.concat([base, trained]), BASE, metrics=["accuracy"]).to_dict("records")
+    (row,) = contrasts(pd.concat([base, trained]), BASE_GROUP, metrics=["accuracy"]).to_dict("records")
     single = estimates(trained, metrics=["accuracy"]).iloc[0]
     assert row["high"] - row["low"] < 0.7 * (single["high"] - single["low"])
     assert row["high"] < 0
@@ -72,7 +72,7 @@ def test_estimates_by_hand() -> None:
     correct = np.array([[[1, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]]])
     frame = estimates(make_samples(correct), metrics=(*statistics.METRICS, "pass@2"))
     counts = ["n_problems", "k", "n_seeds"]
-    assert list(frame.columns) == [*statistics.BY, "metric", "estimate", "low", "high", *counts]
+    assert list(frame.columns) == [*statistics.GROUP_COLUMNS, "metric", "estimate", "low", "high", *counts]
     assert frame[counts].drop_duplicates().to_numpy().tolist() == [[3, 4, 1]]
     found = frame.set_index("metric")["estimate"]
     tokens = 5 * 10 + 7 * 20
@@ -114,13 +114,13 @@ def test_seeds_count_once_each_even_if_problems_are_missing() -> None:
 def test_contrast_against_base_and_grpo() -> None:
     draw = np.random.default_rng(7)
     arms = {
-        "base": make_samples(draw.random((1, 20, 4)) < 0.5, **BASE),
+        "base": make_samples(draw.random((1, 20, 4)) < 0.5, **BASE_GROUP),
         "grpo": make_samples(draw.random((3, 20, 4)) < 0.8, method="grpo", context="none", teacher="none"),
         "sdpo": make_samples(draw.random((3, 25, 4)) < 0.2),
     }
     samples = pd.concat(arms.values())
     shared = arms["sdpo"][arms["sdpo"]["problem_id"] < "p0020"]
-    to_base = contrasts(samples, BASE, metrics=["accuracy"]).set_index("method")
+    to_base = contrasts(samples, BASE_GROUP, metrics=["accuracy"]).set_index("method")
     assert sorted(to_base.index) == ["grpo", "sdpo"]
     assert to_base.loc["sdpo", "reference"] == pytest.approx(arms["base"]["correct"].mean())
     assert to_base.loc["sdpo", "estimate"] == pytest.approx(shared["correct"].mean())
@@ -141,8 +141,8 @@ def test_contrast_against_base_and_grpo() -> None:
 def test_arms_of_unequal_k_are_compared_at_the_smaller() -> None:
     """Else pass@k would set pass@8 of one arm against pass@4 of the other."""
     correct = np.tile([True, False, False, False], (1, 6, 2))
-    samples = pd.concat([make_samples(correct), make_samples(correct[:, :, :4], **BASE)])
-    (row,) = contrasts(samples, BASE, metrics=["pass@k"]).to_dict("records")
+    samples = pd.concat([make_samples(correct), make_samples(correct[:, :, :4], **BASE_GROUP)])
+    (row,) = contrasts(samples, BASE_GROUP, metrics=["pass@k"]).to_dict("records")
     assert row["k"] == 4
     assert row["reference"] == 1
     assert row["estimate"] == pytest.approx(1 - 15 / 70)  # C(6, 4) / C(8, 4) of the draws miss both
@@ -156,9 +156,9 @@ def test_maj_at_j_is_the_mean_over_votes_that_share_no_sample() -> None:
     found = estimates(shuffled, metrics=metrics).set_index("metric")["estimate"]
     # votes of two: 4 4, 7 9, - 4; of three: 4 4 7, 9 - 4 (a tie); what is left over does not vote
     assert found[metrics].tolist() == pytest.approx([4 / 7, 2 / 3, 3 / 4, 1])
-    with pytest.raises(ValueError, match="maj@8 needs 8 samples"):
+    with pytest.raises(ValueError, match="maj@8 needs 8 samples per problem"):
         estimates(samples, metrics=["maj@8"])
-    with pytest.raises(ValueError, match="lack.*extracted_answer"):
+    with pytest.raises(ValueError, match="lack the columns.*extracted_answer"):
         estimates(samples.drop(columns="extracted_answer"), metrics=["maj@k"])
 
 
@@ -187,28 +187,28 @@ def test_degenerate_groups() -> None:
 @pytest.mark.parametrize("right", [0, 1])
 def test_a_relative_contrast_with_a_reference_that_may_be_zero_has_no_interval(right: int) -> None:
     """One right problem of ten is drawn out of a third of the bootstrap samples, where the ratio is unknown."""
-    base = make_samples(np.arange(10).reshape(1, 10, 1) < right, **BASE)
+    base = make_samples(np.arange(10).reshape(1, 10, 1) < right, **BASE_GROUP)
     samples = pd.concat([base, make_samples(np.arange(10).reshape(1, 10, 1) < 5)])
-    (row,) = contrasts(samples, BASE, metrics=["accuracy"], relative=True).to_dict("records")
+    (row,) = contrasts(samples, BASE_GROUP, metrics=["accuracy"], relative=True).to_dict("records")
     assert row["difference"] == pytest.approx(4.0 if right else math.nan, nan_ok=True)
     assert np.isnan([row["low"], row["high"], row["p_value"]]).all()
 
 
 def test_what_would_give_a_wrong_number_is_refused() -> None:
     samples = make_samples(np.ones((1, 3, 2), bool))
-    with pytest.raises(ValueError, match=r"lack.*'substring_wait'"):
+    with pytest.raises(ValueError, match=r"lack the columns.*'substring_wait'"):
         estimates(samples, metrics=["substring_wait"])
     with pytest.raises(ValueError, match="no samples"):
         estimates(samples.iloc[:0])
-    with pytest.raises(ValueError, match="mixes different runs"):
+    with pytest.raises(ValueError, match="duplicate sample index.*mixes different runs"):
         estimates(pd.concat([samples, samples.assign(step=10)]), by=["model", "benchmark"])
-    with pytest.raises(ValueError, match="not grouped by"):
+    with pytest.raises(ValueError, match=r"unknown fields \['method'\] in `against`; grouped by: model$"):
         contrasts(samples, {"method": "base"}, by=["model"])
     with pytest.raises(ValueError, match="no group has a reference"):
-        contrasts(samples, BASE)
-    other = make_samples(np.ones((1, 2, 2), bool), **BASE).replace({"p0000": "q0", "p0001": "q1"})
+        contrasts(samples, BASE_GROUP)
+    other = make_samples(np.ones((1, 2, 2), bool), **BASE_GROUP).replace({"p0000": "q0", "p0001": "q1"})
     with pytest.raises(ValueError, match="share no problem"):
-        contrasts(pd.concat([samples, other]), BASE)
+        contrasts(pd.concat([samples, other]), BASE_GROUP)
 
 
 def test_last_step_of_each_run() -> None:

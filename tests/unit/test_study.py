@@ -355,4 +355,4 @@ def test_a_plumbing_study_judges_no_claim():
     study = load_study(CONFIG / "smollm.yaml")
     parts = plan_claims(load_ledger(CONFIG / "claims.yaml"), study)
     assert parts
-    assert {(part.arms, part.missing) for part in parts} == {((), "the study shows plumbing only")}
+    assert {(part.arms, part.missing) for part in parts} == {((), "the study only tests the pipeline")}

@@ -260,7 +260,7 @@ def test_a_server_without_jobs_ends_with_its_owner(place, end):
     ("old", "new", "environment", "reason"),
     [
         ("1)", "2)", {}, "number of threads"),
-        ("1)", "1)", {"PYTHONPATH": str(Path(warm.__file__).parents[3])}, "another file system, Python"),
+        ("1)", "1)", {"PYTHONPATH": str(Path(warm.__file__).parents[3])}, "differ in file system, Python"),
         ("slow_import:", "no_such_module:", {}, "No module named 'no_such_module'"),
         ("1)", "1)", {warm.VARIABLE: warm.OFF}, "None"),
         ("1)", "1)", {warm.VARIABLE: "selfdistill-none"}, "no answer from selfdistill-none"),
@@ -280,7 +280,7 @@ def test_a_server_with_threads_takes_no_job(place):
     )
     status, output, _ = place.run(SAY)
     assert status == 0
-    assert output == f"{os.getpid()} the server has 2 threads, which a child would lack\n"
+    assert output == f"{os.getpid()} the server has 2 threads, which a fork would not copy\n"
     wait_for(lambda: gone(place.server))
 
 

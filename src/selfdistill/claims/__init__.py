@@ -1,5 +1,5 @@
-"""The paper's claims, judged: config/claims.yaml and the samples of a study give a verdict for each claim.
+"""Verdicts on the paper's claims, from config/claims.yaml and the samples of a study (paper.md 6).
 
-`ledger` reads the file, `plan` finds the runs that test a claim in a study's grid (or says which is missing),
-`judge` computes effects, intervals and verdicts, `page` writes them for readers. Paper: paper.md section 6.
+`ledger` reads the file, `plan` finds the runs of a study's grid that test a claim (or reports what is missing), `judge`
+computes effects, intervals and verdicts, and `page` writes the page for readers.
 """

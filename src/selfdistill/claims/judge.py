@@ -1,10 +1,8 @@
 """Effects, intervals and verdicts of a plan: the rule at the head of config/claims.yaml, computed.
 
-`judge_part` gives a part's effect with its interval and two one-sided p values, for the claim and against it;
-`judge_claims` joins a claim's parts, corrects within its family and gives the verdict.
+`judge_part` computes a part's effect with its interval and two one-sided p values, for and against the claim.
+`judge_claims` joins the parts of each claim, corrects within its family, and gives the verdict.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,17 +18,16 @@ from selfdistill.vocabulary.runs import RUN_KEY
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN)
 TRAINING_WINDOW = 5
-"""Last steps of a run whose rollouts make the benchmark `training`."""
+"""Number of last steps of a run whose rollouts form the benchmark `training`."""
 _NAN = math.nan
 
 
 @dataclass(frozen=True)
 class PartResult:
-    """One effect with its interval, p values and verdict; NaN and 0 where it was not run.
+    """One effect with its interval, p values and verdict; NaN and 0 if it was not run.
 
-    p_for, p_against: one-sided, for the effect within and outside the claimed bounds. p_flip: two-sided
-    sign-flip check of the effect against 0, NaN where the arms are not paired. seeds, n_problems, k: smallest
-    over the arms.
+    p_for, p_against: one-sided, for an effect within and outside the claimed bounds; p_flip: two-sided sign-flip
+    test of the effect against 0, NaN if the arms are not paired; seeds, n_problems, k: smallest over the arms.
     """
 
     part: PlannedPart
@@ -50,7 +47,7 @@ class PartResult:
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A claim's verdict with the corrected p values that gave it, and its parts."""
+    """A claim's verdict with the corrected p values behind it, and its parts."""
 
     name: str
     verdict: str
@@ -61,7 +58,7 @@ class ClaimResult:
 
     @property
     def tested(self) -> list[PartResult]:
-        """The parts that enter the verdict and were run."""
+        """Return the parts that count for the verdict and were run."""
         return [result for result in self.parts if result.part.counts and result.verdict != NOT_RUN]
 
 
@@ -74,13 +71,13 @@ class Frames:
 
     @staticmethod
     def _grouped(frame: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
-        """Run fields (without seed) -> rows."""
+        """Return run fields (without seed) -> rows."""
         if frame.empty:
             return {}
         return {tuple(map(str, key)): rows for key, rows in frame.groupby(list(RUN_KEY), observed=True)}
 
     def rows(self, arm: PlannedArm) -> pd.DataFrame:
-        """The rows of an arm at its step; raises LookupError if there are none."""
+        """Return the rows of an arm at its step; raise LookupError if there are none."""
         groups = self._of.get(arm.benchmarks[0], self._samples)
         rows = groups.get(tuple(arm.run[name] for name in RUN_KEY))
         if rows is None:
@@ -92,7 +89,7 @@ class Frames:
 
 
 def step_at(steps: Iterable[int], share: float) -> int:
-    """The evaluated step nearest to a share of the last one, the later of two; step 0 only for a base."""
+    """Return the evaluated step nearest to a share of the last one (of two, the later); step 0 only for a base."""
     known = sorted(int(step) for step in steps)
     later = [step for step in known if step > 0] or known
     return min(later, key=lambda step: (abs(step - share * known[-1]), -step))
@@ -101,9 +98,10 @@ def step_at(steps: Iterable[int], share: float) -> int:
 def rollouts_as_samples(
     rollouts: pd.DataFrame, run: Mapping[str, object], threshold: float = 0.5
 ) -> pd.DataFrame:
-    """The rollouts of a run's last TRAINING_WINDOW steps in the columns that an estimate reads.
+    """Return the rollouts of a run's last TRAINING_WINDOW steps, in the columns that an estimate reads.
 
-    rollouts: artifacts.rollouts_schema of one run. run: its fields. A score from `threshold` up is correct.
+    rollouts: record of one run (records.schemas.rollouts_schema); run: its fields; threshold: smallest score that
+    counts as correct.
     """
     last = rollouts[rollouts["step"] > rollouts["step"].max() - TRAINING_WINDOW]
     return pd.DataFrame(
@@ -121,7 +119,7 @@ def rollouts_as_samples(
 
 
 def judge_part(part: PlannedPart, frames: Frames, alpha: float) -> PartResult:
-    """The effect of one part and what it says of the claim."""
+    """Return the effect of one part and its verdict on the claim."""
     if part.missing:
         return PartResult(part, reason=part.missing)
     try:
@@ -151,7 +149,7 @@ def judge_part(part: PlannedPart, frames: Frames, alpha: float) -> PartResult:
 
 
 def p_values(found: Comparison, above: float | None, below: float | None) -> tuple[float, float]:
-    """One-sided p values for an effect within the bounds (both must hold) and outside (either, doubled)."""
+    """Return one-sided p values for an effect within the bounds (the larger) and outside (the smaller, Bonferroni)."""
     inside, outside = [], []
     if above is not None:
         inside.append(found.p_above(above))
@@ -163,14 +161,14 @@ def p_values(found: Comparison, above: float | None, below: float | None) -> tup
 
 
 def verdict_of(p_for: float, p_against: float, alpha: float) -> str:
-    """What two one-sided p values say at level alpha / 2 each."""
+    """Return the verdict of two one-sided p values, each tested at level alpha / 2."""
     if p_for <= alpha / 2:
         return REPRODUCED
     return NOT_REPRODUCED if p_against <= alpha / 2 else INCONCLUSIVE
 
 
 def joined(results: Sequence[PartResult]) -> tuple[float, float]:
-    """A claim's p values from its parts: all must hold, one that fails is enough (Bonferroni)."""
+    """Return the p values of a claim: for it, all parts must hold; against it, one failing part is enough (Bonferroni)."""
     if not results:
         return _NAN, _NAN
     return (
@@ -180,7 +178,7 @@ def joined(results: Sequence[PartResult]) -> tuple[float, float]:
 
 
 def judge_claims(ledger: Ledger, parts: Sequence[PartResult]) -> list[ClaimResult]:
-    """The verdict on every claim, in the ledger's order, with Holm's correction within each family."""
+    """Return the verdict on every claim, in the ledger's order, with Holm's correction within each family."""
     own = {name: tuple(result for result in parts if result.part.claim == name) for name in ledger.claims}
     raw = {name: joined(ClaimResult(name, "", "", parts=results).tested) for name, results in own.items()}
     corrected: dict[str, tuple[float, float]] = {}
@@ -194,7 +192,7 @@ def judge_claims(ledger: Ledger, parts: Sequence[PartResult]) -> list[ClaimResul
 def claim_result(
     ledger: Ledger, name: str, parts: tuple[PartResult, ...], corrected: tuple[float, float]
 ) -> ClaimResult:
-    """One claim's verdict and the reason for it."""
+    """Return the verdict on one claim and its reason."""
     p_for, p_against = (float(value) for value in corrected)
     result = ClaimResult(name, NOT_RUN, "", p_for, p_against, parts)
     if not result.tested:
@@ -212,9 +210,10 @@ def claim_result(
 
 
 def as_record(ledger: Ledger, study: str, results: Sequence[ClaimResult]) -> dict:
-    """The ledger of a study as plain values, as claims.json holds it (NaN as null)."""
+    """Return the ledger of a study as the plain values of claims.json (NaN as null)."""
 
     def plain(value: object) -> object:
+        """Return a value with tuples as lists and NaN as None."""
         if isinstance(value, float):
             return None if math.isnan(value) else value
         if isinstance(value, dict):
@@ -234,6 +233,6 @@ def as_record(ledger: Ledger, study: str, results: Sequence[ClaimResult]) -> dic
 
 
 def part_record(result: PartResult) -> dict:
-    """One part as plain values, the plan's fields beside the result's."""
+    """Return one part as plain values: the fields of its plan and of its result."""
     values = asdict(result)
     return values.pop("part") | values

@@ -1,4 +1,4 @@
-"""The typed claims file: what config/claims.yaml may say. Its head explains the rule; nothing else makes a verdict."""
+"""The schema of config/claims.yaml. The head of that file states the rule from which all verdicts follow."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,7 +18,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class ArmSpec(Section):
-    """Which run an effect is made of; what is left out is the method's default (see `Method.defaults`)."""
+    """Which run an effect uses; omitted fields have the method's defaults (`Method.defaults`)."""
 
     method: Literal[(BASE, *METHODS)]
     experiment: str | None = None
@@ -34,12 +34,12 @@ class ArmSpec(Section):
     @model_validator(mode="after")
     def _experiment(self) -> "ArmSpec":
         if (self.method == BASE) != (self.experiment is None):
-            raise ValueError("a trained arm names its experiment, and the base none")
+            raise ValueError("`experiment` must be given for a trained arm and omitted for the base")
         return self
 
 
 class PartSpec(Section):
-    """One test of a claim: where an effect is said to lie."""
+    """One test of a claim: the bounds within which an effect should lie."""
 
     name: str
     metrics: list[str] = Field(min_length=1)
@@ -56,26 +56,26 @@ class PartSpec(Section):
     @model_validator(mode="after")
     def _bounds(self) -> "PartSpec":
         if self.above is None and self.below is None:
-            raise ValueError("needs `above`, `below` or both")
+            raise ValueError("`above`, `below` or both must be given")
         if None not in (self.above, self.below) and not self.above < self.below:
-            raise ValueError(f"above ({self.above}) must be smaller than below ({self.below})")
+            raise ValueError(f"`above` ({self.above}) must be smaller than `below` ({self.below})")
         if self.relative and (len(self.positive), len(self.negative)) != (1, 1):
-            raise ValueError("a relative effect has one plus and one minus arm")
+            raise ValueError("a relative effect must have one `plus` and one `minus` arm")
         return self
 
     @property
     def positive(self) -> list[ArmSpec]:
-        """The arms that are added."""
+        """Return the arms that are added."""
         return self.plus if isinstance(self.plus, list) else [self.plus]
 
     @property
     def negative(self) -> list[ArmSpec]:
-        """The arms that are subtracted."""
+        """Return the arms that are subtracted."""
         return self.minus if isinstance(self.minus, list) else [self.minus]
 
 
 class ClaimSpec(Section):
-    """One claim of the paper (or of this study: extension)."""
+    """One claim of the paper, or an extension of this study."""
 
     statement: str
     place: str
@@ -90,18 +90,18 @@ class ClaimSpec(Section):
     @model_validator(mode="after")
     def _parts(self) -> "ClaimSpec":
         if bool(self.parts) == bool(self.not_run):
-            raise ValueError("needs `parts`, or the reason why it is `not_run`")
+            raise ValueError("either `parts` or `not_run` (the reason) must be given")
         return self
 
     def models_of(self, part: PartSpec) -> list[tuple[str | None, bool]]:
-        """Settings that a part is tested in, each with whether it counts; (None, True) if its arms name their own."""
+        """Return the roles in which a part is tested, each with whether it counts; a role is None if the arms name theirs."""
         wanted = [(model, part.counts) for model in part.models or self.models]
         wanted += [(model, False) for model in part.also or ([] if part.models else self.also)]
         return wanted or [(None, part.counts)]
 
 
 class Ledger(Section):
-    """config/claims.yaml."""
+    """The whole of config/claims.yaml."""
 
     alpha: float = Field(gt=0, lt=1)
     families: dict[str, str]
@@ -110,7 +110,7 @@ class Ledger(Section):
 
 
 def load_ledger(path: str | Path) -> Ledger:
-    """Read and check a claims file; raises StudyError with the file, the key and what is allowed."""
+    """Return the checked claims file; raise StudyError with the file, the key and the allowed values."""
     path = Path(path)
     ledger = validated(Ledger, read_yaml(path), path)
     for name, claim in ledger.claims.items():
@@ -118,7 +118,7 @@ def load_ledger(path: str | Path) -> Ledger:
             reject(
                 path,
                 f"claims.{name}.family",
-                f"{claim.family!r} is not declared",
+                f"unknown family {claim.family!r}",
                 ledger.families,
                 claim.family,
             )
@@ -128,7 +128,7 @@ def load_ledger(path: str | Path) -> Ledger:
                 reject(
                     path,
                     f"claims.{name}.parts.{index}",
-                    "names no models, and not every arm names its own",
+                    "`models` must be given unless every arm has a `model`",
                     ROLES,
                 )
     return ledger

@@ -1,10 +1,10 @@
-"""Which runs of a study test which part of a claim: found in its grid before anything runs.
+"""Which runs of a study test which part of a claim, derived from its grid before anything runs.
 
-A part whose runs the grid does not have stays in the plan with the reason, so that the ledger can say what is
-missing. Imports neither torch nor pandas.
+If the grid lacks the runs of a part, the part stays in the plan with the reason, so that the ledger can report what
+is missing. Imports neither torch nor pandas.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -15,7 +15,7 @@ from selfdistill.study.methods import METHODS
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.runs import BASE, base_run
 
-PLUMBING = "the study shows plumbing only"
+PLUMBING_REASON = "the study only tests the pipeline"
 
 
 class Missing(LookupError):
@@ -24,7 +24,7 @@ class Missing(LookupError):
 
 @dataclass(frozen=True)
 class PlannedArm:
-    """A run (without its seed) on benchmarks, at a share of its steps, with its weight in the effect."""
+    """A run (without its seed) on some benchmarks, at a share of its steps, and its weight in the effect."""
 
     run: dict[str, str]
     benchmarks: tuple[str, ...]
@@ -34,7 +34,7 @@ class PlannedArm:
 
 @dataclass(frozen=True)
 class PlannedPart:
-    """One effect of a claim in one model and metric; `missing` says why it cannot be tested, if it cannot."""
+    """One effect of a claim in one model and metric; missing: why it cannot be tested (empty: it can)."""
 
     claim: str
     name: str
@@ -50,20 +50,20 @@ class PlannedPart:
 
 
 def plan_claims(ledger: Ledger, study: Study) -> list[PlannedPart]:
-    """Every part of every claim in the models, metrics and benchmarks of a study, in the file's order.
+    """Return every part of every claim in the models, metrics and benchmarks of a study, in the order of the file.
 
-    A plumbing study tests none of them, whatever its grid holds.
+    A plumbing study tests none of them, whatever its grid contains.
     """
     return [
-        replace(planned, arms=(), missing=PLUMBING) if study.file.plumbing else planned
+        replace(planned, arms=(), missing=PLUMBING_REASON) if study.file.plumbing else planned
         for name, claim in ledger.claims.items()
         for part in claim.parts
         for planned in plan_part(name, claim, part, study)
     ]
 
 
-def plan_part(name: str, claim: ClaimSpec, part: PartSpec, study: Study) -> Iterable[PlannedPart]:
-    """One planned part for each model, metric and (for `each`) benchmark."""
+def plan_part(name: str, claim: ClaimSpec, part: PartSpec, study: Study) -> Iterator[PlannedPart]:
+    """Yield one planned part per model, metric and (for `each`) benchmark."""
     benchmarks = study.file.benchmarks.names if part.benchmark == "each" else [part.benchmark]
     for model, counts in claim.models_of(part):
         for benchmark in benchmarks:
@@ -84,23 +84,23 @@ def plan_part(name: str, claim: ClaimSpec, part: PartSpec, study: Study) -> Iter
 
 
 def planned_arms(part: PartSpec, model: str | None, benchmark: str, study: Study) -> tuple[PlannedArm, ...]:
-    """The arms of a part in one model on one benchmark; raises Missing."""
+    """Return the arms of a part in one model on one benchmark; raise Missing if the study lacks one."""
     signed = [(arm, 1.0) for arm in part.positive] + [(arm, -1.0) for arm in part.negative]
     return tuple(planned_arm(arm, weight, model, benchmark, study) for arm, weight in signed)
 
 
 def planned_arm(arm: ArmSpec, weight: float, model: str | None, benchmark: str, study: Study) -> PlannedArm:
-    """One arm; raises Missing."""
+    """Return one arm; raise Missing if the study lacks its run."""
     own = arm.benchmark or benchmark
     role = arm.model or model
     if role not in study.roles():
-        raise Missing(f"the study has no model for the paper's setting {role}")
+        raise Missing(f"the study has no model for the role {role}")
     fields = run_fields(arm, study.roles()[role], own, study)
     return PlannedArm(fields, tuple(benchmarks_of(own, study)), arm.step, weight)
 
 
 def benchmarks_of(name: str, study: Study) -> list[str]:
-    """The study's benchmarks behind a name of the claims file; raises Missing."""
+    """Return the study's benchmarks behind a name of the claims file; raise Missing if there are none."""
     entries = {key: study.benchmark_catalogue.benchmarks[key] for key in study.all_benchmarks()}
     if name in ("section-3", "training") or name in entries:
         return [name]
@@ -109,15 +109,15 @@ def benchmarks_of(name: str, study: Study) -> list[str]:
     else:
         found = [key for key, entry in entries.items() if entry.role == name]
     if not found:
-        raise Missing(f"the study has no benchmark that is or stands for {name}")
+        raise Missing(f"the study has no benchmark for {name}")
     return sorted(found)
 
 
 def run_fields(arm: ArmSpec, model: str, benchmark: str, study: Study) -> dict[str, str]:
-    """The run fields (no seed) of an arm's run; raises Missing if the grid has none or several."""
+    """Return the run fields (without seed) of an arm's run; raise Missing if the grid has none or several."""
     if benchmark == "section-3":
         if model not in study.section_3_models():
-            raise Missing(f"section 3 of the study does not have {model}")
+            raise Missing(f"section 3 of the study does not include {model}")
         return base_run(model, 0).key() | {
             "context": arm.context or "none",
             "dataset": study.section_3_dataset(),
@@ -131,12 +131,14 @@ def run_fields(arm: ArmSpec, model: str, benchmark: str, study: Study) -> dict[s
     ]
     if len(found) != 1:
         text = " ".join(value for key, value in wanted.items() if key != "method")
-        raise Missing(f"the grid has {len(found) or 'no'} such run of {arm.experiment}: {arm.method} {text}")
+        raise Missing(
+            f"the grid has {len(found) or 'no'} such {'runs' if found else 'run'} of {arm.experiment}: {arm.method} {text}"
+        )
     return found[0]
 
 
 def wanted_fields(arm: ArmSpec, model: str, study: Study) -> dict[str, str]:
-    """Run field -> what it must match."""
+    """Return run field -> the pattern that it must match."""
     domains = study.file.domains
     dataset = domains.broad if arm.dataset == "broad" else domains.narrow or "-"
     given = {"context": arm.context, "teacher": arm.teacher, "variant": arm.variant}
@@ -149,7 +151,7 @@ def wanted_fields(arm: ArmSpec, model: str, study: Study) -> dict[str, str]:
 
 
 def needed_files(parts: Iterable[PlannedPart], study: Study, paths: Paths) -> dict[str, list[str]]:
-    """What the judge reads: samples, section_3 and rollouts (paths, in the grid's order)."""
+    """Return the paths that the judge reads, in the grid's order, by kind: samples, section_3, rollouts."""
     arms = [arm for part in parts for arm in part.arms]
     training = [arm.run for arm in arms if arm.benchmarks == ("training",)]
     section_3 = {arm.run["model"] for arm in arms if arm.benchmarks == ("section-3",)}
@@ -167,14 +169,15 @@ def needed_files(parts: Iterable[PlannedPart], study: Study, paths: Paths) -> di
 
 
 def as_params(parts: Iterable[PlannedPart]) -> list[dict[str, Any]]:
-    """The plan as plain values, as a rule's params hold it."""
+    """Return the plan as plain values, for the params of a rule."""
     return [asdict(part) for part in parts]
 
 
 def from_params(values: Iterable[dict[str, Any]]) -> list[PlannedPart]:
-    """The plan that `as_params` wrote."""
+    """Return the plan that `as_params` wrote."""
 
     def arm(value: dict[str, Any]) -> PlannedArm:
+        """Return an arm, with its benchmarks as a tuple again."""
         return PlannedArm(**value | {"benchmarks": tuple(value["benchmarks"])})
 
     return [PlannedPart(**value | {"arms": tuple(arm(one) for one in value["arms"])}) for value in values]

@@ -1,1 +1,1 @@
-"""Command-line tools: status, plan, doctor, publish."""
+"""Command-line tools: doctor, plan, publish, status."""

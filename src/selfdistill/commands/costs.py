@@ -1,11 +1,12 @@
-"""What a study costs, from token counts, model FLOPs and a stated utilisation; nothing here is measured.
+"""What a study costs, from token counts, FLOPs per token and an assumed utilisation; nothing here is measured.
 
-Used by `plan`. Every number is a Range (optimistic, expected, pessimistic): short responses at high utilisation
-against long ones at low utilisation. A token costs 2 P FLOPs forward (P: parameters) and 4 L d more for each
-token of its context (L layers of width d); a backward pass costs twice a forward one, and gradient
-checkpointing one forward pass more.
+Used by `plan`. Every number is a Range: optimistic (short responses at high utilisation), expected, and pessimistic
+(long responses at low utilisation). The forward pass of a token costs 2 P FLOPs (P: parameters) plus 4 L d per token
+of its context (L layers of width d). A backward pass costs twice as much, and gradient checkpointing adds one forward
+pass.
 """
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,8 +20,8 @@ from selfdistill.study.study import Study
 from selfdistill.vocabulary.families import writes_tags
 from selfdistill.vocabulary.runs import BASE, Run
 
-BYTES_A_TOKEN = 4.0
-"""Text of a token in a parquet file; an upper bound, since parquet compresses."""
+BYTES_PER_TOKEN = 4.0
+"""Text of a token in a parquet file: an upper bound, since parquet compresses."""
 
 
 class Range(NamedTuple):
@@ -31,15 +32,16 @@ class Range(NamedTuple):
     high: float
 
     def __add__(self, other: "Range") -> "Range":
+        """Return the sum, value by value."""
         return Range(*(a + b for a, b in zip(self, other, strict=True)))
 
     def times(self, factor: "float | Range") -> "Range":
-        """Each value times a number, or times the other range's."""
+        """Return each value times a number, or times the corresponding value of another range."""
         factors = factor if isinstance(factor, Range) else (factor,) * 3
         return Range(*(value * f for value, f in zip(self, factors, strict=True)))
 
     def at_most(self, limit: float) -> "Range":
-        """Each value, no larger than `limit`."""
+        """Return each value, capped at `limit`."""
         return Range(*(min(value, limit) for value in self))
 
 
@@ -48,25 +50,25 @@ ZERO = Range(0.0, 0.0, 0.0)
 
 @dataclass(frozen=True)
 class Assumptions:
-    """What the estimate rests on; every field is an option of `python -m selfdistill.commands.plan`."""
+    """Assumptions of the estimate; each field is an option of `python -m selfdistill.commands.plan`."""
 
     peak_tflops: float = 989.0
     """Dense bf16 peak of one GPU (H100 SXM 989, B200 2250)."""
     training_utilisation: Range = Range(0.45, 0.30, 0.15)
     """Share of the peak in training passes."""
     decoding_utilisation: Range = Range(0.15, 0.06, 0.03)
-    """Share of the peak in generation, which is bound by memory."""
+    """Share of the peak in generation, which is limited by memory bandwidth."""
     thinking_tokens: Range = Range(4000.0, 11000.0, 15000.0)
-    """Mean response of a thinking model. Paper: 13.1k (DeepSeek), about 10k (Qwen3-8B), 4k to 6k after SDPO."""
+    """Mean response length of a thinking model. Paper: 13.1k (DeepSeek), about 10k (Qwen3-8B), 4k to 6k after SDPO."""
     plain_tokens: Range = Range(1000.0, 4000.0, 12000.0)
-    """Mean response of any other model. Paper: 1k to 3k under SDPO, 9k to 16k under GRPO (thinking off)."""
+    """Mean response length of any other model. Paper: 1k to 3k under SDPO, 9k to 16k under GRPO (thinking off)."""
     kept_share: Range = Range(0.2, 0.1, 0.05)
-    """Share of the problems tried in section 3 that have the asked solve rate; not known from the paper."""
+    """Share of the problems tried in section 3 that have the requested solve rate; the paper does not state it."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """One job: its rule, what it makes, its GPU-hours, the GPUs it asks for, and the bytes it leaves."""
+    """Cost of one job. name: what it makes; gpus: number that it requests; disk: bytes that it writes."""
 
     rule: str
     name: str
@@ -77,12 +79,12 @@ class Cost:
 
     @property
     def hours(self) -> Range:
-        """Wall hours on its GPUs."""
+        """Return the wall-clock hours on its GPUs."""
         return self.gpu_hours.times(1 / max(self.gpus, 1))
 
 
 def parameters(study: Study, base: str) -> float:
-    """Number of parameters of a base: from the size in its repository's name, or from its widths."""
+    """Return the number of parameters of a base: from the size in its repository's name, or from its dimensions."""
     spec = study.base(base)
     if not isinstance(spec, OrganismBase):
         name = spec.repo_id if isinstance(spec, HubBase) else spec.file
@@ -92,56 +94,56 @@ def parameters(study: Study, base: str) -> float:
 
 
 def attention_width(count: float) -> float:
-    """Layers x width of a model of `count` parameters, taking the usual shape d = 128 L and P = 12 L d^2."""
+    """Return layers x width of a model of `count` parameters, assuming the usual shape d = 128 L and P = 12 L d^2."""
     layers = (count / (12 * 128**2)) ** (1 / 3)
     return layers * 128 * layers
 
 
 def token_flops(count: float, length: float) -> float:
-    """Forward FLOPs of one token of a response of `length` tokens, on average over the response."""
+    """Return the forward FLOPs per token of a response of `length` tokens, averaged over the response."""
     return 2 * count + 4 * attention_width(count) * length / 2
 
 
 def response_tokens(study: Study, model: str, limit: int, assumed: Assumptions) -> Range:
-    """Mean response length of a model."""
+    """Return the mean response length of a model, at most `limit`."""
     thinks = writes_tags(study.family(model).name, study.model(model).thinking)
     return (assumed.thinking_tokens if thinks else assumed.plain_tokens).at_most(limit)
 
 
 def gpu_hours(count: float, tokens: Range, length: Range, passes: float, peak: float, share: Range) -> Range:
-    """GPU-hours of `passes` forward passes over `tokens`, at `share` of `peak` TFLOP/s."""
+    """Return the GPU-hours of `passes` forward passes over `tokens`, at `share` of `peak` TFLOP/s."""
     flops = (t * passes * token_flops(count, n) for t, n in zip(tokens, length, strict=True))
     return Range(*(f / (peak * 1e12 * u) / 3600 for f, u in zip(flops, share, strict=True)))
 
 
 class CostModel:
-    """The costs of every job of a study that takes time."""
+    """The costs of all jobs of a study that take time."""
 
     def __init__(self, study: Study, assumed: Assumptions) -> None:
         self.study, self.assumed = study, assumed
 
     def size(self, model: str) -> float:
-        """Parameters of a model."""
+        """Return the number of parameters of a model."""
         return parameters(self.study, self.study.model(model).base)
 
     def decode(self, model: str, tokens: Range, length: Range) -> Range:
-        """GPU-hours of generating."""
+        """Return the GPU-hours of generating tokens in responses of a mean length."""
         a = self.assumed
         return gpu_hours(self.size(model), tokens, length, 1, a.peak_tflops, a.decoding_utilisation)
 
     def passes(self, model: str, tokens: Range, length: Range, method: str) -> Range:
-        """GPU-hours of training on tokens."""
+        """Return the GPU-hours of training on tokens in responses of a mean length."""
         a = self.assumed
         peak, share = a.peak_tflops, a.training_utilisation
         return gpu_hours(self.size(model), tokens, length, METHODS[method].passes, peak, share)
 
     def base(self, base: str) -> Cost:
-        """Weights of a base, in bfloat16."""
+        """Return the cost of a base: its weights in bfloat16."""
         rule = "train_base" if isinstance(self.study.base(base), OrganismBase) else "fetch_base"
         return Cost(rule, base, disk=2 * parameters(self.study, base))
 
     def section_3(self, model: str) -> Cost:
-        """Unguided responses until enough problems are kept, then three contexts."""
+        """Return the cost of section 3: unguided responses until enough problems are kept, then three contexts."""
         settings = self.study.file.section_3
         limit = settings.max_new_tokens or self.study.file.benchmarks.max_new_tokens
         length = response_tokens(self.study, model, limit, self.assumed)
@@ -150,22 +152,22 @@ class CostModel:
         tokens = answers.times(length)
         gpus = self.study.resources_for("section_3").gpus
         hours = self.decode(model, tokens, length)
-        return Cost("sample_section_3", model, hours, gpus, BYTES_A_TOKEN * tokens.mid, tokens)
+        return Cost("sample_section_3", model, hours, gpus, BYTES_PER_TOKEN * tokens.mid, tokens)
 
     def training(self, run: Run) -> Cost:
-        """Training of a run: rollouts and updates, or SFT."""
+        """Return the cost of training a run: rollouts and updates, or SFT."""
         settings = self.study.settings_for(run)
         if isinstance(settings, SftSettings):
             return self.sft(run, settings)
         length = response_tokens(self.study, run.model, settings.max_new_tokens, self.assumed)
         tokens = length.times(settings.steps * settings.prompts * settings.rollouts)
         hours = self.decode(run.model, tokens, length) + self.passes(run.model, tokens, length, run.method)
-        disk = self.checkpoints(run) * 4 * self.size(run.model) + BYTES_A_TOKEN * tokens.mid
+        disk = self.checkpoints(run) * 4 * self.size(run.model) + BYTES_PER_TOKEN * tokens.mid
         gpus = self.study.resources_for(METHODS[run.method].stage).gpus
         return Cost(METHODS[run.method].rule, str(run), hours, gpus, disk, tokens)
 
     def sft(self, run: Run, settings: SftSettings) -> Cost:
-        """SFT: epochs over the off-policy examples."""
+        """Return the cost of SFT: epochs over the off-policy examples."""
         limit = settings.max_tokens or self.study.file.benchmarks.max_new_tokens
         length = response_tokens(self.study, run.model, limit, self.assumed)
         tokens = length.times(self.study.file.off_policy.trajectories * settings.epochs)
@@ -174,14 +176,18 @@ class CostModel:
         return Cost(METHODS[run.method].rule, str(run), hours, gpus, 4 * self.size(run.model), tokens)
 
     def checkpoints(self, run: Run) -> int:
-        """Checkpoints that a run keeps (the base itself is kept once for all)."""
+        """Return the number of checkpoints of a run (1 for a base)."""
         if run.method == BASE:
             return 1
         settings = self.study.settings_for(run)
-        return -(-settings.steps // settings.checkpoint_every) if isinstance(settings, RolloutSettings) else 1
+        return (
+            math.ceil(settings.steps / settings.checkpoint_every)
+            if isinstance(settings, RolloutSettings)
+            else 1
+        )
 
     def evaluation(self, run: Run) -> Cost:
-        """Every checkpoint of a run on every benchmark."""
+        """Return the cost of evaluating every checkpoint of a run on every benchmark."""
         benchmarks = self.study.file.benchmarks
         problems = sum(
             size or 0 for size in benchmark_sizes(self.study, self.study.benchmarks_of(run)).values()
@@ -190,10 +196,10 @@ class CostModel:
         tokens = length.times(self.checkpoints(run) * problems * benchmarks.samples)
         gpus = self.study.resources_for("evaluate").gpus
         hours = self.decode(run.model, tokens, length)
-        return Cost("evaluate", str(run), hours, gpus, BYTES_A_TOKEN * tokens.mid, tokens)
+        return Cost("evaluate", str(run), hours, gpus, BYTES_PER_TOKEN * tokens.mid, tokens)
 
 
 def benchmark_sizes(study: Study, names: Iterable[str] | None = None) -> dict[str, int | None]:
-    """Problems of each benchmark (of `names`, else of those of all runs); None where neither study nor expected rows say."""
+    """Return the number of problems per benchmark, None if unknown; names: default, the benchmarks of all runs."""
     specs = {name: study.benchmark_spec(name) for name in names or study.file.benchmarks.names}
     return {name: s.get("problems") or (s.get("expect") or {}).get("rows") for name, s in specs.items()}

@@ -1,8 +1,8 @@
 """Whether this machine can run a study: `make doctor STUDY=paper`, or `python -m selfdistill.commands.doctor`.
 
-Checks versions against the pins, driver and GPUs, hub access or the local data files (each is read and
-verified), disk against what the study will write, and Slurm. Every line is ok, warning or problem; the call
-ends with 1 if there is a problem. Nothing is changed and nothing is downloaded.
+Checks package versions against the pins, driver and GPUs, access to the hub or the local data files (each is read and
+verified), free disk space against what the study will write, and Slurm. Every line is ok, warning or problem; the exit
+status is 1 if there is a problem. Nothing is changed or downloaded.
 """
 
 import argparse
@@ -28,23 +28,24 @@ from selfdistill.study.load import study_from_config
 from selfdistill.study.study import Study
 
 TIMEOUT = 10
-"""Seconds that a command or an address may take to answer."""
+"""Seconds within which a command or a host must answer."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: `ok`, `warning` or `problem`, what was looked at, and what was found."""
+    """One line of output. level: `ok`, `warning` or `problem`; subject: what was checked; text: what was found."""
 
     level: str
     subject: str
     text: str
 
     def __str__(self) -> str:
+        """Return the line as it is printed."""
         return f"  {self.level:8} {self.subject:10} {self.text}"
 
 
 def output_of(*command: str) -> str | None:
-    """What a command prints; None if it is not there, fails, or takes longer than TIMEOUT."""
+    """Return what a command prints; None if it is missing, fails, or takes longer than TIMEOUT."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
     except (OSError, subprocess.TimeoutExpired):
@@ -53,7 +54,7 @@ def output_of(*command: str) -> str | None:
 
 
 def installed(package: str) -> str | None:
-    """Version of an installed package."""
+    """Return the version of an installed package; None if it is missing."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -61,7 +62,7 @@ def installed(package: str) -> str | None:
 
 
 def check_versions(study: Study, version_of: Callable[[str], str | None] = installed) -> Iterator[Finding]:
-    """Installed packages against the pins of the study's environment."""
+    """Check the installed packages against the pins of the study's environment."""
     kind = "gpu" if study.file.backend == "vllm" else "cpu"
     pins = Path("envs") / f"requirements-{kind}.txt"
     wrong = []
@@ -71,49 +72,49 @@ def check_versions(study: Study, version_of: Callable[[str], str | None] = insta
         found = version_of(name)
         if (found or "").partition("+")[0] != pinned:
             wrong.append(f"{name} {found or 'missing'} (pinned {pinned})")
-    text = f"{len(lines) - len(wrong)} of {len(lines)} packages as in {pins}"
+    text = f"{len(lines) - len(wrong)} of {len(lines)} packages match {pins}"
     yield Finding("problem" if wrong else "ok", "versions", "; ".join([text, *wrong]))
 
 
 def gpus_wanted(study: Study) -> int:
-    """The most GPUs that one job of the study asks for."""
+    """Return the largest number of GPUs that a job of the study requests."""
     return max((asked.gpus for asked in study.file.resources.values()), default=0)
 
 
 def check_gpus(study: Study, run: Callable[..., str | None] = output_of) -> Iterator[Finding]:
-    """Driver, number and memory of the GPUs; on a cluster's login node they may be elsewhere."""
+    """Check driver, number and memory of the GPUs; on a cluster's login node there may be none."""
     wanted = gpus_wanted(study)
     query = "--query-gpu=name,memory.total,driver_version"
     listed = run("nvidia-smi", query, "--format=csv,noheader,nounits")
     if listed is None:
         level = "ok" if not wanted else "warning" if run("sinfo", "--version") else "problem"
-        hint = " (they may be on the cluster's nodes)" if level == "warning" else ""
-        yield Finding(level, "GPUs", f"no NVIDIA driver answers; a job asks for {wanted}{hint}")
+        hint = " (the cluster's nodes may have them)" if level == "warning" else ""
+        yield Finding(level, "GPUs", f"no NVIDIA driver answers; a job requests {wanted}{hint}")
         return
     cards = [line.split(", ") for line in listed.splitlines() if line.strip()]
     smallest = min(float(memory) for _, memory, _ in cards) / 1024
     level = "ok" if len(cards) >= wanted else "problem"
     yield Finding(
-        level, "GPUs", f"{len(cards)} x {cards[0][0]}, a job asks for {wanted}; driver {cards[0][2]}"
+        level, "GPUs", f"{len(cards)} x {cards[0][0]}, a job requests {wanted}; driver {cards[0][2]}"
     )
     if wanted:
         level = "ok" if smallest >= 75 else "warning"
         yield Finding(
-            level, "GPU memory", f"{smallest:.0f} GiB on the smallest; the studies are laid out for 80 GB"
+            level, "GPU memory", f"{smallest:.0f} GiB on the smallest; the studies are designed for 80 GB"
         )
 
 
 def sources_of(study: Study) -> dict[str, dict]:
-    """Every data file that the study reads: name -> source."""
+    """Return name -> source of every data file that the study reads."""
     found = data_sources(study, Paths(study.name))
     return {name: source for name, _, _, source in found if source["source"] == "hub"}
 
 
 def check_data(study: Study) -> Iterator[Finding]:
-    """Local data files, each read and verified; or, without a data root, whether the hosts answer."""
+    """Check the local data files by reading and verifying each; without a data root, check whether the hosts answer."""
     sources = sources_of(study)
     if not sources:
-        yield Finding("ok", "data", "made by the study itself")
+        yield Finding("ok", "data", "generated by the study itself")
         return
     if study.file.data_root:
         os.environ.setdefault(DATA_ROOT, study.file.data_root)
@@ -134,12 +135,12 @@ def check_data(study: Study) -> Iterator[Finding]:
 
 
 def is_packaged(source: dict) -> bool:
-    """Whether a source is a file of an installed package."""
+    """Return whether a source is a file of an installed package."""
     return (source["data_files"] or "").startswith(SCHEME)
 
 
 def check_hosts(sources: dict[str, dict]) -> Iterator[Finding]:
-    """Whether the hub, and every host of an address among the sources, answers."""
+    """Check whether the hub and the hosts of all addresses among the sources answer."""
     addresses = [
         source["data_files"] for source in sources.values() if (source["data_files"] or "").startswith("http")
     ]
@@ -148,13 +149,15 @@ def check_hosts(sources: dict[str, dict]) -> Iterator[Finding]:
     )
     for host in hosts:
         answer = answers(host)
-        hint = "" if answer else f"; or put the files into a folder and set data_root or {DATA_ROOT}"
+        hint = (
+            "" if answer else f"; alternatively, put the files into a folder and set data_root or {DATA_ROOT}"
+        )
         text = f"{host} {'answers' if answer else 'does not answer'}{hint}"
         yield Finding("ok" if answer else "problem", "data", text)
 
 
 def answers(host: str) -> bool:
-    """Whether a host answers at all (an error status is an answer)."""
+    """Return whether a host answers at all (an error status is an answer)."""
     try:
         with urllib.request.urlopen(urllib.request.Request(host, method="HEAD"), timeout=TIMEOUT):
             return True
@@ -165,7 +168,7 @@ def answers(host: str) -> bool:
 
 
 def check_disk(study: Study, free: int | None = None) -> Iterator[Finding]:
-    """Free disk against what the study still has to write."""
+    """Check the free disk space against what the study still has to write."""
     free = shutil.disk_usage(".").free if free is None else free
     done = done_jobs(study)
     needed = sum(cost.disk for name, cost in costs_of(study, Assumptions()).items() if name not in done)
@@ -174,10 +177,10 @@ def check_disk(study: Study, free: int | None = None) -> Iterator[Finding]:
 
 
 def check_slurm(study: Study, run: Callable[..., str | None] = output_of) -> Iterator[Finding]:
-    """Whether Slurm answers; needed only for `--profile slurm`."""
+    """Check whether Slurm answers; it is needed only for `--profile slurm`."""
     version = run("sinfo", "--version")
     if version is None:
-        yield Finding("warning", "Slurm", "no sinfo; needed only for `snakemake --profile slurm`")
+        yield Finding("warning", "Slurm", "sinfo not found; needed only for `snakemake --profile slurm`")
         return
     partitions = run("sinfo", "--noheader", "--format=%P %a %D %G")
     level = "ok" if partitions else "problem"
@@ -186,14 +189,14 @@ def check_slurm(study: Study, run: Callable[..., str | None] = output_of) -> Ite
 
 
 def check_cache(study: Study) -> Iterator[Finding]:
-    """Whether Snakemake and matplotlib can write their caches, which lie in HOME if nothing else is said."""
+    """Check whether Snakemake and matplotlib can write their caches, which are below HOME by default."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = next(part for part in (folder, *folder.parents) if part.exists())
     if os.access(place, os.W_OK):
-        yield Finding("ok", "cache", f"{folder} can be written")
+        yield Finding("ok", "cache", f"{folder} is writable")
     else:
         yield Finding(
-            "problem", "cache", f"{folder} cannot be written: set XDG_CACHE_HOME to a folder that can"
+            "problem", "cache", f"{folder} is not writable: set XDG_CACHE_HOME to a writable folder"
         )
 
 
@@ -201,12 +204,12 @@ CHECKS = (check_versions, check_gpus, check_data, check_disk, check_slurm, check
 
 
 def examine(study: Study) -> list[Finding]:
-    """All findings."""
+    """Return the findings of all checks."""
     return [finding for check in CHECKS for finding in check(study)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the findings; 1 if one of them is a problem."""
+    """Print the findings and return the exit status: 1 if one of them is a problem."""
     parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.doctor", description=__doc__)
     parser.add_argument("--study", default="paper", help="name of the study, or path of its file")
     study = study_from_config({"study": parser.parse_args(arguments).study})

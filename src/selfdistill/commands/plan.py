@@ -1,8 +1,8 @@
-"""Before you spend: what a study costs and what it can show, without a GPU and without running anything.
+"""What a study will cost and what it can show, without a GPU and without running anything.
 
-`make plan STUDY=paper`, or `python -m selfdistill.commands.plan --study paper [--peak-tflops 2250] …`, from the
-repository's root. Jobs are counted by Snakemake's own dry run; GPU-hours come from `costs`, whose assumptions
-are printed and can be overridden; what is done is read from the results.
+`make plan STUDY=paper`, or `python -m selfdistill.commands.plan --study paper [--peak-tflops 2250] …`, in the root of the
+repository. A dry run of Snakemake counts the jobs. GPU-hours come from `costs`, whose assumptions are printed and can be
+overridden. The results tell which jobs are done.
 """
 
 import argparse
@@ -25,14 +25,14 @@ LABELS = {
     "peak_tflops": "peak of one GPU (TFLOP/s, bf16)",
     "training_utilisation": "share of the peak in training",
     "decoding_utilisation": "share of the peak in generation",
-    "thinking_tokens": "mean response of a thinking model (tokens)",
-    "plain_tokens": "mean response of other models (tokens)",
-    "kept_share": "problems kept of those tried in section 3",
+    "thinking_tokens": "mean response length of a thinking model (tokens)",
+    "plain_tokens": "mean response length of other models (tokens)",
+    "kept_share": "share of the problems tried in section 3 that are kept",
 }
 
 
 def costs_of(study: Study, assumed: Assumptions) -> dict[str, Cost]:
-    """Manifest of a job -> its cost, for every job that takes time."""
+    """Return manifest -> cost of every job that takes time."""
     model, paths = CostModel(study, assumed), Paths(study.name)
     found = {paths.manifest(paths.base(base)): model.base(base) for base in study.bases()}
     found |= {
@@ -45,13 +45,13 @@ def costs_of(study: Study, assumed: Assumptions) -> dict[str, Cost]:
 
 
 def done_jobs(study: Study) -> set[str]:
-    """Manifests of the jobs that are done."""
+    """Return the manifests of the jobs that are done."""
     states = (state_of(entry) for entry in expected_jobs(study))
     return {state.entry.manifest for state in states if state.state == "done"}
 
 
 def longest_chain(study: Study, costs: dict[str, Cost]) -> tuple[list[Cost], Range]:
-    """The jobs that must follow each other and take longest (expected wall hours), and their hours."""
+    """Return the chain of dependent jobs that takes longest (in expected wall-clock hours), and its hours."""
     paths = Paths(study.name)
     chains = []
     for run in study.base_runs() + study.runs():
@@ -65,7 +65,7 @@ def longest_chain(study: Study, costs: dict[str, Cost]) -> tuple[list[Cost], Ran
 
 
 def dry_run(study: str) -> dict[str, int]:
-    """Jobs that Snakemake would run, by rule; raises RuntimeError with its output if it cannot plan."""
+    """Return the number of jobs per rule that Snakemake would run; raise RuntimeError, with its output, if it fails."""
     command = [sys.executable, "-m", "snakemake", "-n", "--config", f"study={study}"]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -75,37 +75,37 @@ def dry_run(study: str) -> dict[str, int]:
 
 
 def number(value: float) -> str:
-    """A number with two or three figures: 0.04, 1.5, 320, 12,000."""
+    """Return a number as text, two digits below 10 and whole above: 0.04, 1.5, 320, 12,000."""
     return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
 
 
 def span(values: Range) -> str:
-    """Expected value with the range: `320 (90 to 1,200)`."""
+    """Return the expected value and the range as text: `320 (90 to 1,200)`."""
     return f"{number(values.mid)} ({number(values.low)} to {number(values.high)})"
 
 
 def gpu_section(costs: dict[str, Cost], done: set[str]) -> list[str]:
-    """GPU-hours by rule, in all and still to do."""
+    """Return the lines on GPU-hours: per rule, in total, and remaining."""
     by_rule: dict[str, list[tuple[str, Cost]]] = defaultdict(list)
     for manifest, cost in costs.items():
         if cost.gpus:
             by_rule[cost.rule].append((manifest, cost))
     if not by_rule:
-        return ["GPU-hours: none, no job of this study asks for a GPU (time left: `make status`)"]
-    lines = ["GPU-hours by rule (expected, range):"]
+        return ["GPU-hours: none, no job of this study requests a GPU (time left: `make status`)"]
+    lines = ["GPU-hours per rule (expected, range):"]
     for rule, members in by_rule.items():
         hours = sum((cost.gpu_hours for _, cost in members), ZERO)
         finished = sum(manifest in done for manifest, _ in members)
         lines.append(f"  {rule:18} {len(members):4} jobs, {finished} done: {span(hours)}")
     left = [cost.gpu_hours for manifest, cost in costs.items() if manifest not in done]
     lines.append(
-        f"  in all {span(sum((c.gpu_hours for c in costs.values()), ZERO))}; to do {span(sum(left, ZERO))}"
+        f"  total {span(sum((c.gpu_hours for c in costs.values()), ZERO))}; remaining {span(sum(left, ZERO))}"
     )
     return lines
 
 
 def over_time(study: Study, costs: dict[str, Cost]) -> list[str]:
-    """Rules whose longest job is expected to need more wall time than the study file asks for, and how often it is submitted."""
+    """Return a note per rule whose longest job is expected to exceed its time limit: how often it will be submitted."""
     stages = {method.rule: method.stage for method in METHODS.values()}
     stages |= {"sample_section_3": "section_3", "evaluate": "evaluate"}
     longest: dict[str, Range] = defaultdict(lambda: ZERO)
@@ -113,30 +113,30 @@ def over_time(study: Study, costs: dict[str, Cost]) -> list[str]:
         if cost.gpus:
             longest[cost.rule] = max(longest[cost.rule], cost.hours, key=lambda hours: hours.mid)
     return [
-        f"  note: the longest {rule} job is expected to take {span(hours)} h and is ended after {number(asked)} h "
-        f"(resources.{stages[rule]}.runtime): {math.ceil(hours.mid / asked)} submissions, at worst "
-        f"{math.ceil(hours.high / asked)}, each goes on where the last one stopped (`retries` in profiles/slurm/config.yaml)"
+        f"  note: the longest {rule} job is expected to take {span(hours)} h, with a time limit of {number(limit)} h "
+        f"(resources.{stages[rule]}.runtime): {math.ceil(hours.mid / limit)} submissions, at worst "
+        f"{math.ceil(hours.high / limit)}; each resumes where the last one stopped (`retries` in profiles/slurm/config.yaml)"
         for rule, hours in longest.items()
-        if hours.mid > (asked := study.resources_for(stages[rule]).runtime / 60)
+        if hours.mid > (limit := study.resources_for(stages[rule]).runtime / 60)
     ]
 
 
 def disk_section(costs: dict[str, Cost], done: set[str]) -> list[str]:
-    """Disk by rule, in all, and still to be written."""
+    """Return the line on disk space: in total, remaining, and per rule."""
     by_rule: dict[str, float] = defaultdict(float)
     for cost in costs.values():
         by_rule[cost.rule] += cost.disk / 1e9
     left = sum(cost.disk for manifest, cost in costs.items() if manifest not in done) / 1e9
     parts = ", ".join(f"{rule} {number(size)}" for rule, size in by_rule.items())
-    return [f"disk (GB): {number(sum(by_rule.values()))} in all, {number(left)} still to write: {parts}"]
+    return [f"disk (GB): {number(sum(by_rule.values()))} in total, {number(left)} still to write: {parts}"]
 
 
 def effects_section(study: Study) -> list[str]:
-    """Smallest difference between two arms that each benchmark can show."""
+    """Return the lines on the smallest difference between two arms that each benchmark can detect."""
     from selfdistill.statistics.power import minimum_detectable_effect  # loads scipy
 
     k, seeds = study.file.benchmarks.samples, len(study.file.seeds)
-    lines = [f"minimum detectable difference of accuracy (k = {k}, {seeds} seeds, 95 %, power 80 %):"]
+    lines = [f"minimum detectable difference in accuracy (k = {k}, {seeds} seeds, 95 %, power 80 %):"]
     for name, size in benchmark_sizes(study).items():
         if size:
             effect = minimum_detectable_effect(n_problems=size, k=k, seeds=seeds)
@@ -145,8 +145,8 @@ def effects_section(study: Study) -> list[str]:
 
 
 def assumption_lines(assumed: Assumptions) -> list[str]:
-    """The assumptions, each with its option."""
-    lines = ["assumptions (none is measured; override with the option):"]
+    """Return the lines on the assumptions, each with its option."""
+    lines = ["assumptions (none is measured; each can be overridden by its option):"]
     for part in fields(assumed):
         value = getattr(assumed, part.name)
         shown = span(value) if isinstance(value, Range) else number(value)
@@ -155,7 +155,7 @@ def assumption_lines(assumed: Assumptions) -> list[str]:
 
 
 def render(study: Study, assumed: Assumptions, jobs: dict[str, int]) -> str:
-    """The whole page."""
+    """Return the whole page."""
     costs, done = costs_of(study, assumed), done_jobs(study)
     chain, hours = longest_chain(study, costs)
     lines = [f"study {study.name}: {study.file.title}", f"jobs to run: {sum(jobs.values())}"]
@@ -170,15 +170,17 @@ def render(study: Study, assumed: Assumptions, jobs: dict[str, int]) -> str:
 
 
 def assumed_range(text: str) -> Range:
-    """`0.3` or `0.45,0.30,0.15` (optimistic, expected, pessimistic)."""
+    """Return the range of `0.3` or `0.45,0.30,0.15` (optimistic, expected, pessimistic)."""
     values = [float(part) for part in text.split(",")]
     if len(values) not in (1, 3) or min(values) <= 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: one positive number, or optimistic,expected,pessimistic")
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: must be one positive number or three (optimistic,expected,pessimistic)"
+        )
     return Range(*(values * 3)[:3] if len(values) == 1 else values)
 
 
 def parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Assumptions]:
-    """The options, and the assumptions that they make."""
+    """Return the options and the assumptions that they give."""
     parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.plan", description=__doc__)
     parser.add_argument("--study", default="paper", help="name of the study, or path of its file")
     for part in fields(Assumptions):

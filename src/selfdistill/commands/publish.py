@@ -1,13 +1,14 @@
-"""Copies what a finished study found to docs/results/NAME: its claims ledger, main tables and summary figures.
+"""Copies the results of a finished study to docs/results/NAME: its claims ledger, main tables and summary figures.
 
-`python -m selfdistill.commands.publish --study mini`, or `make publish`. Small files that a reader of the repository
-can see without running anything, with provenance.json beside them: the commands, commits, packages and devices
-that made them, the seeds, jobs and summed wall time. A test holds them against config/claims.yaml.
+`python -m selfdistill.commands.publish --study mini`, or `make publish`. A reader of the repository can see these small
+files without running anything. provenance.json records how they were made: command, commits, packages, devices, seeds,
+number of jobs and summed wall-clock time. A test checks them against config/claims.yaml.
 """
 
 import argparse
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +23,17 @@ TABLES = ("table1", "table2", "main-results")
 
 
 def manifests_of(results: str) -> list[dict[str, Any]]:
-    """Every manifest below a folder of results, those of the report's own parts included."""
+    """Return every manifest below a folder of results, including those of the report's parts."""
     return [read_json(path) for path in sorted(Path(results).rglob("*manifest.json"))]
 
 
-def distinct(values: Any) -> list[str]:
-    """The different values, in order of appearance."""
+def distinct(values: Iterable[object]) -> list[str]:
+    """Return the distinct values, in order of appearance."""
     return list(dict.fromkeys(str(value) for value in values))
 
 
 def provenance(study: str, manifests: list[dict[str, Any]]) -> dict[str, Any]:
-    """What made the results: command, commits, packages, devices, seeds, jobs, seconds and tokens."""
+    """Return how the results were made: command, commits, packages, devices, seeds, jobs, seconds and tokens."""
     seeds = sorted(
         {manifest["config"]["job"]["run"]["seed"] for manifest in manifests if "job" in manifest["config"]}
     )
@@ -54,13 +55,13 @@ def provenance(study: str, manifests: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def publish(study: str, folder: Path = FOLDER) -> list[Path]:
-    """Copy a study's results to `folder`/study and return what was written; raises StudyError if it is not finished."""
+    """Copy a study's results to `folder`/study and return the files written; raise StudyError if the study is not finished."""
     paths = Paths(study)
     sources = [paths.claims("json"), paths.claims("md")]
     sources += [paths.figure(name, "png") for name in FIGURES]
     sources += [paths.table(name, "md") for name in TABLES]
     if missing := [source for source in sources if not Path(source).exists()]:
-        raise StudyError(f"{', '.join(missing)}: not there; finish the study first (`make {study}`)")
+        raise StudyError(f"{', '.join(missing)}: missing; finish the study first (`make {study}`)")
     target = folder / study
     target.mkdir(parents=True, exist_ok=True)
     written = [Path(shutil.copy(source, target)) for source in sources]
@@ -70,7 +71,7 @@ def publish(study: str, folder: Path = FOLDER) -> list[Path]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Copy and say what was copied."""
+    """Copy the results and print the files written."""
     parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.publish", description=__doc__)
     parser.add_argument("--study", default="mini", help="name of a finished study")
     options = parser.parse_args(arguments)

@@ -1,8 +1,7 @@
-"""Where a study stands: which job is at which step of how many, what is done, and the estimated time left.
+"""The progress of a study: which jobs are done, the step of each running job, and the estimated time left.
 
-`python -m selfdistill.commands.status [--study mini] [--seeds 0,1,2] [--watch] [--cores 2]`, or `make status`. Everything is read from
-the results: a job is done when its manifest is there, it runs when a living process holds its lock, and its
-step is in progress.json.
+`python -m selfdistill.commands.status [--study mini] [--seeds 0,1,2] [--watch] [--cores 2]`, or `make status`. All is read
+from the results: a job is done if its manifest exists, and running if a process holds its lock; progress.json holds its step.
 """
 
 import argparse
@@ -24,7 +23,7 @@ from selfdistill.vocabulary.runs import BASE
 
 @dataclass(frozen=True)
 class Entry:
-    """One job of the study; jobs of a kind take about the same time."""
+    """One job of the study; jobs of the same kind take about the same time."""
 
     kind: str
     name: str
@@ -34,7 +33,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class State:
-    """A job is done, running, stopped or waiting; wall seconds if done, progress if it was begun."""
+    """A job is done, running, stopped or waiting. seconds: wall-clock time if done; step, steps, left: progress if begun."""
 
     entry: Entry
     state: str
@@ -45,7 +44,7 @@ class State:
 
 
 def expected_jobs(study: Study) -> Iterator[Entry]:
-    """Every job of a study that takes time (problem sets, figures and tables do not)."""
+    """Yield every job of a study that takes time (problem sets, figures and tables do not)."""
     paths = Paths(study.name)
     for base in study.bases():
         yield _entry(paths, "base", base, paths.base(base))
@@ -63,11 +62,12 @@ def expected_jobs(study: Study) -> Iterator[Entry]:
 
 
 def _entry(paths: Paths, kind: str, name: str, output: str) -> Entry:
+    """Return the job with this first output."""
     return Entry(kind, name, paths.manifest(output), resume_of(output))
 
 
 def state_of(entry: Entry) -> State:
-    """The state of one job, from its files."""
+    """Return the state of one job, from its files."""
     manifest = Path(entry.manifest)
     running = is_locked(lock_of(entry.resume))
     if manifest.exists() and not running:
@@ -78,15 +78,16 @@ def state_of(entry: Entry) -> State:
 
 
 def seconds_left(states: list[State], cores: int) -> float | None:
-    """Estimate of the wall seconds left: medians of finished jobs of a kind, `cores` jobs at a time.
+    """Return an estimate of the wall-clock seconds left, from the median job of each kind, with `cores` jobs at a time.
 
-    None as long as a kind that is still to do has neither a finished nor a running job to go by.
+    None while a kind of remaining jobs has neither a finished nor a running job to estimate from.
     """
     known: dict[str, list[float]] = defaultdict(list)
     for state in states:
         if state.state == "done":
             known[state.entry.kind].append(state.seconds)
         elif state.left is not None and state.step:
+            # the whole time of a running job, extrapolated from the share of its steps that is left
             known[state.entry.kind].append(state.left / max(1 - state.step / state.steps, 1e-6))
     quick = {"estimate", "report"}
     total = 0.0
@@ -103,7 +104,7 @@ def seconds_left(states: list[State], cores: int) -> float | None:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as minutes and seconds; `?` for unknown.
+    """Return seconds as minutes and seconds, `?` if unknown.
 
     >>> duration(125)
     '2 min 05 s'
@@ -112,7 +113,7 @@ def duration(seconds: float | None) -> str:
 
 
 def render(study: Study, cores: int) -> str:
-    """The table: jobs at work, jobs by kind, and the estimate."""
+    """Return the table: unfinished jobs that have begun, jobs per kind, and the estimate."""
     states = [state_of(entry) for entry in expected_jobs(study)]
     lines = [f"study {study.name}: {sum(s.state == 'done' for s in states)} of {len(states)} jobs done"]
     for state in states:
@@ -133,12 +134,12 @@ def render(study: Study, cores: int) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the table once, or every few seconds until the report is there."""
+    """Print the table once, or with --watch every few seconds until the report exists."""
     parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.status", description=__doc__)
     parser.add_argument("--study", default="mini", help="name of the study, or path of its file")
-    parser.add_argument("--seeds", help="seeds where they differ from the study's, such as 0,1,2")
-    parser.add_argument("--cores", type=int, default=2, help="jobs at a time, for the estimate")
-    parser.add_argument("--watch", action="store_true", help="show it anew every 3 seconds")
+    parser.add_argument("--seeds", help="seeds, if they differ from those of the study file: 0,1,2")
+    parser.add_argument("--cores", type=int, default=2, help="number of jobs at a time, for the estimate")
+    parser.add_argument("--watch", action="store_true", help="refresh every 3 seconds")
     options = parser.parse_args(arguments)
     study = study_from_config({"study": options.study, "seeds": options.seeds})
     manifest = Path(Paths(study.name).manifest(Paths(study.name).report))

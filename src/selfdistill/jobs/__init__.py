@@ -1,1 +1,1 @@
-"""What surrounds a job: locks, logs, manifests, fingerprints."""
+"""What surrounds a job: manifest, fingerprint, locks, resume folder, GPUs, and the warm process."""

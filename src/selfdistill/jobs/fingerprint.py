@@ -1,15 +1,15 @@
-"""Fingerprints of the code that a result depends on, so that a changed comment schedules no training job.
+"""Fingerprints of the code that a result depends on, so that a changed comment reruns no training job.
 
-Snakemake's own code trigger looks at the modification time of a rule's script and sees nothing of the library. The
-profiles switch it off, and each rule carries `code=script_fingerprint(...)` among its params instead: a hash over the
-syntax trees (so without comments, layout and docstrings) of its script, of the job function's module that the script
-names, of modules that the rule adds, and of every module of this package that these import, directly or not, found
-by reading the sources without importing them.
+Snakemake's own code trigger uses the modification time of a rule's script and ignores the library. The profiles switch
+it off; instead, each rule has `code=script_fingerprint(...)` among its params. This is a hash of the syntax trees
+(hence without comments, layout and docstrings) of its script, of the module of the job function that the script names,
+of modules that the rule adds, and of all modules of this package that these import directly or indirectly. They are
+found by reading the sources, not by importing them.
 
-Not counted: INFRASTRUCTURE, which says what is asked, where it lies and how a job is run. What it hands to a job is in
-the job's params and paths already; record schemas count by `records.schemas.SCHEMA_VERSION`. Nor do DISPLAY keywords
-of declarations (labels, colours), imports under `if TYPE_CHECKING:`, and blocks under `if backend == "vllm":`, which a
-study on another backend never enters: rules name the module of their own backend.
+INFRASTRUCTURE does not count: it defines what is asked, where files are and how jobs run, and what it passes to a job is
+already in the job's params and paths. Record schemas count through `records.schemas.SCHEMA_VERSION`. Also not counted are
+DISPLAY keywords of declarations (labels, colours), imports under `if TYPE_CHECKING:`, and blocks under
+`if backend == "vllm":`, which studies with another backend never enter; rules name the module of their own backend.
 """
 
 import ast
@@ -22,18 +22,17 @@ from pathlib import Path
 from selfdistill.records.schemas import SCHEMA_VERSION
 
 PACKAGE = "selfdistill"
-NOT_RUN = frozenset(
-    {"TYPE_CHECKING", "typing.TYPE_CHECKING", "backend == 'vllm'"}
-)  # conditions, as ast.unparse writes
+NOT_RUN = frozenset({"TYPE_CHECKING", "typing.TYPE_CHECKING", "backend == 'vllm'"})
+"""Conditions whose blocks do not count, in the form of ast.unparse."""
 INFRASTRUCTURE = tuple(
     f"{PACKAGE}.{name}"
     for name in ("study", "records", "jobs", "commands", "vocabulary.runs", "vocabulary.looks")
 )
 """Packages and modules that do not count."""
 DISPLAY = frozenset({"look", "looks", "label", "symbol", "subset", "description"})
-"""Keywords of a call that only figures and messages show."""
-JOB = re.compile(rf"{PACKAGE}\.[\w.]+:\w+")
-"""How a script names its job function."""
+"""Keywords of calls that affect only figures and messages."""
+JOB_FUNCTION = re.compile(rf"{PACKAGE}\.[\w.]+:\w+")
+"""Form in which a script names its job function."""
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -42,10 +41,9 @@ class MissingFunction(LookupError):
 
 
 def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
-    """SHA-256 (hex) of the code of `modules` (names below the package, such as `training.sdpo`) and of what
-    they import.
+    """Return the SHA-256 (hex) of the code of `modules` (names below the package: `training.sdpo`) and of their imports.
 
-    Raises ModuleNotFoundError for a name without a source file below `root` (the package's folder).
+    Raise ModuleNotFoundError for a name without a source file below `root` (the folder of the package).
     """
     digest = hashlib.sha256(f"schema {SCHEMA_VERSION}\n".encode())
     for name in sorted(reachable(tuple(f"{PACKAGE}.{module}" for module in modules), root)):
@@ -54,14 +52,16 @@ def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
 
 
 def script_fingerprint(script: Path, *modules: str, root: Path = ROOT) -> str:
-    """Return the SHA-256 (hex) of the code of a script, of the job function's module that it names, and of `modules`.
+    """Return the SHA-256 (hex) of the code of a script, of the module of its job function, and of `modules`.
 
-    Raise ValueError for a script that does not name one job function.
+    Raise ValueError unless the script names exactly one job function.
     """
     names = [
         node.value
         for node in ast.walk(syntax_tree(script))
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and JOB.fullmatch(node.value)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and JOB_FUNCTION.fullmatch(node.value)
     ]
     if len(names) != 1:
         raise ValueError(f"{script}: must name one job function (module:function), not {len(names)}")
@@ -71,9 +71,9 @@ def script_fingerprint(script: Path, *modules: str, root: Path = ROOT) -> str:
 
 
 def check_declared(functions: Iterable[str], root: Path = ROOT) -> None:
-    """Raise MissingFunction for a declared `module:function` of the library that does not exist.
+    """Raise MissingFunction if a declared `module:function` of the library does not exist.
 
-    Declarations name functions so that reading them loads nothing; this looks them up in the sources.
+    Declarations only name functions, so that reading them imports nothing. This looks them up in the sources.
     """
     for function in functions:
         module, _, name = function.partition(":")
@@ -84,7 +84,7 @@ def check_declared(functions: Iterable[str], root: Path = ROOT) -> None:
 
 
 def reachable(modules: tuple[str, ...], root: Path = ROOT) -> set[str]:
-    """The full names of `modules` and of all that they import of the package, infrastructure excepted."""
+    """Return the full names of `modules` and of their direct and indirect imports in the package, without infrastructure."""
     found: set[str] = set()
     waiting = list(modules)
     while waiting:
@@ -96,17 +96,18 @@ def reachable(modules: tuple[str, ...], root: Path = ROOT) -> set[str]:
             raise ModuleNotFoundError(f"no module {name} below {root}")
         found.add(name)
         waiting.extend(imported_modules(name, path, root))
+        # importing a module also runs the __init__ of the packages around it
         waiting.extend(parent for parent in parents(name) if parent != PACKAGE)
     return found
 
 
 def is_infrastructure(name: str) -> bool:
-    """Whether a module is, or lies in, one of INFRASTRUCTURE."""
+    """Return whether a module is one of INFRASTRUCTURE or lies in one of them."""
     return any(name == other or name.startswith(f"{other}.") for other in INFRASTRUCTURE)
 
 
 def source_path(name: str, root: Path = ROOT) -> Path | None:
-    """The source file of the module or package `name`, or None if it is neither."""
+    """Return the source file of the module or package `name`; None if there is none."""
     stem = root.joinpath(*name.split(".")[1:])
     candidates = (
         (stem / "__init__.py", stem.with_suffix(".py")) if name != PACKAGE else (root / "__init__.py",)
@@ -115,7 +116,7 @@ def source_path(name: str, root: Path = ROOT) -> Path | None:
 
 
 def parents(name: str) -> Iterator[str]:
-    """The packages around the module `name`, innermost first."""
+    """Yield the packages around the module `name`, innermost first."""
     while "." in name:
         name = name.rpartition(".")[0]
         yield name
@@ -123,28 +124,28 @@ def parents(name: str) -> Iterator[str]:
 
 @cache
 def syntax_tree(path: Path) -> ast.Module:
-    """The syntax tree of a source file with docstrings and type-checking blocks removed."""
+    """Return the syntax tree of a source file, without the parts that do not count."""
     return Reduce().visit(ast.parse(path.read_text(encoding="utf-8"), filename=str(path)))
 
 
 @cache
 def module_hash(path: Path) -> str:
-    """SHA-256 (hex) of the reduced syntax tree of a source file."""
+    """Return the SHA-256 (hex) of the reduced syntax tree of a source file."""
     return hashlib.sha256(ast.dump(syntax_tree(path)).encode()).hexdigest()
 
 
 @cache
 def import_statements(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
-    """The import statements of a source file, kept: every rule's fingerprint asks for those of the same files."""
+    """Return the import statements of a source file; cached, since all rules share most files."""
     nodes = ast.walk(syntax_tree(path))
     return tuple(node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
 
 
 class Reduce(ast.NodeTransformer):
-    """Takes out what does not run: docstrings, and the bodies of conditions in NOT_RUN."""
+    """Removes what does not count: docstrings, DISPLAY keywords, and the blocks of NOT_RUN conditions."""
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Visit the children, then drop the docstring of a module, class or function."""
+        """Visit the children, then remove the docstring of a module, class or function."""
         super().generic_visit(node)
         if isinstance(
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -153,19 +154,19 @@ class Reduce(ast.NodeTransformer):
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 (the name is given by ast.NodeVisitor)
-        """Drop the DISPLAY keywords of a call."""
+        """Remove the DISPLAY keywords of a call."""
         self.generic_visit(node)
         node.keywords = [keyword for keyword in node.keywords if keyword.arg not in DISPLAY]
         return node
 
     def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:  # noqa: N802 (the name is given by ast.NodeVisitor)
-        """Replace a condition of NOT_RUN by its else branch."""
+        """Replace a statement with a NOT_RUN condition by its else branch."""
         self.generic_visit(node)
         return node.orelse if ast.unparse(node.test) in NOT_RUN else node
 
 
 def is_docstring(body: list[ast.stmt]) -> bool:
-    """Whether the first statement of `body` is a string."""
+    """Return whether the first statement of `body` is a string."""
     first = body[0] if body else None
     return (
         isinstance(first, ast.Expr)
@@ -175,7 +176,7 @@ def is_docstring(body: list[ast.stmt]) -> bool:
 
 
 def imported_modules(name: str, path: Path, root: Path = ROOT) -> Iterator[str]:
-    """The modules of the package that the module `name` imports anywhere, inside functions too."""
+    """Yield the modules of the package that the module `name` imports, also inside functions."""
     for node in import_statements(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith(f"{PACKAGE}."))
@@ -184,9 +185,9 @@ def imported_modules(name: str, path: Path, root: Path = ROOT) -> Iterator[str]:
 
 
 def modules_of_import(node: ast.ImportFrom, name: str, path: Path, root: Path) -> Iterator[str]:
-    """The package's modules in one `from … import …`: the module, and imported names that are modules."""
+    """Yield the package's modules in one `from … import …`: the module, and imported names that are modules."""
     base = node.module or ""
-    if node.level:
+    if node.level:  # relative import: one dot is the package around the module (for an __init__, itself)
         around = [name, *parents(name)] if path.name == "__init__.py" else list(parents(name))
         base = ".".join(filter(None, (around[node.level - 1], node.module)))
     if base.split(".")[0] != PACKAGE:

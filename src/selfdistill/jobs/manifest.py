@@ -1,4 +1,4 @@
-"""On what a job ran: commit, package versions, device, peak memory."""
+"""Facts about the machine and code of a job: commit, package versions, device, peak memory."""
 
 import os
 import platform
@@ -12,11 +12,11 @@ PACKAGES = ("torch", "transformers", "trl", "vllm", "datasets", "math-verify", "
 
 
 PACKAGE = Path(__file__).resolve().parents[1]
-"""Folder of the code that runs."""
+"""Folder of the running code."""
 
 
 class OtherLibrary(RuntimeError):
-    """The imported library is not the one of the checkout whose workflow runs."""
+    """The imported library does not belong to the checkout whose workflow runs."""
 
 
 def check_library(root: str | Path) -> None:
@@ -30,9 +30,9 @@ def check_library(root: str | Path) -> None:
 
 
 def git_commit(package: Path = PACKAGE) -> str | None:
-    """Return the commit of the code that runs, with `+changes` where its checkout is not clean.
+    """Return the commit of the running code, with `+changes` if its checkout is not clean.
 
-    None where `package` is no part of a repository (a copy that was installed may lie within another one).
+    None if `package` is not tracked by a repository (an installed copy may lie within another repository).
     """
     try:
         _git(package, "ls-files", "--error-unmatch", "__init__.py")
@@ -44,7 +44,8 @@ def git_commit(package: Path = PACKAGE) -> str | None:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    # GIT_DIR and its like, as a hook sets them, name another repository
+    """Return the output of a git command in a folder."""
+    # a hook sets GIT_DIR and similar variables, which would select another repository
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ["git", "-C", str(folder), *arguments]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
@@ -53,7 +54,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 @cache
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that results depend on, where installed."""
+    """Return the versions of the installed packages that results depend on."""
     from importlib import metadata
 
     versions = {}
@@ -66,7 +67,7 @@ def package_versions() -> dict[str, str]:
 
 
 def device_name() -> str:
-    """The GPU that was used, else the processor's model."""
+    """Return the number and name of the GPUs, or the model of the processor."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
@@ -79,10 +80,10 @@ def device_name() -> str:
 
 
 def peak_memory_mb() -> float:
-    """Largest resident memory of this process or of any child that has ended, whichever is more, in MB.
+    """Return the largest resident memory of this process and of any ended child, in MB.
 
-    Not their sum: Linux counts for a child what its parent held when it was started. So a job of the warm process counts all that
-    the server has imported, also what other jobs asked for.
+    It is the maximum, not the sum: Linux counts memory that a child shares with its parent for both. A job of the warm process
+    therefore includes everything that the server has imported, also for other jobs.
     """
     usage = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return round(max(usage) / 1024, 1)

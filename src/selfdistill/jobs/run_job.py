@@ -1,6 +1,6 @@
-"""What surrounds a job: threads, log, GPUs, lock, resume folder, and the manifest at the end.
+"""Runs a job: threads, log, GPUs, lock, resume folder, and the manifest at the end.
 
-A script of workflow/scripts is one call: `run_job(snakemake, "module:function")`. The function takes a Task
+Each script of workflow/scripts is one call: `run_job(snakemake, "module:function")`. The function takes a Task
 (records.task) and returns facts for the manifest.
 """
 
@@ -35,10 +35,10 @@ logger = logging.getLogger("selfdistill.jobs.run_job")
 def run_job(snakemake: Any, function: str) -> None:
     """Run the job `function` (`module:function`) of a rule and write its manifest last.
 
-    A process that has imported the slow packages may run it instead (jobs.warm); this one then only waits. Where another
-    process (left over from a killed Snakemake) is at work on the same output, wait for it; if it finished with the same
-    config and code, there is nothing left to do. The resume folder is deleted after success, never before. A job that
-    sees other GPUs than it asked for ends before all this.
+    The warm process, which has imported the slow packages, may run it (jobs.warm); this process then only waits. If another
+    process, left over from a killed Snakemake, works on the same output, wait for it; if it finishes with the same config
+    and code, nothing is left to do. The resume folder is deleted after success, never before. A job with other GPUs than
+    it asked for fails before all this.
     """
     params = dict(snakemake.params.items())
     code = params.pop("code", None)
@@ -56,9 +56,8 @@ def run_job(snakemake: Any, function: str) -> None:
         if waited and is_finished(snakemake.output, params, code):
             logger.info("the other process finished this job")
             return
-        date_back(
-            snakemake.input, results
-        )  # else Snakemake would refuse the outputs at the end, and delete them
+        # otherwise, Snakemake would reject and delete the outputs at the end
+        date_back(snakemake.input, results)
         claim_resume(task.resume, resume_key(params, code, snakemake.input))
         finish(snakemake, task, code, function)
         date_back(snakemake.input, results)
@@ -71,7 +70,7 @@ def finish(snakemake: Any, task: Task, code: str | None, function: str) -> None:
         began, cpu = time.time(), time.process_time()
         facts = call(task)
     except Exception:
-        logger.error("%s failed; it continues from %s on the next call", snakemake.rule, task.resume)
+        logger.error("%s failed; the next call resumes from %s", snakemake.rule, task.resume)
         raise
     manifest = describe_job(snakemake, task.params, code, time.monotonic() - task.started, facts or {})
     manifest["times"] = {
@@ -86,7 +85,7 @@ def finish(snakemake: Any, task: Task, code: str | None, function: str) -> None:
 
 
 def load(function: str, params: Mapping[str, Any]) -> JobFunction:
-    """Return a job function with all imported that it will need."""
+    """Return a job function after importing all modules that it will need."""
     with importing():
         call = pkgutil.resolve_name(function)
         for module in call.late(params):
@@ -107,7 +106,7 @@ def job_resources(snakemake: Any) -> dict[str, Any]:
 
 
 def set_threads(threads: int) -> None:
-    """Limit the threads of numerical libraries; must come before they are imported."""
+    """Set the number of threads of the numerical libraries; call this before they are imported."""
     os.environ.update(thread_limits(threads), MPLBACKEND="Agg")
 
 
@@ -129,7 +128,7 @@ def redirect_output(log: Path) -> None:
 
 
 def log_header(rule: str, params: Mapping[str, Any], code: str | None) -> None:
-    """First lines of every log: what runs, on which commit, config, code and versions."""
+    """Write the first lines of the log: rule, commit, config, code and versions."""
     logger.info("%s, commit %s, config %s, code %s", rule, git_commit(), slice_hash(params), code)
     logger.info(
         "python %s, %s",
@@ -141,7 +140,7 @@ def log_header(rule: str, params: Mapping[str, Any], code: str | None) -> None:
 def describe_job(
     snakemake: Any, params: Mapping[str, Any], code: str | None, seconds: float, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The manifest: all that is needed to know how the outputs beside it were made."""
+    """Return the manifest, which records how the outputs beside it were made."""
     return {
         "rule": snakemake.rule,
         "outputs": [str(path) for path in snakemake.output],
@@ -163,7 +162,7 @@ def describe_job(
 
 
 def is_finished(output: Any, params: Mapping[str, Any], code: str | None) -> bool:
-    """Whether all outputs are there and the manifest records this config and code."""
+    """Return whether all outputs exist and the manifest records this config and code."""
     manifest = Path(output.manifest)
     if not all(Path(path).exists() for path in output):
         return False

@@ -1,4 +1,4 @@
-"""When a process began, and imports that cost less."""
+"""The start time of a process, and faster imports."""
 
 import gc
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def process_start() -> float:
-    """When this process began, in Unix time in seconds (Linux, to 0.01 s; elsewhere: now)."""
+    """Return the start of this process as Unix time in seconds (on Linux to 0.01 s; elsewhere: now)."""
     now = time.time()
     try:
         ticks = Path("/proc/self/stat").read_text(encoding="ascii").rpartition(")")[2].split()[19]
@@ -21,11 +21,11 @@ def process_start() -> float:
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Import within the block without garbage collection.
+    """Disable garbage collection for the imports within the block.
 
-    Importing torch and TRL makes half a million objects that live to the end, and Python's collector walks through all of
-    them again and again: a quarter of the time. What was imported is set aside for good (gc.freeze), so that later collections,
-    and the one at exit, do not walk through it either. No large object may be made in the block: it would never be collected.
+    Importing torch and TRL creates half a million objects that live until the end. Python's collector scans them again and
+    again, which takes a quarter of the import time. gc.freeze then excludes them from later collections, including the one at
+    exit. Create no large object in the block: it would never be collected.
     """
     gc.disable()
     try:

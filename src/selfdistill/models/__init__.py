@@ -1,1 +1,1 @@
-"""Model folders and the prompts of their families."""
+"""Model folders, prompts per family, and where a response ends."""

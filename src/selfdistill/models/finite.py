@@ -1,4 +1,4 @@
-"""Numbers and weights that are not finite end a job before anything is made of them."""
+"""Checks that numbers and weights are finite, so that a job fails before it uses or writes others."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ import torch
 
 
 class NotFinite(ArithmeticError):
-    """A loss, a gradient norm, a weight or a logit is NaN or infinite; names the run, the step and the tensor."""
+    """A loss, gradient norm, weight or logit is NaN or infinite; the message names the run, the step and the tensor."""
 
 
 def check_numbers(values: Mapping[str, float], where: str) -> None:
@@ -18,9 +18,9 @@ def check_numbers(values: Mapping[str, float], where: str) -> None:
 
 
 def check_weights(weights: Iterable[tuple[str, torch.Tensor]], where: str) -> None:
-    """Raise NotFinite if a tensor of `weights` (name, tensor) holds NaN or infinity.
+    """Raise NotFinite if a tensor of `weights` (name, tensor) contains NaN or infinity.
 
-    A sum that is finite has finite terms, and takes one fast pass; only where one is not are values counted.
+    Values are counted only if a sum is not finite: a finite sum has finite terms, and summing takes one fast pass.
     """
     tensors = {name: tensor.detach() for name, tensor in weights if tensor.is_floating_point()}
     if torch.stack([tensor.sum(dtype=torch.float32) for tensor in tensors.values()]).isfinite().all():

@@ -1,27 +1,27 @@
-"""Loading of model folders, the same for every stage: generation, training and the acceptance test of a base."""
+"""Loading of model folders, the same for every stage: generation, training, and the acceptance test of a base."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
 from selfdistill.records.file_lists import FILE_LIST, check_files
 from selfdistill.records.files import Damaged, read_json
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 def check_model_folder(folder: str | Path) -> None:
-    """Raise Damaged if a file of a model folder is not as its list says; a folder that we did not make has none."""
+    """Raise Damaged if a file of a model folder differs from its file list; folders from elsewhere have no list."""
     if (Path(folder) / FILE_LIST).exists():
         check_files(Path(folder))
 
 
 def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
-    """Return the tokenizer that a folder was saved with; one without a padding token pads with its end of sequence, as in TRL.
+    """Return the tokenizer that a folder was saved with. Without a padding token, it pads with its end of sequence, as in TRL.
 
-    transformers 5 replaces the saved tokenizer of every folder of model type `qwen2` by its own Qwen2Tokenizer (the class named by
-    many hub files of that type is wrong), which would silently re-split our word-level text. A folder that names the generic class
-    is therefore loaded as what it says.
+    transformers 5 replaces the saved tokenizer of every folder of model type `qwen2` with its own Qwen2Tokenizer, because many
+    hub files of that type name a wrong class. That would silently split the mini models' word-level text differently. A folder
+    that names the generic class is therefore loaded with that class.
     """
     tokenizer = _saved_tokenizer(folder)
     if tokenizer.pad_token_id is None:
@@ -29,7 +29,8 @@ def load_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
     return tokenizer
 
 
-def _saved_tokenizer(folder: str | Path):
+def _saved_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of a folder, of the class that the folder names."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     saved = Path(folder) / "tokenizer_config.json"
@@ -40,11 +41,11 @@ def _saved_tokenizer(folder: str | Path):
 
 
 def load_model(folder: str | Path, dtype: str = "float32") -> "PreTrainedModel":
-    """Return the causal language model of a folder, on the CPU; dtype `auto` keeps the folder's own."""
+    """Return the causal language model of a folder, on the CPU; dtype `auto` keeps that of the folder."""
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
         return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     except SafetensorError as error:
-        raise Damaged(f"{folder}: its weights are truncated or damaged ({error})") from error
+        raise Damaged(f"{folder}: the weights are truncated or damaged ({error})") from error

@@ -1,10 +1,10 @@
-r"""Every prompt text of the study: what the student sees, what the teacher sees, and how thinking is removed.
+r"""All prompt texts of the study: what the student sees, what the teacher sees, and how thinking is removed.
 
-Paper: section 3 (the four conditioning contexts), section 5 (the teacher of SDPO); the templates are the authors' own,
-word for word (paper.md 4.1 and 4.3). Families differ in where the opening `<think>` tag stands (vocabulary.families).
+Paper: section 3 (the four contexts) and section 5 (SDPO's teacher). The templates are the authors' own, verbatim (paper.md 4.1
+and 4.3). Families differ in where the opening `<think>` tag is (vocabulary.families).
 
-Templates are filled by `str.replace`-free f-strings, never by `str.format`: a `\boxed{}` in a problem or a solution would be
-taken for a field there (TRL's templates raise IndexError on it).
+Templates are f-strings and never use `str.format`, which would take `\boxed{}` in a problem or solution for a field (TRL's
+templates raise IndexError on it).
 """
 
 import re
@@ -23,24 +23,24 @@ _BOXED_START = re.compile(r"\\boxed\s*\{")
 
 
 def section_3_user_turn(question: str, solution: str) -> str:
-    """User turn of a solution-conditioned generation in section 3 (authors' `eval_with_hint`, paper.md 4.1)."""
+    """Return the user turn of a solution-conditioned generation in section 3 (authors' `eval_with_hint`, paper.md 4.1)."""
     return f"{question}\n\nCorrect solution: {solution}\n\nCorrectly solve the original question."
 
 
 def reprompt_user_turn(question: str, solution: str) -> str:
-    """User turn of SDPO's teacher (authors' reprompt and solution templates without feedback, paper.md 4.3)."""
+    """Return the user turn of SDPO's teacher (authors' reprompt and solution templates without feedback, paper.md 4.3)."""
     return f"{question}\nCorrect solution:\n\n{solution}\n\nCorrectly solve the original question."
 
 
 def strip_thinking(response: str, template: str) -> str:
-    r"""The part of `response` that remains in c = s\think.
+    r"""Return the part of `response` that remains in c = s\think.
 
-    `r1` and `qwen3` follow the authors' `_remove_thinking_trace`: matched `<think>…</think>` blocks go, then everything up to
-    and with a leading unmatched `</think>` (its opening tag is in the prompt of `r1`, which TRL's own regex misses). A response
-    that was truncated inside its thinking has no answer part: the empty string remains, never the thinking.
+    `r1` and `qwen3` follow the authors' `_remove_thinking_trace`: remove matched `<think>…</think>` blocks, then everything up to
+    and including a leading unmatched `</think>` (in `r1` the opening tag is in the prompt; TRL's own regex misses this case). A
+    response that was truncated inside its thinking has no answer part: the result is empty, never the thinking.
 
-    DEVIATION: `olmo3` writes no tags, so the authors' rule would leave s unchanged and c = s\think would equal c = s. Here the
-    answer part of an untagged response is its last `\boxed{…}`; without one it is empty.
+    DEVIATION: `olmo3` writes no tags, so the authors' rule would leave s unchanged, and c = s\think would equal c = s. Here the
+    answer part of an untagged response is its last `\boxed{…}`, or empty if it has none.
 
     >>> strip_thinking("hmm 5 no wait 8 yes </think> \\boxed{8}", "r1")
     '\\boxed{8}'
@@ -59,7 +59,7 @@ def strip_thinking(response: str, template: str) -> str:
 
 
 def thinking_text(response: str, template: str) -> str:
-    """The thinking of `response` (without tags); for untagged responses everything before the last box."""
+    """Return the thinking of `response` without tags; for an untagged response, everything before its last box."""
     family = family_of(template)
     if not family.has_tags:
         boxed = last_boxed(response)
@@ -71,7 +71,7 @@ def thinking_text(response: str, template: str) -> str:
 
 
 def last_boxed(text: str) -> str:
-    r"""The last `\boxed{…}` of `text` with balanced braces, box included; empty if there is none."""
+    r"""Return the last `\boxed{…}` of `text` with balanced braces, including the box; empty if there is none."""
     starts = list(_BOXED_START.finditer(text))
     for start in reversed(starts):
         depth = 0
@@ -83,12 +83,12 @@ def last_boxed(text: str) -> str:
 
 
 def chat_template_kwargs(thinking: str) -> dict[str, bool]:
-    """Keyword arguments of `apply_chat_template` for a model's thinking mode (`on`, `off`; other modes take none)."""
+    """Return the keyword arguments of `apply_chat_template` for a thinking mode (`on` or `off`; other modes take none)."""
     return {"enable_thinking": thinking == ON} if thinking in (ON, OFF) else {}
 
 
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase", user_turns: list[str], thinking: str) -> list[list[int]]:
-    """Token ids of single-turn prompts, generation prompt included; the same call for students and teachers."""
+    """Return the token ids of single-turn prompts with generation prompt, the same for students and teachers."""
     conversations = [[{"role": "user", "content": turn}] for turn in user_turns]
     encoded = tokenizer.apply_chat_template(
         conversations,

@@ -1,17 +1,25 @@
-"""Where a response ends, for every stage: at a token that the model folder names, or where the model has no room left.
+"""Where a response ends, for every stage: at an end token of the model folder, or where the model's positions end.
 
-Training, evaluation, section 3, both generation backends and the records ask here. A folder's generation_config.json may list
-several ends (Qwen3: 151645 and 151643; Olmo-3: 100265 and 100257), while its tokenizer knows one.
+Training, evaluation, section 3, both generation backends and the records use this module. The generation_config.json of a
+folder may list several end tokens (Qwen3: 151645 and 151643; Olmo-3: 100265 and 100257), while its tokenizer has one.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from selfdistill.models.loading import load_tokenizer
 
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-def end_token_ids(generation_config, tokenizer) -> tuple[int, ...]:
-    """Return the token ids that end a response: the tokenizer's, which SFT puts behind a response, then what else the
-    generation config of the model lists. Raise ValueError for a tokenizer without an end-of-sequence token.
+
+def end_token_ids(
+    generation_config: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase"
+) -> tuple[int, ...]:
+    """Return the token ids that end a response.
+
+    The first is the tokenizer's, which SFT appends to a response; those that only the generation config lists follow. Raise
+    ValueError for a tokenizer without an end-of-sequence token.
     """
     own, listed = tokenizer.eos_token_id, generation_config.eos_token_id
     if own is None:
@@ -20,8 +28,8 @@ def end_token_ids(generation_config, tokenizer) -> tuple[int, ...]:
     return tuple(dict.fromkeys([own, *(token for token in listed if token is not None)]))
 
 
-def read_generation_config(folder: str | Path):
-    """Return the generation config of a model folder: what its model, once loaded, carries."""
+def read_generation_config(folder: str | Path) -> "GenerationConfig":
+    """Return the generation config that the model of a folder has once it is loaded."""
     from transformers import AutoConfig, GenerationConfig
 
     if (Path(folder) / "generation_config.json").is_file():
@@ -35,8 +43,9 @@ def folder_end_token_ids(folder: str | Path) -> tuple[int, ...]:
 
 
 def response_room(prompt_tokens: int, max_new_tokens: int, positions: int) -> int:
-    """Return the most tokens that a response may have behind a prompt in a model with so many positions; raise ValueError
-    for a prompt that leaves none.
+    """Return the maximum number of tokens of a response to a prompt, in a model with `positions` positions.
+
+    Raise ValueError for a prompt that leaves no room.
 
     >>> response_room(100, 50, 512), response_room(500, 50, 512)
     (50, 12)

@@ -1,4 +1,4 @@
-"""The job that fetches released weights."""
+"""The job that provides released weights."""
 
 import shutil
 from pathlib import Path
@@ -23,10 +23,10 @@ def fetch_base(task: Task) -> Facts:
 
 
 def fetch_weights(spec: HubBase, output: Path, staging: Path) -> Facts:
-    """Write the folder of a base of the hub; a download that breaks off goes on where it was.
+    """Write the folder of a base from the hub; an interrupted download is resumed.
 
-    staging: a folder that survives a failed job. Snakemake deletes the output of a failed job, so weights are
-    moved there only when they are complete; what is in `staging` already is not fetched again.
+    staging: a folder that survives a failed job; files in it are not fetched again. Snakemake deletes the output of a
+    failed job, so the weights are moved there only when they are complete.
     """
     from huggingface_hub import HfApi, snapshot_download
 

@@ -1,1 +1,1 @@
-"""The model organism of the mini study: a task, its tokenizer, and base models that are trained from scratch in the DAG."""
+"""The model organism of the mini study: a task, its tokenizers, and base models trained from scratch within the DAG."""

@@ -1,7 +1,7 @@
-r"""What a mini base model must be able to do before the study goes on (its rule fails otherwise, with the figures).
+r"""What a mini base model must be able to do before the study continues; otherwise its rule fails and reports the measurements.
 
-A base that cannot check a guess, or that already solves everything, or whose epistemic words carry nothing, could not answer the
-paper's question either way. The bounds are written with each base in `config/models.yaml` (`acceptance`).
+A base that cannot check a guess, that already solves everything, or whose epistemic words make no difference could not answer
+the paper's question either way. The bounds of each base are in `config/models.yaml` (`acceptance`).
 """
 
 import logging
@@ -32,11 +32,11 @@ _TARGET = re.compile(r"= \d+")
 
 
 class BaseRejected(RuntimeError):
-    """A base model missed a bound of its acceptance test."""
+    """A base model violates a bound of its acceptance test."""
 
 
 def arithmetic_tries(problem: Problem, response: str) -> list[bool]:
-    """For each written try `x : v1 v2 = target` of a response, whether every value is right."""
+    """Return, for each try `x : v1 v2 = target` of a response, whether all its values are right."""
     chain = chain_of(problem)
     tries = (
         (int(x), [int(v) for v in re.findall(r"\d+", _TARGET.sub("", shown))])
@@ -46,7 +46,7 @@ def arithmetic_tries(problem: Problem, response: str) -> list[bool]:
 
 
 def measure_base(folder: Path, template: str, seed: int, problems: int = 256) -> dict[str, float]:
-    """Accuracy on each benchmark type (own problems, temperature 1), share of right tries, and the cost of banning the ten words."""
+    """Return accuracy per benchmark type (own problems, temperature 1), share of right tries, and the cost of banning the ten words."""
     generator = TransformersGenerator.load(folder, family_of(template).modes[0])
     sets = {
         name: make_problem_set(
@@ -84,9 +84,9 @@ def measure_base(folder: Path, template: str, seed: int, problems: int = 256) ->
 
 
 def check_base(folder: Path, spec: OrganismBase, seed: int) -> dict[str, float]:
-    """Measure a base and hold it against spec.acceptance: {figure: [low, high]} with null for an open end.
+    """Return the measurements of a base after checking them against spec.acceptance: {name: [low, high]}, null: unbounded.
 
-    Raises BaseRejected naming every bound that was missed, with all figures.
+    Raise BaseRejected with all violated bounds and all measurements.
     """
     figures = measure_base(folder, spec.template, seed)
     logger.info("base measured: %s", figures)
@@ -94,7 +94,7 @@ def check_base(folder: Path, spec: OrganismBase, seed: int) -> dict[str, float]:
     for name, (low, high) in spec.acceptance.items():
         value = figures[name]
         if (low is not None and value < low) or (high is not None and value > high):
-            missed.append(f"{name} = {value:.3f}, allowed {low} to {high}")
+            missed.append(f"{name} = {value:.3f}, allowed: {low} to {high}")
     if missed:
-        raise BaseRejected(f"base model rejected: {'; '.join(missed)}. All figures: {figures}")
+        raise BaseRejected(f"base model rejected: {'; '.join(missed)}. All measurements: {figures}")
     return figures

@@ -1,19 +1,19 @@
 r"""The mini task: invert a chain of operations on the integers modulo 13, `find x : x *5 ^2 +9 = 0`.
 
-It stands in for mathematics in the paper (sections 3 to 6): checking a guess is easy to learn, finding the answer takes a search
-with verification, and a confident direct answer works only for chains of one operation or by memorising. Types of problem:
+It represents the mathematics of the paper (sections 3 to 6): checking a guess is easy to learn, finding the answer takes a search
+with verification, and a confident direct answer works only for chains of one operation or by memorisation. Types of problems:
 
 | type | chains | part of the study |
 |---|---|---|
-| `d1` | one operation, in four wordings | narrow domain (few types, training and evaluation share them); benchmark `shorter` |
+| `d1` | one operation, in four wordings | narrow domain (few types, shared by training and evaluation); benchmark `shorter` |
 | `d2`, `d3` | two, three operations | training domain `chain`; benchmark `in-domain` |
 | `d4` | four operations | benchmark `longer` |
 | `s22` | two chains of two that must hold together | benchmark `paired` |
 
-Every problem belongs to one of two splits by a hash of its content: benchmarks draw from `held-out` only, pre-training and
-post-training from `train` only, so no benchmark problem is ever trained on. A problem of `d2` and longer is its chain and target;
-one of `d1` also its wording, so that the narrow domain shares its facts between training and evaluation, as the chemistry
-questions of the paper do.
+A hash of its content assigns every problem to one of two splits. Benchmarks draw from `held-out` only, pre-training and
+post-training from `train` only, so no benchmark problem is ever trained on. A problem of `d2` or longer is identified by its chain
+and target, a problem of `d1` also by its wording: so training and evaluation in the narrow domain share their facts, as the
+chemistry questions of the paper do.
 """
 
 import hashlib
@@ -50,9 +50,8 @@ WORDINGS = (
     "solve x : {right} = {left}",
 )
 MAX_ROOTS = 2
-HELD_OUT_PERCENT = {
-    "d1": 30
-}  # the space of d1 is small: a larger share makes a benchmark of over 100 problems
+HELD_OUT_PERCENT = {"d1": 30}
+"""Held-out share of d1: there are so few problems that a benchmark of over 100 needs a larger share."""
 HELD_OUT_PERCENT_DEFAULT = 12
 
 Split = Literal["train", "held-out"]
@@ -60,7 +59,7 @@ Split = Literal["train", "held-out"]
 
 @dataclass(frozen=True)
 class Chain:
-    """One problem: operations of each chain, the target of each chain, and which wording it is asked in."""
+    """One problem: operations and target of each chain, and the number of its wording."""
 
     type: str
     operations: tuple[tuple[str, ...], ...]
@@ -68,7 +67,7 @@ class Chain:
     wording: int = 0
 
     def values(self, x: int) -> list[int]:
-        """Intermediate values of all chains from x, in writing order."""
+        """Return the intermediate values of all chains from x, in the order of writing."""
         shown = []
         for operations in self.operations:
             value = x
@@ -78,7 +77,7 @@ class Chain:
         return shown
 
     def holds(self, values: list[int]) -> bool:
-        """Whether (shown) intermediate values reach every target."""
+        """Return whether (shown) intermediate values reach every target."""
         position, ends = 0, []
         for operations in self.operations:
             position += len(operations)
@@ -86,7 +85,7 @@ class Chain:
         return tuple(ends) == self.targets
 
     def written(self, values: list[int]) -> str:
-        """Values as a response writes them, each chain's followed by its target: `1 5 = 6` or `1 5 = 6 and 3 7 = 7`."""
+        """Return values as a response writes them, each chain followed by its target: `1 5 = 6` or `1 5 = 6 and 3 7 = 7`."""
         parts, position = [], 0
         for operations, target in zip(self.operations, self.targets, strict=True):
             shown = values[position : position + len(operations)]
@@ -95,11 +94,11 @@ class Chain:
         return " and ".join(parts)
 
     def roots(self) -> tuple[int, ...]:
-        """Every x that solves the problem, ascending."""
+        """Return every x that solves the problem, ascending."""
         return tuple(x for x in range(MODULUS) if self.holds(self.values(x)))
 
     def question(self) -> str:
-        """The user turn."""
+        """Return the user turn."""
         if len(self.operations) > 1:
             pairs = zip(self.operations, self.targets, strict=True)
             return "find x : " + " and ".join(f"x {' '.join(ops)} = {target}" for ops, target in pairs)
@@ -107,17 +106,18 @@ class Chain:
         return WORDINGS[self.wording].format(left=left, right=self.targets[0])
 
     def split(self) -> Split:
-        """`held-out` or `train`, by a hash of the content (stable over machines and versions)."""
+        """Return `held-out` or `train`, by a hash of the content (the same on all machines and versions)."""
         key = json.dumps([self.operations, self.targets, self.wording])
         percent = HELD_OUT_PERCENT.get(self.type, HELD_OUT_PERCENT_DEFAULT)
         return "held-out" if hashlib.sha256(key.encode()).digest()[0] * 100 < percent * 256 else "train"
 
 
 def draw_chain(type_: str, rng: random.Random, split: Split) -> Chain:
-    """One random problem of a type with at most two roots, from one split."""
+    """Draw a problem of a type, with at most two roots, from one split."""
     while True:
         operations = tuple(tuple(rng.choices(list(OPERATIONS), k=n)) for n in TYPES[type_])
         wording = rng.randrange(len(WORDINGS)) if type_ == "d1" else 0
+        # the targets are what the chains give from a random x, so there is at least one root
         unsolved = Chain(type_, operations, (), wording)
         values, ends, position = unsolved.values(rng.randrange(MODULUS)), [], 0
         for n in TYPES[type_]:
@@ -129,12 +129,12 @@ def draw_chain(type_: str, rng: random.Random, split: Split) -> Chain:
 
 
 def draw_type(weights: Mapping[str, float], rng: random.Random) -> str:
-    """A type of problem, by weight."""
+    """Draw a key with probability proportional to its weight."""
     return rng.choices(list(weights), weights=list(weights.values()))[0]
 
 
 def to_problem(chain: Chain, dataset: str) -> Problem:
-    """The study's problem record of a chain; its id is a digest of the question."""
+    """Return the problem record of a chain; its id is a digest of the question."""
     question = chain.question()
     digest = hashlib.sha256(question.encode()).hexdigest()[:16]
     return Problem(
@@ -150,7 +150,7 @@ def to_problem(chain: Chain, dataset: str) -> Problem:
 
 
 def chain_of(problem: Problem) -> Chain:
-    """The chain behind a problem record (its wording, which only the question shows, is left at the first)."""
+    """Return the chain of a problem record; its wording, which only the question shows, stays the first one."""
     metadata = json.loads(problem.metadata)
     return Chain(problem.type, tuple(map(tuple, metadata["operations"])), tuple(metadata["targets"]))
 
@@ -158,9 +158,9 @@ def chain_of(problem: Problem) -> Chain:
 def make_problem_set(
     types: Mapping[str, float], count: int, seed: int, split: Split, dataset: str
 ) -> list[Problem]:
-    """`count` distinct problems, each type in proportion to its weight, whatever the order of the types.
+    """Return `count` distinct problems, the types in proportion to their weights; the order of the types has no effect.
 
-    Raises ValueError where the types hold fewer distinct problems than asked for.
+    Raise ValueError for an unknown type, or if the types have fewer distinct problems.
     """
     unknown = set(types) - set(TYPES)
     if unknown:
@@ -173,7 +173,7 @@ def make_problem_set(
         misses = misses + 1 if problem.problem_id in problems else 0
         if misses > 2000:
             raise ValueError(
-                f"{dataset}: only {len(problems)} distinct {split} problems of types {dict(types)}, {count} asked for"
+                f"{dataset}: found only {len(problems)} distinct {split} problems of types {dict(types)}, not {count}"
             )
         problems.setdefault(problem.problem_id, problem)
     return list(problems.values())

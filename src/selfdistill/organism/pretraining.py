@@ -1,8 +1,9 @@
-r"""Training a mini base model from scratch, and the acceptance test that it must pass before anything is built on it.
+r"""Training of a mini base model from scratch, followed by the acceptance test that it must pass.
 
-Each base mirrors a family of the paper: Qwen2 (DeepSeek-R1-Distill-Qwen-7B), Qwen3 (Qwen3-8B) or Olmo3 (OLMo-3-7B-Instruct) architecture of
-transformers with that family's template. The loop is plain: AdamW, batches of similar length, loss on responses and on solutions that
-a prompt shows. The document stream is a function of (seed, chunk), so a killed run resumes bit-identically from its last checkpoint.
+Each base mirrors a family of the paper: the Qwen2 (DeepSeek-R1-Distill-Qwen-7B), Qwen3 (Qwen3-8B) or Olmo3 (OLMo-3-7B-Instruct)
+architecture of transformers with that family's template. The loop is plain: AdamW, batches of similar length, loss on responses
+and on the solutions that prompts show. The documents are a function of (seed, chunk), so a killed run resumes bit-identically
+from its last checkpoint.
 """
 
 import json
@@ -11,7 +12,9 @@ import math
 import random
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional as F
@@ -21,28 +24,29 @@ from selfdistill.models.finite import check_numbers, check_weights
 from selfdistill.models.prompts import chat_template_kwargs
 from selfdistill.organism.acceptance import check_base
 from selfdistill.organism.tokenizer import build_tokenizer
-from selfdistill.organism.traces import Style, draw_document
+from selfdistill.organism.traces import Document, Style, draw_document
 from selfdistill.records.file_lists import write_file_list
 from selfdistill.records.files import atomic_path, link_or_copy
 from selfdistill.records.progress import write_progress
 from selfdistill.records.resume import delete_checkpoint, keep_newest, newest_whole
 from selfdistill.seeds import derive_seed
+from selfdistill.study.models import OrganismBase
 from selfdistill.vocabulary.organism import POSITIONS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 64  # batches drawn at once and sorted by length
-WIDTHS = 4  # batches are padded to a multiple of this, so that few shapes recur
-CHECKPOINT_EVERY = 200
+CHUNK_BATCHES = 64  # batches whose documents are drawn together and sorted by length
+PAD_MULTIPLE = 4  # batches are padded to a multiple of this, so that few different shapes occur
+CHECKPOINT_EVERY = 200  # steps
 STATE = "state.pt"
 SOLUTION_MARK = "solution:"
 
 
-def build_model(spec, tokenizer, seed: int):
-    """A freshly initialised causal language model of the base's architecture, float32.
-
-    spec: study.BaseSpec with architecture (qwen2, qwen3 or olmo3), hidden_size, layers, heads, intermediate_size.
-    """
+def build_model(spec: OrganismBase, tokenizer: "PreTrainedTokenizerBase", seed: int) -> "PreTrainedModel":
+    """Return a newly initialised causal language model of the base's architecture, in float32."""
     from transformers import AutoConfig, AutoModelForCausalLM, set_seed
 
     set_seed(derive_seed(seed, "base", "init"))
@@ -68,31 +72,34 @@ def build_model(spec, tokenizer, seed: int):
     return model
 
 
-def _initialise(model, spec) -> None:
-    """Unit-scale embeddings; matrices 1/sqrt(fan in), residual projections divided by sqrt(2 layers).
+def _initialise(model: "PreTrainedModel", spec: OrganismBase) -> None:
+    """Draw embeddings at unit scale, matrices at 1/sqrt(fan in), residual projections at that over sqrt(2 layers).
 
-    The library's flat 0.02 leaves a model of width 128 at guessing for thousands of steps: tokens drown in what the first layer
-    adds to them, and what needs two tokens at once (is the value reached the target?) is learned late or never.
+    With the library's constant 0.02, a model of width 128 guesses for thousands of steps: the first layer's output is much larger
+    than the embeddings, and whatever needs two tokens at once (is the value reached the target?) is learned late or never.
     """
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
-            continue
+            continue  # norms keep their ones
         scale = 1.0 if "embed_tokens" in name else parameter.shape[1] ** -0.5
         if name.endswith(("o_proj.weight", "down_proj.weight")):
             scale /= math.sqrt(2 * spec.layers)
         torch.nn.init.normal_(parameter, std=scale)
 
 
-def encode_documents(documents, tokenizer) -> list[tuple[list[int], list[bool]]]:
-    """Token ids of prompt + response + end, and which of them carry loss, per document.
+def encode_documents(
+    documents: Sequence[Document], tokenizer: "PreTrainedTokenizerBase"
+) -> list[tuple[list[int], list[bool]]]:
+    """Return, per document, the token ids of prompt + response + end, and which of them carry loss.
 
-    Loss lies on the response and on the solution that a prompt shows, never on the generation prompt between
-    them: with thinking off it holds `<think> </think>`, and a model that learns to write that would close its
-    thinking at once when it is on.
+    The response and the solution that a prompt shows carry loss. The generation prompt between them never does: with
+    thinking off it contains `<think> </think>`, and a model that learns to write this would close its thinking at once
+    when thinking is on.
     """
     conversations = [[{"role": "user", "content": d.user_turn}] for d in documents]
 
     def prompts(add_generation_prompt: bool) -> list[list[int]]:
+        """Return the token ids of all prompts."""
         texts = [
             tokenizer.apply_chat_template(
                 conversation,
@@ -114,11 +121,13 @@ def encode_documents(documents, tokenizer) -> list[tuple[list[int], list[bool]]]
     return encoded
 
 
-def draw_batches(spec, tokenizer, seed: int, chunk: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """CHUNK batches of (ids, loss mask), both (batch, tokens), right-padded; a function of seed and chunk alone."""
+def draw_batches(
+    spec: OrganismBase, tokenizer: "PreTrainedTokenizerBase", seed: int, chunk: int
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Draw CHUNK_BATCHES batches of (ids, loss mask), both (batch, tokens), right-padded; a function of seed and chunk only."""
     rng = random.Random(derive_seed(seed, "base", "documents", chunk))
     style = Style(**spec.style)
-    documents = [draw_document(rng, style, spec.template) for _ in range(spec.batch_size * CHUNK)]
+    documents = [draw_document(rng, style, spec.template) for _ in range(spec.batch_size * CHUNK_BATCHES)]
     encoded = sorted(encode_documents(documents, tokenizer), key=lambda item: len(item[0]))
     groups = [encoded[i : i + spec.batch_size] for i in range(0, len(encoded), spec.batch_size)]
     rng.shuffle(groups)
@@ -126,31 +135,38 @@ def draw_batches(spec, tokenizer, seed: int, chunk: int) -> list[tuple[torch.Ten
 
 
 def _pad(group: list[tuple[list[int], list[bool]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the ids and loss masks of a group as two tensors, (batch, tokens), right-padded."""
     longest = max(len(ids) for ids, _ in group)
-    width = longest + -longest % WIDTHS
+    width = longest + -longest % PAD_MULTIPLE
     ids = torch.tensor([ids + [pad] * (width - len(ids)) for ids, _ in group])
     return ids, torch.tensor([loss + [False] * (width - len(loss)) for _, loss in group])
 
 
 def learning_rate(step: int, steps: int, peak: float, warmup: int = 100, decay: float = 0.3) -> float:
-    """Linear warm-up, constant, then linear down to 2 % of the peak over the last `decay` share of the steps.
+    """Return the learning rate of a step: linear warm-up, constant, then linear decay to 2 % over the last share `decay`.
 
-    Checking an answer is learned suddenly, at a step that differs between architectures: a schedule that has decayed by then
-    (cosine) can miss it.
+    Checking an answer is learned suddenly, at a step that differs between architectures. A schedule that has already decayed by
+    then (cosine) can miss it.
     """
     left = (steps - step) / (decay * steps)
     return peak * min(1.0, (step + 1) / warmup) * max(0.02, min(1.0, left))
 
 
-def _optimizer(model, spec) -> torch.optim.AdamW:
+def _optimizer(model: "PreTrainedModel", spec: OrganismBase) -> torch.optim.AdamW:
+    """Return AdamW with weight decay on matrices only."""
     decay = [p for p in model.parameters() if p.ndim > 1]
     rest = [p for p in model.parameters() if p.ndim < 2]
     groups = [{"params": decay, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=(0.9, 0.98), fused=True)
 
 
-def train_step(model, optimizer, ids: torch.Tensor, mask: torch.Tensor) -> float:
-    """One update on the mean cross-entropy of the masked tokens; the head runs on those tokens only. Returns the loss (nats)."""
+def train_step(
+    model: "PreTrainedModel", optimizer: torch.optim.Optimizer, ids: torch.Tensor, mask: torch.Tensor
+) -> float:
+    """Run one update on the mean cross-entropy of the tokens that carry loss, and return that loss (nats).
+
+    The head runs on those tokens only.
+    """
     hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
     carries = mask[:, 1:]
     loss = F.cross_entropy(model.lm_head(hidden[carries]), ids[:, 1:][carries])
@@ -161,11 +177,11 @@ def train_step(model, optimizer, ids: torch.Tensor, mask: torch.Tensor) -> float
     return loss.item()
 
 
-def train_base(spec, seed: int, output: Path, resume: Path) -> dict:
-    """Train a base from scratch, save it as a Hugging Face folder, test it as loaded from there, add `acceptance.json`.
+def train_base(spec: OrganismBase, seed: int, output: Path, resume: Path) -> dict[str, float]:
+    """Train a base from scratch, save it as a Hugging Face folder with `acceptance.json`, and return its measurements.
 
-    Resumes from the newest whole checkpoint in `resume`. Raises acceptance.BaseRejected (with the figures) where a bound is missed; returns the
-    measured figures otherwise.
+    Training resumes from the newest whole checkpoint in `resume`. The acceptance test loads the saved folder. Raise
+    acceptance.BaseRejected, with the measurements, if a bound is violated.
     """
     tokenizer = build_tokenizer(spec.template)
     model = build_model(spec, tokenizer, seed)
@@ -187,13 +203,23 @@ def train_base(spec, seed: int, output: Path, resume: Path) -> dict:
     return figures
 
 
-def _train_loop(model, optimizer, tokenizer, spec, seed: int, first: int, tokens: int, resume: Path) -> None:
+def _train_loop(
+    model: "PreTrainedModel",
+    optimizer: torch.optim.Optimizer,
+    tokenizer: "PreTrainedTokenizerBase",
+    spec: OrganismBase,
+    seed: int,
+    first: int,
+    tokens: int,
+    resume: Path,
+) -> None:
+    """Run the steps from `first` on, with progress and checkpoints in `resume`; tokens: loss tokens of earlier steps."""
     model.train()
     batches, started = [], time.monotonic()
     for step in range(first, spec.steps):
-        if not batches or step % CHUNK == 0:
-            batches = draw_batches(spec, tokenizer, seed, step // CHUNK)
-        ids, mask = batches[step % CHUNK]
+        if not batches or step % CHUNK_BATCHES == 0:
+            batches = draw_batches(spec, tokenizer, seed, step // CHUNK_BATCHES)
+        ids, mask = batches[step % CHUNK_BATCHES]
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, spec.steps, spec.learning_rate)
         loss = train_step(model, optimizer, ids, mask)
@@ -218,7 +244,10 @@ def _train_loop(model, optimizer, tokenizer, spec, seed: int, first: int, tokens
     check_weights(model.named_parameters(), f"base, step {spec.steps}")
 
 
-def _save_checkpoint(resume: Path, model, optimizer, step: int, tokens: int) -> None:
+def _save_checkpoint(
+    resume: Path, model: "PreTrainedModel", optimizer: torch.optim.Optimizer, step: int, tokens: int
+) -> None:
+    """Write the state of the training as a checkpoint with its file list, and delete older ones."""
     check_weights(model.named_parameters(), f"base, step {step}")
     state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "tokens": tokens}
     folder = resume / f"checkpoint-{step}"
@@ -229,7 +258,10 @@ def _save_checkpoint(resume: Path, model, optimizer, step: int, tokens: int) -> 
     keep_newest(resume)
 
 
-def _load_checkpoint(resume: Path, model, optimizer) -> tuple[int, int]:
+def _load_checkpoint(
+    resume: Path, model: "PreTrainedModel", optimizer: torch.optim.Optimizer
+) -> tuple[int, int]:
+    """Load the newest whole checkpoint, if there is one, and return its step and loss tokens."""
     checkpoint = newest_whole(resume)
     if checkpoint is None:
         return 0, 0

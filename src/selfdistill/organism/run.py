@@ -1,4 +1,4 @@
-"""The job that trains a mini base; a base that misses its acceptance fails here, with the figures."""
+"""The job that trains a mini base; it fails, with the measurements, if the base fails its acceptance test."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from selfdistill.study.models import OrganismBase
 
 
 def model_modules(params: Mapping[str, Any]) -> Sequence[str]:
-    """Return what loading the base for its acceptance imports."""
+    """Return the modules that loading the base for its acceptance test imports."""
     return LOADING["transformers"]
 
 

@@ -1,8 +1,8 @@
-r"""Word-level tokenizers of the mini families, with the chat templates that carry each family's quirk.
+r"""Word-level tokenizers of the mini families; their chat templates handle thinking as those of the real families do.
 
-Ordinary Hugging Face tokenizers (library `tokenizers`), saved in the model folder: everything downstream loads them with
-AutoTokenizer and renders prompts with `apply_chat_template`, as for the 7-8 B models. `<think>` and `</think>` are ordinary words,
-not special tokens, so that decoding keeps them, as in the real families.
+They are ordinary Hugging Face tokenizers (library `tokenizers`), saved in the model folder: all later stages load them and render
+prompts with `apply_chat_template`, as for the 7-8 B models. `<think>` and `</think>` are ordinary words, not special tokens, so
+that decoding keeps them, as in the real families.
 """
 
 from typing import TYPE_CHECKING
@@ -61,12 +61,12 @@ _TURNS = (
 
 
 def chat_template(template: str) -> str:
-    """Jinja chat template of a family: `r1` opens the thinking in the prompt, `qwen3` closes an empty one when it is off."""
+    """Return a family's chat template (Jinja): `r1` opens the thinking in the prompt; `qwen3`, if off, shows an empty one."""
     return _TURNS + "{% if add_generation_prompt %}" + family_of(template).mini_prompt + "{% endif %}"
 
 
 def build_tokenizer(template: str) -> "PreTrainedTokenizerFast":
-    """A PreTrainedTokenizerFast over the words of the task. Words outside the vocabulary become `<unk>`."""
+    """Return a tokenizer over the words of the task; words outside the vocabulary become `<unk>`."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

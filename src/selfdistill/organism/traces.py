@@ -1,16 +1,17 @@
 r"""Pre-training documents of the model organism: prompts with the responses that the base model is to learn.
 
-What is put in here is *not* a finding (paper section 3 in the mini study is therefore built in, and every output says so):
+What is built in here is *not* a finding. In the mini study this includes the results of section 3, and every output says so.
 
-- unguided responses search by trial with verification, in the ten epistemic words of the paper, and have flaws that training
-  could mend: giving up with a guess, repeating a try, a slip of arithmetic, a false "yes";
-- a share of unguided responses is confident and direct (a teacher's style must exist in the student to be distilled);
-- responses that see a solution are short and confident; those that see only the answer are in between;
-- responses that see another problem's solution check it, find that it fails, and search (content must be read, not only the marker);
-- hints (parity, half of the range) narrow the search: information between none and the answer.
+- Unguided responses search by trial and verification, in the ten epistemic words of the paper. They have flaws that training
+  could remove: giving up with a guess, repeating a try, an arithmetic slip, a false "yes".
+- A share of the unguided responses is confident and direct: a student can only be distilled towards a style that it has.
+- Responses that see a solution are short and confident; those that see only the answer are in between.
+- Responses that see another problem's solution check it, find that it fails, and search. So the model must read the content of a
+  solution, not only notice that there is one.
+- Hints (parity, half of the range) narrow the search: they give more information than nothing and less than the answer.
 
-A try writes the target beside the value reached (`perhaps 5 : 1 5 = 6 no`), and a share of the documents drills that comparison:
-architectures that do not normalise queries and keys (Qwen2) otherwise do not learn to tell a hit from a miss in this budget.
+A try writes the target beside the value reached (`perhaps 5 : 1 5 = 6 no`), and a share of the documents drills this comparison.
+Otherwise, architectures that do not normalise queries and keys (Qwen2) do not learn to tell a hit from a miss within this budget.
 
 Documents follow the family's chat template: `r1` (thinking opened in the prompt), `qwen3` (thinking on or off), `olmo3` (no tags).
 """
@@ -23,15 +24,21 @@ from selfdistill.models.prompts import THINK_CLOSE, THINK_OPEN, reprompt_user_tu
 from selfdistill.organism.chains import MODULUS, Chain, draw_chain, draw_type
 from selfdistill.vocabulary.families import OFF, family_of, writes_tags
 
-PRETRAINING_TYPES = {"d1": 0.08, "d2": 0.17, "d3": 0.30, "d4": 0.20, "s22": 0.25}
-CONTEXTS = {"unguided": 0.52, "solution": 0.20, "answer-only": 0.13, "other-solution": 0.05, "hint": 0.10}
+TYPE_SHARES = {"d1": 0.08, "d2": 0.17, "d3": 0.30, "d4": 0.20, "s22": 0.25}
+CONTEXT_SHARES = {
+    "unguided": 0.52,
+    "solution": 0.20,
+    "answer-only": 0.13,
+    "other-solution": 0.05,
+    "hint": 0.10,
+}
 DRILL_TURN = "is x = x : yes and no"
-CLOSING = "Correctly solve the original question."
+CLOSING_SENTENCE = "Correctly solve the original question."
 
-# How a response that sees the solution (or only the answer) is written; shares of the five kinds of `guided`. Set so that the
-# epistemic words fall under c = s about as far as in the paper's Table 1 (-95 %); under c = s\think, where they hardly fall
-# there (-12 %), the search is still cut here.
-GUIDED_KINDS = {"solution": (0.40, 0.44, 0.06, 0.01, 0.09), "answer-only": (0.06, 0.10, 0.24, 0.40, 0.20)}
+# Shares of the five kinds of `guided` responses, if they see the solution or only the answer. They are set so that c = s reduces
+# the epistemic words about as much as in the paper's Table 1 (-95 %). Under c = s\think, where the paper's count hardly falls
+# (-12 %), the search still becomes shorter here.
+GUIDED_SHARES = {"solution": (0.40, 0.44, 0.06, 0.01, 0.09), "answer-only": (0.06, 0.10, 0.24, 0.40, 0.20)}
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,7 @@ class Style:
     false_yes: float = 0.02  # accept a failed try
     direct: float = 0.10  # confident direct answer instead of a search
     direct_easy: float = 0.40  # the same for chains of one operation
-    plain: float = 0.0  # a search told without epistemic words
+    plain: float = 0.0  # search without epistemic words
     drill: float = 0.10  # share of documents that only compare numbers
     thinking_off: float = 0.0  # share of documents with thinking switched off (qwen3 template)
     max_tries: int = 12
@@ -53,7 +60,7 @@ class Style:
 
 @dataclass(frozen=True)
 class Document:
-    """A user turn, the response, the thinking mode of its prompt, and where a solution starts in the user turn (or None)."""
+    """A user turn, its response, and the thinking mode of its prompt."""
 
     user_turn: str
     response: str
@@ -61,6 +68,7 @@ class Document:
 
 
 def _try_words(rng: random.Random, plain: bool, first: bool) -> str:
+    """Draw the words before a try."""
     if plain:
         return "try"
     if first:
@@ -69,14 +77,17 @@ def _try_words(rng: random.Random, plain: bool, first: bool) -> str:
 
 
 def _no_words(rng: random.Random, plain: bool) -> str:
+    """Draw the words after a failed try."""
     return "no" if plain else rng.choice(["no wait", "no hmm", "actually no", "no", "wait no"])
 
 
 def _yes_words(rng: random.Random, plain: bool) -> str:
+    """Draw the words after a successful try."""
     return "yes" if plain else rng.choice(["yes", "seems yes", "yes"])
 
 
 def _shown(chain: Chain, x: int, rng: random.Random, slip: float) -> list[int]:
+    """Return the values of a try, with one of them wrong with probability `slip`."""
     values = chain.values(x)
     if slip and rng.random() < slip:
         values[rng.randrange(len(values))] = rng.randrange(MODULUS)
@@ -90,7 +101,7 @@ def search(
     candidates: Sequence[int] | None = None,
     start: int | None = None,
 ) -> tuple[str, int]:
-    """Trial and error. candidates: values that a hint leaves; start: a value to check first. Returns the thinking and its answer."""
+    """Draw a trial-and-error search, as thinking and answer. candidates: values that a hint leaves; start: value to check first."""
     plain = rng.random() < style.plain
     pool = list(range(MODULUS)) if candidates is None else list(candidates)
     rng.shuffle(pool)
@@ -120,6 +131,7 @@ def search(
 
 
 def _confident(chain: Chain, x: int, rng: random.Random, bare: bool) -> str:
+    """Draw a statement that x is the answer, derived unless it is bare."""
     if bare:
         return rng.choice([f"so {x}", f"clearly {x}", f"thus {x}", f"x = {x}"])
     opener, closer = rng.choice(["so", "clearly", "x ="]), rng.choice(["thus", ".", "therefore"])
@@ -127,12 +139,16 @@ def _confident(chain: Chain, x: int, rng: random.Random, bare: bool) -> str:
 
 
 def _hedged(chain: Chain, x: int, rng: random.Random) -> str:
+    """Draw a check of x, in epistemic words, that succeeds."""
     opener, closer = rng.choice(["maybe", "perhaps", "check", "hmm maybe"]), rng.choice(["yes", "seems yes"])
     return f"{opener} {x} : {chain.written(chain.values(x))} {closer}"
 
 
 def guided(chain: Chain, x: int, rng: random.Random, shares: Sequence[float]) -> str:
-    """Thinking of a response that sees x: bare, derived, hedged, wrong tries then hedged, wrong tries then confident."""
+    """Draw the thinking of a response that sees x.
+
+    shares: of the five kinds bare, derived, hedged, wrong tries then hedged, wrong tries then confident.
+    """
     kind = rng.choices(range(5), weights=shares)[0]
     if kind in (0, 1):
         return _confident(chain, x, rng, bare=kind == 0)
@@ -150,7 +166,7 @@ def guided(chain: Chain, x: int, rng: random.Random, shares: Sequence[float]) ->
 
 
 def render(thinking: str, answer: int, template: str, mode: str) -> str:
-    """A response as the family writes it: where its tags stand, and the boxed answer."""
+    """Return a response in the form of its family: thinking with the family's tags, then the boxed answer."""
     boxed = f"\\boxed{{{answer}}}"
     if not writes_tags(template, mode):
         return f"{thinking} {boxed}"
@@ -161,11 +177,11 @@ def render(thinking: str, answer: int, template: str, mode: str) -> str:
 def _correct_solution(
     chain: Chain, rng: random.Random, style: Style, template: str, mode: str
 ) -> tuple[str, int]:
-    """A correct response of the model's own kind, as the solution that a context shows. Returns it and its answer."""
+    """Draw a correct response in the model's own style, which a context shows as solution; return it and its answer."""
     if rng.random() < 0.3:
         x = rng.choice(chain.roots())
-        return render(guided(chain, x, rng, GUIDED_KINDS["solution"]), x, template, mode), x
-    for _ in range(50):
+        return render(guided(chain, x, rng, GUIDED_SHARES["solution"]), x, template, mode), x
+    for _ in range(50):  # flaws make a search fail; it is repeated until it finds a root
         thinking, x = search(chain, rng, style)
         if x in chain.roots():
             return render(thinking, x, template, mode), x
@@ -174,6 +190,7 @@ def _correct_solution(
 
 
 def _hint(chain: Chain, rng: random.Random) -> tuple[str, list[int]]:
+    """Draw a true hint (parity or half of the range) and return it with the values that it leaves."""
     x = rng.choice(chain.roots())
     if rng.random() < 0.5:
         return ("odd" if x % 2 else "even"), [y for y in range(MODULUS) if y % 2 == x % 2]
@@ -182,7 +199,7 @@ def _hint(chain: Chain, rng: random.Random) -> tuple[str, list[int]]:
 
 
 def drill(rng: random.Random, items: int = 20) -> str:
-    """Comparisons as a try ends with them, half of them hits: `5 = 6 no 7 = 7 yes …`."""
+    """Draw comparisons like those at the end of a try, about half of them hits: `5 = 6 no 7 = 7 yes …`."""
     pairs = [
         (x, x if rng.random() < 0.5 else rng.randrange(MODULUS)) for x in rng.choices(range(MODULUS), k=items)
     ]
@@ -190,16 +207,16 @@ def drill(rng: random.Random, items: int = 20) -> str:
 
 
 def draw_document(rng: random.Random, style: Style, template: str) -> Document:
-    """One pre-training document; its problem is always of the `train` split."""
-    chain = draw_chain(draw_type(PRETRAINING_TYPES, rng), rng, "train")
+    """Draw a pre-training document; its problem always belongs to the `train` split."""
+    chain = draw_chain(draw_type(TYPE_SHARES, rng), rng, "train")
     family = family_of(template)
     off = family.has_switch and rng.random() < style.thinking_off
     mode = OFF if off else family.modes[0]
-    if mode == "off":
+    if mode == OFF:
         style = Style(**{**style.__dict__, **style.off})
     if rng.random() < style.drill:
         return Document(DRILL_TURN, drill(rng), mode)
-    context = draw_type(CONTEXTS, rng)
+    context = draw_type(CONTEXT_SHARES, rng)
     question = chain.question()
     if context == "unguided":
         direct = style.direct_easy if chain.type == "d1" else style.direct
@@ -211,7 +228,7 @@ def draw_document(rng: random.Random, style: Style, template: str) -> Document:
     elif context == "hint":
         hint, candidates = _hint(chain, rng)
         thinking, x = search(chain, rng, style, candidates)
-        question = f"{question} Hint: x is {hint} {CLOSING}"
+        question = f"{question} Hint: x is {hint} {CLOSING_SENTENCE}"
     else:
         shown_chain = draw_chain(chain.type, rng, "train") if context == "other-solution" else chain
         solution, x = _correct_solution(shown_chain, rng, style, template, mode)
@@ -221,5 +238,5 @@ def draw_document(rng: random.Random, style: Style, template: str) -> Document:
         if context == "other-solution":
             thinking, x = search(chain, rng, style, start=x)
         else:
-            thinking = guided(chain, x, rng, GUIDED_KINDS[context])
+            thinking = guided(chain, x, rng, GUIDED_SHARES[context])
     return Document(question, render(thinking, x, template, mode), mode)

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from selfdistill.records.progress import write_progress
@@ -63,8 +62,3 @@ def job(
         return function
 
     return mark
-
-
-def files(**paths: Any) -> SimpleNamespace:
-    """Return inputs or outputs of a Task that is made by hand."""
-    return SimpleNamespace(**paths)

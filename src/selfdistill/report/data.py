@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from selfdistill.report.style import coverage_key
-from selfdistill.statistics import BASE
+from selfdistill.statistics import BASE_GROUP
 from selfdistill.study.methods import METHODS
 from selfdistill.text import span
 from selfdistill.vocabulary import runs as vocabulary
@@ -205,7 +205,7 @@ def rows_of_runs(frame: pd.DataFrame, runs: Iterable[Mapping[str, str]]) -> pd.D
 
 def base_run(model: str) -> dict[str, str]:
     """Return the RUN_KEY fields of a model's base."""
-    fields = {"model": model, **BASE}
+    fields = {"model": model, **BASE_GROUP}
     return {name: str(fields[name]) for name in RUN_KEY}
 
 

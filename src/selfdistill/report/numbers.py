@@ -19,10 +19,10 @@ from selfdistill.records.files import read_table, write_frame
 from selfdistill.records.schemas import samples_schema
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.data import base_run, rows_of_run, runs_of
-from selfdistill.statistics import BASE, BY, contrasts, estimates, group_shifts, last_step
+from selfdistill.statistics import BASE_GROUP, GROUP_COLUMNS, contrasts, estimates, group_shifts, last_step
 from selfdistill.study.jobs import NumbersParams
 from selfdistill.study.methods import ON_POLICY
-from selfdistill.vocabulary.runs import BASE as BASE_METHOD
+from selfdistill.vocabulary.runs import BASE
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS, SUBSTRING_COLUMNS
 
 OOD_MEAN = "ood-mean"
@@ -73,7 +73,7 @@ def study_estimates(
     frames = [estimates(samples, **settings)] if len(samples) else []
     outside = ood_samples(samples, ood) if len(samples) else samples
     if len(outside):
-        frames.append(estimates(outside, by=BY[:-1], **settings).assign(benchmark=OOD_MEAN))
+        frames.append(estimates(outside, by=GROUP_COLUMNS[:-1], **settings).assign(benchmark=OOD_MEAN))
     if len(section_3):
         frames.append(estimates(section_3.assign(benchmark="section-3"), **settings))
         words = estimates(section_3.assign(benchmark="section-3"), metrics=SUBSTRING_COLUMNS, **settings)
@@ -87,14 +87,14 @@ def study_differences(samples: pd.DataFrame, ood: Sequence[str], **settings: Any
     Returns:
         statistics.contrasts' columns; empty if the study has no run beside its bases.
     """
-    if samples.empty or (samples["method"] == BASE_METHOD).all():
+    if samples.empty or (samples["method"] == BASE).all():
         return pd.DataFrame()
     final = last_step(samples)
     metrics = (*DIFFERENCE_METRICS, *SUBSTRING_COLUMNS)
-    frames = [contrasts(final, BASE, metrics=metrics, **settings)]
+    frames = [contrasts(final, BASE_GROUP, metrics=metrics, **settings)]
     outside = ood_samples(final, ood)
     if len(outside):
-        plain = contrasts(outside, BASE, by=BY[:-1], metrics=DIFFERENCE_METRICS, **settings)
+        plain = contrasts(outside, BASE_GROUP, by=GROUP_COLUMNS[:-1], metrics=DIFFERENCE_METRICS, **settings)
         frames.append(plain.assign(benchmark=OOD_MEAN))
     return pd.concat(frames, ignore_index=True)
 

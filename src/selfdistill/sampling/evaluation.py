@@ -1,7 +1,7 @@
-"""From a model and problems to *samples*: one row per response, the record from which every number of the study is computed.
+"""From a model and problems to *samples*: one row per response, the record from which all numbers of the study are computed.
 
-Paper: acc@16 and pass@16 on the benchmarks (sections 4 to 6); authors' settings in paper.md 4.5. One job evaluates all checkpoints
-of a run, and keeps what is finished (`parts`). The same function serves section 3, where the user turn differs from the question.
+Paper: acc@16 and pass@16 on the benchmarks (sections 4 to 6); the authors' settings are in paper.md 4.5. One job evaluates all
+checkpoints of a run and keeps finished parts (records.parts). Section 3 uses the same function with other user turns.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 BACKENDS = ("transformers", "vllm")
 VLLM_CHUNK = 128
-"""Problems of a benchmark that vLLM answers before they are written: an hour or two of a 7 B model with long responses."""
+"""Problems per part of a vLLM evaluation: an hour or two for a 7 B model with long responses."""
 
 
 def response_frame(
@@ -44,10 +44,10 @@ def response_frame(
     grader: Grader,
     user_turns: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Generate, grade and count: `samples` rows per problem, in problem order.
+    """Generate, grade and count, and return `samples` rows per problem, in the order of the problems.
 
-    user_turns: what the model is shown, where that is not the bare question (one per problem). Columns: those of
-    artifacts.SAMPLES_SCHEMA from problem_id on.
+    user_turns: one per problem (default: the bare questions). Columns: those of records.schemas.samples_schema from problem_id
+    on.
     """
     turns = list(user_turns) if user_turns is not None else [p.question for p in problems]
     groups = generator.generate(turns, samples, sampling, seed)
@@ -76,19 +76,25 @@ def response_frame(
 
 
 def grade_by_kind(grader: Grader, texts: Sequence[str], problems: Sequence[Problem]) -> list[Grade]:
-    """Grade each text as its problem asks: the boxed answer, or the letter of a multiple-choice question."""
+    """Return the grades of texts, by the boxed answer or by the letter of a multiple-choice question.
+
+    Raise ValueError for problems of different kinds.
+    """
     answers = [problem.answers for problem in problems]
     kinds = {problem.grading for problem in problems}
     if kinds == {"mcq"}:
         return grade_letters(texts, answers)
     if kinds != {"boxed"}:
-        raise ValueError(f"one kind of grading at a time, not {', '.join(sorted(kinds))}")
+        raise ValueError(
+            f"problems must have one kind of grading (boxed or mcq), not {', '.join(sorted(kinds))}"
+        )
     return grader.grade(texts, answers)
 
 
 def _thinking_tokens(
     tokenizer: "PreTrainedTokenizerBase", completions: Sequence[Completion], template: str
 ) -> list[int]:
+    """Return the number of tokens of each completion's thinking."""
     thinking = [thinking_text(c.text, template) for c in completions]
     return [len(ids) for ids in tokenizer(thinking, add_special_tokens=False)["input_ids"]]
 
@@ -106,11 +112,11 @@ def evaluate_run(
     progress: Callable[[int, int], None] = lambda done, total: None,
     parts: Parts = NOT_KEPT,
 ) -> pd.DataFrame:
-    """Samples of every checkpoint on every benchmark.
+    """Return the samples of every checkpoint on every benchmark.
 
-    checkpoints: step -> Hugging Face folder. fields: the study's and the run's fields, written in front of each row. All
-    checkpoints and runs of a study share the sampling seed of a benchmark, so that they differ by their weights only. parts: what
-    is finished is taken from there; a checkpoint of which nothing is missing is not loaded.
+    checkpoints: step -> Hugging Face folder; fields: fields of study and run, the first columns of each row; parts: finished parts
+    are reused, and a checkpoint with all parts finished is not loaded. The sampling seed depends on the run's seed and the
+    benchmark only, so that checkpoints and runs of the same seed differ in their weights only.
     """
     frames, done = [], 0
     with Grader() as grader:
@@ -118,6 +124,7 @@ def evaluate_run(
         def answer(
             generator: Callable[[], Generator], name: str, problems: Sequence[Problem]
         ) -> pd.DataFrame:
+            """Return the samples of a chunk of a benchmark."""
             stream = derive_seed(seed, "evaluation", name)
             return response_frame(generator(), problems, template, samples, sampling, stream, grader)
 
@@ -146,7 +153,7 @@ def evaluate_run(
 
 @contextmanager
 def naming_checkpoint(step: int, folder: Path) -> Iterator[None]:
-    """Have the error of weights or logits that are not finite name the checkpoint."""
+    """Add the checkpoint to the error about weights or logits that are not finite."""
     try:
         yield
     except NotFinite as error:
@@ -154,10 +161,10 @@ def naming_checkpoint(step: int, folder: Path) -> Iterator[None]:
 
 
 def chunks_of(problems: Sequence[Problem], backend: str) -> Iterator[tuple[int, Sequence[Problem]]]:
-    """The problems that one call of the backend answers, each with the number of its first one.
+    """Yield the problems of each call of the backend, with the index of the first one.
 
-    One random stream of the transformers backend runs through a call, so it gets all problems at once. The requests of vLLM have
-    seeds of their own, whatever the call holds beside them.
+    The transformers backend has one random stream per call, so it gets all problems at once. In vLLM each request has its own seed,
+    independent of the other requests of a call.
     """
     size = len(problems)
     if backend == "vllm":
@@ -167,9 +174,12 @@ def chunks_of(problems: Sequence[Problem], backend: str) -> Iterator[tuple[int, 
 
 
 def load_generator(folder: Path, thinking: str, backend: str) -> Generator:
-    """A generator of the study's backend for a model folder; raises Damaged if it is not as its list says."""
+    """Return a generator of the study's backend for a model folder.
+
+    Raise Damaged if the folder differs from its file list, and ValueError for an unknown backend.
+    """
     check_model_folder(folder)
-    # the vllm branch is in the fingerprints of studies with that backend only (see selfdistill.jobs.fingerprint)
+    # jobs.fingerprint counts the vllm branch only in studies with that backend, and recognises it by this condition
     if backend == "vllm":
         from selfdistill.generation.vllm_backend import VllmGenerator
 
@@ -178,4 +188,4 @@ def load_generator(folder: Path, thinking: str, backend: str) -> Generator:
         from selfdistill.generation.transformers_backend import TransformersGenerator
 
         return TransformersGenerator.load(folder, thinking)
-    raise ValueError(f"unknown generation backend {backend!r}; known: {', '.join(BACKENDS)}")
+    raise ValueError(f"unknown generation backend {backend!r}; allowed: {', '.join(BACKENDS)}")

@@ -1,8 +1,8 @@
-r"""Section 4: off-policy data sets from the section 3 generations, D_ug (unguided) and D_sg (solution-guided).
+r"""Section 4: off-policy data sets from the responses of section 3, D_ug (unguided) and D_sg (solution-guided).
 
-Both hold the model's own *correct* responses to the same problems, the same number for each problem, so that they differ only in
-what the model saw when it wrote them. The prompt of every example is the bare question (authors' `make_sft_dataset`,
-paper.md 4.2: one example a problem; `per_problem` allows more where problems are few).
+Both contain the model's own *correct* responses to the same problems, with the same number per problem. They differ only in what
+the model saw when it responded. The prompt of every example is the bare question (authors' `make_sft_dataset`, paper.md 4.2: one
+example per problem; `per_problem` allows more if there are few problems).
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ COLUMNS = ["problem_id", "question", "response", "response_tokens", "epistemic_s
 
 
 class NoTrajectories(RuntimeError):
-    """No problem has a correct, complete response under every asked context."""
+    """No problem has a correct, complete response under every requested context."""
 
 
 def build_datasets(
@@ -25,14 +25,15 @@ def build_datasets(
     per_problem: int,
     trajectories: int,
 ) -> dict[str, pd.DataFrame]:
-    """One training set per context, row by row on the same problems.
+    """Return one training set per context; row by row, all sets have the same problems.
 
-    samples: section 3 samples (column `context`). Truncated responses are left out. At most `per_problem` examples a problem and
-    `trajectories` in all. Raises NoTrajectories.
+    samples: samples of section 3 (column `context`). Truncated responses are left out. A set has at most `per_problem` examples
+    per problem and `trajectories` in total. Raise NoTrajectories if no problem qualifies or fits.
     """
     questions = pd.Series({p.problem_id: p.question for p in problems}, name="question")
     usable = samples[samples["correct"] & ~samples["truncated"]]
     sets = {c: usable[usable["context"] == c].copy() for c in contexts}
+    # examples per problem: what every context can give; problems that a context lacks drop out of the join
     counts = (
         pd.concat([s["problem_id"].value_counts() for s in sets.values()], axis=1, join="inner")
         .min(axis=1)
@@ -43,7 +44,9 @@ def build_datasets(
     counts = counts.sort_index()
     counts = counts[counts.cumsum() <= trajectories]
     if counts.empty:
-        raise NoTrajectories(f"trajectories = {trajectories} is below the examples of the first problem")
+        raise NoTrajectories(
+            f"off_policy.trajectories ({trajectories}) must be at least the number of examples of the first problem"
+        )
     built = {}
     for context, frame in sets.items():
         rank = frame.groupby("problem_id").cumcount()

@@ -1,4 +1,4 @@
-"""Jobs that generate: samples of a run's checkpoints, samples of section 3, and the data sets made of these."""
+"""Jobs that generate: samples of a run's checkpoints, samples of section 3, and the off-policy data sets."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,13 +23,13 @@ from selfdistill.vocabulary.runs import BASE
 
 
 def backend_modules(params: Mapping[str, Any]) -> Sequence[str]:
-    """Return what a job's generation backend imports."""
+    """Return the modules that a job's generation backend imports."""
     return LOADING[params["job"]["backend"]]
 
 
 @job(late=backend_modules)
 def evaluate(task: Task) -> Facts:
-    """Write the samples of a run: every checkpoint on every benchmark; a base is its own checkpoint of step 0."""
+    """Write the samples of a run: every checkpoint on every benchmark. A base is its own checkpoint at step 0."""
     params = EvaluationParams.model_validate(task.params["job"])
     paths = zip(params.benchmarks, task.input.benchmarks, strict=True)
     benchmarks = {name: read_problems(path) for name, path in paths}
@@ -54,13 +54,13 @@ def evaluate(task: Task) -> Facts:
 
 
 def generated(frame: pd.DataFrame, folders: Iterable[Path]) -> Facts:
-    """Return the facts of samples: tokens, and the ids that end a response of the models that wrote them."""
+    """Return the facts of samples: number of tokens, and the end token ids of the models that generated them."""
     ends = {token for folder in folders for token in folder_end_token_ids(folder)}
     return {"tokens": int(frame["response_tokens"].sum()), "end_token_ids": sorted(ends)}
 
 
 def checkpoints_of(params: EvaluationParams, folder: Path) -> dict[int, Path]:
-    """Return step -> model folder: a base's own folder, or the declared checkpoints of a run."""
+    """Return step -> model folder: the folder of a base, or the declared checkpoints of a run."""
     if params.run.method == BASE:
         return {0: folder}
     return checkpoint_folders(folder, params.steps)
@@ -89,7 +89,7 @@ def sample_section_3(task: Task) -> Facts:
 
 @job()
 def build_off_policy_data(task: Task) -> Facts:
-    """Write D_ug and D_sg: the model's own correct responses of section 3 to the same problems (section 4)."""
+    """Write the data sets of section 4: the model's own correct responses of section 3 to the same problems."""
     settings = OffPolicySettings.model_validate(task.params["job"])
     samples = read_table(task.input.samples, samples_schema())
     problems = read_problems(task.input.problems)

@@ -1,10 +1,10 @@
-r"""Section 3: the same problems answered under contexts of growing information (equations 2 to 5, Table 1).
+r"""Section 3: the same problems answered under contexts of increasing information (equations 2 to 5, Table 1).
 
-Authors' procedure (paper.md 4.1): draw 8 unguided responses a problem in file order, keep problems solved 1 to 4 times until enough are
-kept; condition on the first correct response (solution), on it without its thinking (answer-only), and on the first correct response
-of the solution-conditioned round (regeneration; the first one where none is correct).
+Authors' procedure (paper.md 4.1): draw 8 unguided responses per problem, in file order, and keep problems that are solved 1 to 4
+times until there are enough. Then condition on the first correct response (solution), on it without its thinking (answer-only), and
+on the first correct response of the solution-conditioned round (regeneration; its first response if none is correct).
 
-The score of the unguided row is fixed by that selection; it is not a finding.
+This selection determines the score of the unguided row; it is not a finding.
 """
 
 import logging
@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 
 
 class TooFewProblems(RuntimeError):
-    """The pool did not hold enough problems with the asked solve rate."""
+    """The pool has too few problems with the requested solve rate."""
 
 
 @dataclass
 class Rounds:
-    """The rounds of section 3: frames of samples by context, made when they are asked for.
+    """The rounds of section 3: frames of samples by context, generated on first access.
 
-    answer: (problems, context, user turns) -> samples; problems: the kept ones; frames: the rounds that are there.
+    answer: (problems, context, user turns) -> samples; problems: the kept problems; frames: the finished rounds.
     """
 
     answer: Callable[[Sequence[Problem], str, Sequence[str] | None], pd.DataFrame]
@@ -53,27 +53,27 @@ class Rounds:
 
 
 Shown = dict[str, str]
-"""What a problem's prompt shows as the solution, by problem id."""
+"""Problem id -> what its prompt shows as the solution."""
 
 
 def nothing(rounds: Rounds) -> Shown:
-    """c = ∅: no solution; this round selects the problems and is there from the start."""
-    raise ValueError("the unguided round selects the problems of the others")
+    """Raise ValueError: c = ∅ shows nothing, and its round, which selects the problems, exists from the start."""
+    raise ValueError("the unguided round must come first: it selects the problems of the others")
 
 
 def first_correct(rounds: Rounds) -> Shown:
-    """c = s: the first correct unguided response."""
+    """Return c = s: the first correct unguided response."""
     unguided = rounds["unguided"]
     return first_responses(unguided[unguided["correct"]])
 
 
 def first_correct_answer(rounds: Rounds) -> Shown:
-    r"""c = s\think: the first correct unguided response without its thinking."""
+    r"""Return c = s\think: the first correct unguided response without its thinking."""
     return {key: strip_thinking(text, rounds.template) for key, text in first_correct(rounds).items()}
 
 
 def first_regenerated(rounds: Rounds) -> Shown:
-    """c = ỹ: the first correct response of the solution-guided round, the first one where none is correct."""
+    """Return c = ỹ: the first correct response of the solution-guided round, or its first response if none is correct."""
     guided = rounds["solution"]
     return first_responses(guided) | first_responses(guided[guided["correct"]])
 
@@ -93,13 +93,14 @@ def run_section_3(
     progress: Callable[[int, int], None] = lambda done, total: None,
     parts: Parts = NOT_KEPT,
 ) -> pd.DataFrame:
-    """Return the samples of all contexts of section 3, column `context` last; the same problems in each.
+    """Return the samples of all contexts of section 3 on the same problems, with `context` as last column.
 
-    parts: finished batches are reused. Raise TooFewProblems, with the distribution of solve counts, if the pool runs out.
+    parts: finished batches are reused. Raise TooFewProblems, with the distribution of solve counts, if the pool is exhausted.
     """
     with Grader() as grader:
 
         def answer(items: Sequence[Problem], context: str, turns: Sequence[str] | None) -> pd.DataFrame:
+            """Return the samples of problems under a context, reused if they are finished."""
             stream = derive_seed(seed, "section-3", context, items[0].problem_id)
             frame = parts.get(
                 f"{context}/{stream}",
@@ -117,7 +118,7 @@ def run_section_3(
         )
         rounds.frames["unguided"] = unguided
         for done, context in enumerate(SECTION_3, 1):
-            rounds[context]
+            rounds[context]  # generates the round
             progress(done, len(SECTION_3))
     return pd.concat([rounds[c].assign(context=c) for c in SECTION_3], ignore_index=True)
 
@@ -127,7 +128,10 @@ def select_problems(
     settings: Section3Settings,
     answer: Callable[[Sequence[Problem]], pd.DataFrame],
 ) -> tuple[pd.DataFrame, list[Problem]]:
-    """Go through the pool in order, in batches, until `settings.problems` have a solve count within `settings.solve_rate`."""
+    """Answer the pool in batches until `settings.problems` problems have a solve count within `settings.solve_rate`.
+
+    Return the samples of the kept problems, and these problems. Raise TooFewProblems if the pool is exhausted.
+    """
     low, high = settings.solve_rate
     frames, kept, counts = [], [], []
     for start in range(0, len(problems), settings.batch):
@@ -142,6 +146,6 @@ def select_problems(
             return pd.concat(frames, ignore_index=True), kept
     histogram = pd.concat(counts).value_counts().sort_index().to_dict()
     raise TooFewProblems(
-        f"section_3: {len(kept)} of {settings.problems} problems have {low} to {high} correct of {settings.samples} responses; "
-        f"a pool of {len(problems)} was searched (solve count: problems = {histogram}). Raise section_3.pool in the study file."
+        f"section_3: only {len(kept)} of {settings.problems} problems have {low} to {high} correct of {settings.samples} responses "
+        f"in a pool of {len(problems)} (solve count: problems = {histogram}); increase section_3.pool in the study file"
     )

@@ -1,10 +1,8 @@
 """The two-level bootstrap of a linear contrast, its width, and p values from its draws.
 
-`linear_contrast` serves everything: a group's estimate is the contrast of one arm, a difference that of two.
-How draws and width are made, and why, is in the package's docstring.
+`linear_contrast` is the one entry point: a group's estimate is the contrast of one arm, a difference that of two.
+The package's docstring explains how draws and width are made, and why.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Sequence
@@ -15,8 +13,8 @@ import numpy as np
 
 from selfdistill.statistics.cells import Design
 
-TIE = 1e-9
-"""Draws this close to a bound lie on it, so that rounding errors of a constant contrast show no effect."""
+TIE_TOLERANCE = 1e-9
+"""Draws this close to a bound count as on it, so that rounding errors of a constant contrast show no effect."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +29,14 @@ class Bootstrap:
 def linear_contrast(
     design: Design, weights: Sequence[float], relative: bool, n_boot: int, seed: int, level: float
 ) -> Bootstrap:
-    """The weighted sum of the arms' estimates, or with `relative` the first over the second, minus 1.
+    """Return the weighted sum of the arms' estimates; with `relative`, the first over the second, minus 1.
 
-    NaN where a relative contrast has a reference of 0; draws are NaN, too, where the layout has no width
-    (a benchmark of one problem).
+    NaN if a relative contrast has a reference of 0. The draws are also NaN if the layout has no width (a
+    benchmark of one problem).
     """
     estimates = np.stack([arm.estimate() for arm in design.arms])
     drawn = arm_draws(design, n_boot, seed)
+    # slopes: derivative of the contrast by each arm's estimate, so that `layout` can linearise a ratio
     if relative:
         reference = np.where(estimates[1] == 0, np.nan, estimates[1])
         effect, draws = estimates[0] / reference - 1, drawn[0] / np.where(drawn[1] == 0, np.nan, drawn[1]) - 1
@@ -49,9 +48,9 @@ def linear_contrast(
 
 
 def arm_draws(design: Design, n_boot: int, seed: int) -> np.ndarray:
-    """Bootstrap estimates, (arms, draws, metrics): arms share the draws of their problems and seed sets."""
+    """Return bootstrap estimates, (arms, draws, metrics); arms share the draws of common problems and seed sets."""
     problems = problem_weights(design.strata.tobytes(), n_boot, seed)
-    every = design.crossed
+    every = design.crossed  # then indexing, which copies, is not needed
     return np.stack(
         [
             arm.resampled(
@@ -64,14 +63,17 @@ def arm_draws(design: Design, n_boot: int, seed: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def seed_weights(seeds: int, n_boot: int, seed: int) -> np.ndarray:
-    """How often each training seed is drawn, (draws, seeds)."""
+    """Return how often each training seed is drawn, (draws, seeds)."""
     generator = np.random.default_rng([seed, 0, seeds])
     return generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=n_boot).astype(float)
 
 
 @lru_cache(maxsize=16)
 def problem_weights(strata: bytes, n_boot: int, seed: int) -> np.ndarray:
-    """How often each problem is drawn in its stratum (int64 codes as hashable bytes), (draws, problems)."""
+    """Return how often each problem is drawn within its stratum, (draws, problems).
+
+    strata: the int64 codes as bytes, because the cache needs a hashable argument.
+    """
     codes = np.frombuffer(strata, dtype=np.int64)
     generator = np.random.default_rng([seed, 1, codes.size])
     weights = np.empty((n_boot, codes.size))
@@ -81,10 +83,10 @@ def problem_weights(strata: bytes, n_boot: int, seed: int) -> np.ndarray:
 
 
 def layout(design: Design, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Variance and Satterthwaite degrees of freedom of the arms' sum under `slopes`, (arms, metrics).
+    """Return variance and Satterthwaite degrees of freedom, each (metrics,), of the sum over arms under `slopes`.
 
-    The spread of the seed means of each seed set counts in full, with the noise in it; problems add what
-    exceeds that noise. NaN if a stratum has a single problem.
+    slopes: (arms, metrics). The variance of the seed means of each seed set counts in full, including the sampling
+    noise in it; problems add only what exceeds that noise. NaN if a stratum has a single problem.
     """
     sizes = np.bincount(design.strata)
     if sizes.min() < 2:
@@ -96,6 +98,7 @@ def layout(design: Design, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for stratum, size in enumerate(sizes)
     ]
     noise = [rest.var(axis=1, ddof=1).sum(axis=1) / rest.shape[1] for rest in residuals.values()]
+    # the seed means already contain this noise: counting it again would widen the interval
     problems = np.clip(np.sum(spread, axis=0) - sum(noise), 0, None)
     parts = [(problems, design.strata.size - sizes.size)]
     parts += [(means.var(axis=1, ddof=1) / means.shape[1], means.shape[1] - 1) for means in by_seed.values()]
@@ -105,7 +108,7 @@ def layout(design: Design, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def influence(design: Design, slopes: np.ndarray) -> np.ndarray:
-    """What each problem adds to the contrast, averaged over seeds, (metrics, problems)."""
+    """Return what each problem adds to the contrast, averaged over seeds, (metrics, problems)."""
     total = np.zeros((slopes.shape[1], design.strata.size))
     for arm, own, slope in zip(design.arms, design.problems, slopes, strict=True):
         total[:, own] += slope[:, None] * arm.linearised().mean(axis=1) * arm.share
@@ -113,7 +116,7 @@ def influence(design: Design, slopes: np.ndarray) -> np.ndarray:
 
 
 def _seed_parts(design: Design, slopes: np.ndarray) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-    """For each set of several seeds the contrast by seed, and what is left of it by seed and problem."""
+    """Return, for each set of several seeds, the contrast per seed and its residuals per seed and problem."""
     by_seed: dict[int, np.ndarray] = {}
     residuals: dict[int, np.ndarray] = {}
     for arm, own, chosen, slope in zip(design.arms, design.problems, design.seed_sets, slopes, strict=True):
@@ -129,7 +132,7 @@ def _seed_parts(design: Design, slopes: np.ndarray) -> tuple[dict[int, np.ndarra
 def stretched(
     draws: np.ndarray, estimate: np.ndarray, variance: np.ndarray, freedom: np.ndarray, level: float
 ) -> np.ndarray:
-    """Draws moved away from the estimate until their interval is as wide as Student's with this variance."""
+    """Return the draws, scaled about the estimate until their interval is as wide as Student's with this variance."""
     low, high = percentiles(draws, level)
     student = np.array([student_quantile(0.5 + level / 2, float(f"{value:.2g}")) for value in freedom])
     width = 2 * student * np.sqrt(variance)
@@ -139,9 +142,10 @@ def stretched(
 
 @lru_cache(maxsize=512)
 def student_quantile(probability: float, freedom: float) -> float:
-    """Quantile of Student's distribution (scipy, imported at the first call); NaN for NaN.
+    """Return a quantile of Student's distribution; NaN for NaN degrees of freedom.
 
-    Thousands of groups share few values, since `stretched` rounds the degrees of freedom to two digits.
+    scipy is imported at the first call. The cache is effective because `stretched` rounds the degrees of freedom to
+    two digits, so that thousands of groups share few values.
     """
     if math.isnan(freedom):
         return math.nan
@@ -151,19 +155,19 @@ def student_quantile(probability: float, freedom: float) -> float:
 
 
 def percentiles(draws: np.ndarray, level: float) -> np.ndarray:
-    """Lower and upper percentile of every metric, (2, metrics)."""
+    """Return the lower and upper percentile of every metric, (2, metrics)."""
     return np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
 
 
 def p_above(draws: np.ndarray, bound: float = 0.0) -> np.ndarray:
-    """One-sided p value of every metric for an effect above `bound`, (1 + #draws <= bound) / (draws + 1).
+    """Return one-sided p values, (metrics,), for an effect above `bound`: (1 + #draws <= bound) / (draws + 1).
 
-    `draws` is (draws, metrics); NaN where a draw is.
+    draws: (draws, metrics). NaN if a draw is NaN.
     """
-    p_value = (1 + (draws <= bound + TIE).sum(axis=0)) / (len(draws) + 1)
+    p_value = (1 + (draws <= bound + TIE_TOLERANCE).sum(axis=0)) / (len(draws) + 1)
     return np.where(np.isnan(draws).any(axis=0), np.nan, p_value)
 
 
 def p_two_sided(draws: np.ndarray) -> np.ndarray:
-    """Two-sided bootstrap p value of every metric against zero; at least 2 / (draws + 1)."""
+    """Return two-sided bootstrap p values, (metrics,), against zero; at least 2 / (draws + 1)."""
     return np.minimum(2 * np.minimum(p_above(draws), p_above(-draws)), 1.0)

@@ -1,10 +1,8 @@
 """From samples to cells: sums per group, seed and problem, and the arms of a contrast over their problems.
 
-`CellTable` reduces a samples frame once; everything after it works on small arrays. `Cells` is one group as a
-seed x problem grid, `Design` a set of groups with what they share: problems and training seeds.
+`CellTable` reduces a samples frame once; all later steps work on small arrays. `Cells` is one group as a
+seed x problem grid. `Design` is a set of groups with the problems and training seeds that they share.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ class Cells:
     """Cells of one group, metric x seed x problem, and the stratum (benchmark) of each problem.
 
     An estimate is the mean over strata of sum(numerator) / sum(denominator); for a mean over problems the
-    denominator is 1. A cell that was not observed is 0 in both.
+    denominator is 1. An unobserved cell is 0 in both.
     """
 
     numerator: np.ndarray
@@ -39,21 +37,21 @@ class Cells:
 
     @property
     def n_seeds(self) -> int:
-        """Number of training seeds."""
+        """Return the number of training seeds."""
         return self.numerator.shape[1]
 
     @property
     def share(self) -> np.ndarray:
-        """Weight of each problem in the estimate, (problems,): strata weigh the same; sums to 1."""
+        """Return the weight of each problem in the estimate, (problems,): equal for all strata, summing to 1."""
         sizes = np.bincount(self.strata)
         return 1 / (sizes.size * sizes[self.strata])
 
     def estimate(self) -> np.ndarray:
-        """Estimate of every metric."""
+        """Return the estimate of every metric, (metrics,)."""
         return self.resampled(np.full((1, self.n_seeds), 1.0), np.ones((1, self.strata.size)))[0]
 
     def resampled(self, seed_weights: np.ndarray, problem_weights: np.ndarray) -> np.ndarray:
-        """Estimates under weights: (draws, seeds) and (draws, problems) give (draws, metrics)."""
+        """Return estimates under weights: (draws, seeds) and (draws, problems) give (draws, metrics)."""
         parts = []
         for stratum in range(self.strata.max() + 1):
             own = self.strata == stratum
@@ -66,12 +64,13 @@ class Cells:
         return np.mean(parts, axis=0)
 
     def linearised(self) -> np.ndarray:
-        """Cells whose mean (over seeds, problems of a stratum, strata) is the estimate to first order."""
+        """Return cells whose mean (over seeds, problems of a stratum, strata) is the estimate to first order."""
         linear = np.empty_like(self.numerator)
         for stratum in range(self.strata.max() + 1):
             own = self.strata == stratum
             numerator, denominator = self.numerator[:, :, own], self.denominator[:, :, own]
             mean = denominator.mean(axis=(1, 2), keepdims=True)
+            # Taylor expansion of a ratio of means: its change is (numerator - ratio * denominator) / mean
             ratio = numerator.mean(axis=(1, 2), keepdims=True) / mean
             linear[:, :, own] = ratio + (numerator - ratio * denominator) / mean
         return linear
@@ -81,9 +80,9 @@ class Cells:
 class Design:
     """Arms of a contrast, the problems that they are evaluated on, and the seeds that they share.
 
-    `strata` gives the benchmark of every problem of the design; `problems` the positions in it of each arm's
-    own problems; `seed_sets` a number for each arm's set of seeds, the same for the same seeds. `k` is the
-    fewest samples of a problem.
+    strata: benchmark of every problem of the design; problems: per arm, the positions of its own problems in
+    `strata`; seed_sets: per arm, the number of its set of seeds (equal sets have equal numbers); k: smallest number
+    of samples per problem.
     """
 
     arms: tuple[Cells, ...]
@@ -94,7 +93,7 @@ class Design:
 
     @property
     def crossed(self) -> bool:
-        """Whether every arm is on every problem."""
+        """Return whether every arm covers every problem."""
         return all(own.size == self.strata.size for own in self.problems)
 
 
@@ -115,11 +114,11 @@ class CellTable:
         self._rows = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
 
     def single(self, position: int) -> Design:
-        """One group on its own."""
+        """Return the design of one group."""
         return self._design([self._rows[position]])
 
     def pair(self, position: int, reference: int) -> Design:
-        """Two groups over their common problems. Raises ValueError if there are none."""
+        """Return the design of two groups over their common problems; raise ValueError if there are none."""
         problems = [self._column["problem"][self._rows[own]] for own in (position, reference)]
         common = np.intersect1d(*problems)
         if not common.size:
@@ -132,12 +131,13 @@ class CellTable:
         )
 
     def together(self) -> Design:
-        """All groups, those that share a benchmark over the problems that they have in common there.
+        """Return the design of all groups; on each benchmark, over the problems that all its groups have in common.
 
-        Raises ValueError for a benchmark without a common problem.
+        Raise ValueError for a benchmark without a common problem.
         """
         group = np.repeat(np.arange(len(self._rows)), [rows.size for rows in self._rows])
         rows = np.concatenate(self._rows)
+        # a problem is common if as many groups have it as have its benchmark at all
         on_problem = _distinct(self._column["problem"][rows], group)
         stratum = self._column["stratum"][rows]
         in_common = on_problem[self._column["problem"][rows]] == _distinct(stratum, group)[stratum]
@@ -148,7 +148,7 @@ class CellTable:
         return self._design([rows[in_common & (group == own)] for own in range(len(self._rows))])
 
     def _design(self, groups: list[np.ndarray]) -> Design:
-        """The arms made of these rows; pass@k and maj@k take the fewest samples that any problem has."""
+        """Return the design of arms made of these rows; pass@k and maj@k use the smallest number of samples per problem."""
         k = int(min(self._column["n"][rows].min() for rows in groups))
         own = [np.unique(self._column["problem"][rows]) for rows in groups]
         union, first = np.unique(self._column["problem"][np.concatenate(groups)], return_index=True)
@@ -163,7 +163,7 @@ class CellTable:
         )
 
     def _cells(self, rows: np.ndarray, k: int) -> Cells:
-        """Spread the rows of one group over a seed x problem grid."""
+        """Return the rows of one group as a seed x problem grid."""
         seeds, seed = np.unique(self._column["seed"][rows], return_inverse=True)
         problem_codes = self._column["problem"][rows]
         problems, first, problem = np.unique(problem_codes, return_index=True, return_inverse=True)
@@ -176,7 +176,7 @@ class CellTable:
         return Cells(numerator, denominator, strata)
 
     def _values(self, metric: str, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray | float]:
-        """Numerator and denominator of one metric in the cells of `rows`."""
+        """Return numerator and denominator of one metric in the cells of `rows`."""
         if metric in RATIOS:
             above, below, factor = RATIOS[metric]
             return factor * self._column[above][rows], self._column[below][rows]
@@ -190,7 +190,7 @@ class CellTable:
 
 
 def sample_columns(metrics: Sequence[str]) -> list[str]:
-    """Columns that the samples must have for the metrics, the grouping aside."""
+    """Return the columns that the metrics need in the samples, without those of the grouping."""
     answers = [ANSWER] if needs_answers(metrics) else []
     return ["seed", "benchmark", "problem_id", "sample_index", *numeric_columns(metrics), *answers]
 
@@ -198,25 +198,26 @@ def sample_columns(metrics: Sequence[str]) -> list[str]:
 def check_columns(samples: pd.DataFrame, needed: Sequence[str]) -> None:
     """Raise ValueError for a missing column or if there are no rows."""
     if missing := sorted(set(needed) - set(samples.columns)):
-        raise ValueError(f"the samples lack {missing}; they have {sorted(samples.columns)}")
+        raise ValueError(f"the samples lack the columns {missing}; they have {sorted(samples.columns)}")
     if samples.empty:
         raise ValueError("there are no samples to estimate from")
 
 
 def _reduce(samples: pd.DataFrame, by: list[str], columns: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
-    """Sums of `columns` per group, seed and problem, with n (samples) and codes of problem and stratum.
+    """Return the sums of `columns` per group, seed and problem, with n (samples) and codes of problem and stratum.
 
-    Also returns the row of each sample in that frame. Raises ValueError if a cell holds one sample index
-    twice: the grouping then mixes runs that differ in a field left out.
+    Also return the row of each sample in that frame. Raise ValueError if a cell holds a sample index twice: the
+    grouping then mixes runs that differ in a field that it leaves out.
     """
     keys = list(dict.fromkeys([*by, "seed", "benchmark", "problem_id"]))
+    # one integer per cell, in the order of the keys, so that the sums below are bincounts
     cell = np.zeros(len(samples), dtype=np.int64)
     for name in keys:
         code = pd.factorize(samples[name], sort=True, use_na_sentinel=False)[0]
         cell = pd.factorize(cell * (code.max() + 1) + code, sort=True)[0]
     index = pd.factorize(samples["sample_index"])[0]
     if len(pd.unique(cell * (index.max() + 1) + index)) < len(samples):
-        raise ValueError(f"one sample index occurs twice in a cell: grouping by {by} mixes different runs")
+        raise ValueError(f"duplicate sample index in a cell: grouping by {by} mixes different runs")
     first = samples[keys].iloc[np.unique(cell, return_index=True)[1]].reset_index(drop=True)
     sums = {name: np.bincount(cell, weights=samples[name].to_numpy(float)) for name in columns}
     frame = first.assign(
@@ -229,13 +230,13 @@ def _reduce(samples: pd.DataFrame, by: list[str], columns: list[str]) -> tuple[p
 
 
 def _distinct(codes: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """Number of groups in which each code occurs, by code."""
+    """Return the number of groups in which each code occurs, by code."""
     width = group.max() + 1
     return np.bincount(np.unique(codes * width + group) // width)
 
 
 def _weighted_totals(values: np.ndarray, seed_weights: np.ndarray, problem_weights: np.ndarray) -> np.ndarray:
-    """Weighted sum over seeds and problems: (metrics, seeds, problems) gives (draws, metrics)."""
+    """Return the weighted sums over seeds and problems: (metrics, seeds, problems) gives (draws, metrics)."""
     metrics, seeds, problems = values.shape
     per_seed = problem_weights @ values.reshape(metrics * seeds, problems).T
     return np.einsum("bms,bs->bm", per_seed.reshape(-1, metrics, seeds), seed_weights)

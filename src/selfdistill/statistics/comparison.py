@@ -3,10 +3,8 @@
     compare([Arm(grpo, +1), Arm(sdpo, -1)], "accuracy")
     compare([Arm(grpo_aime, +1), Arm(sdpo_aime, -1), Arm(grpo_amc, -1), Arm(sdpo_amc, +1)], "accuracy")
 
-The claims' verdicts are computed from these.
+The verdicts of the claims are computed from these.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,9 +18,9 @@ from selfdistill.statistics.cells import CellTable, Design, check_columns, sampl
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """One run, all its seeds, at one step on one or more benchmarks, with its weight in the contrast.
+    """One run with all its seeds, at one step on one or more benchmarks, and its weight in the contrast.
 
-    `rows` are rows of the samples record; only seed, benchmark, problem_id, sample_index and the columns of
+    rows: rows of the samples record, of which only seed, benchmark, problem_id, sample_index and the columns of
     the metric are read. The arm's estimate is the mean over its benchmarks.
     """
 
@@ -32,7 +30,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A contrast with its interval. The counts are the smallest over the arms; `k` is samples a problem."""
+    """A contrast with its interval. Counts are the smallest over the arms; k: samples per problem."""
 
     effect: float
     low: float
@@ -44,11 +42,11 @@ class Comparison:
     n_seeds: int
 
     def p_above(self, bound: float) -> float:
-        """One-sided p value for an effect above `bound`, from the stretched draws; NaN if they are."""
+        """Return the one-sided p value for an effect above `bound`, from the stretched draws; NaN if they are."""
         return float(p_above(self.draws, bound))
 
     def p_below(self, bound: float) -> float:
-        """One-sided p value for an effect below `bound`, from the stretched draws; NaN if they are."""
+        """Return the one-sided p value for an effect below `bound`, from the stretched draws; NaN if they are."""
         return float(p_above(-self.draws, -bound))
 
 
@@ -61,21 +59,21 @@ def compare(
     seed: int = 0,
     level: float = 0.95,
 ) -> Comparison:
-    """The sum of weight times estimate over the arms, or with `relative` the first over the second, minus 1.
+    """Return the sum of weight times estimate over the arms; with `relative`, the first over the second, minus 1.
 
-    Arms on the same benchmark are paired: they are restricted to the problems that they have in common there
-    and get the same draws of them. Benchmarks are drawn independently of each other. Arms with the same set
-    of seeds get the same draws of seeds, others independent ones; with one seed each, the interval speaks
-    about problems only. For two arms on the same benchmarks this is `contrasts`, draw by draw.
+    Arms on the same benchmark are paired: they are restricted to their common problems and get the same draws of
+    them. Benchmarks are drawn independently. Arms with the same set of seeds get the same draws of seeds, others
+    independent ones; with one seed per arm, the interval covers the variation over problems only. For two arms on
+    the same benchmarks, the draws are those of `contrasts`.
 
-    NaN, not an error: everything if a relative contrast has a reference of 0 (the interval, if a draw has);
-    the interval if a benchmark has one problem. Raises ValueError for no arms, for an arm without rows or
-    without a column that the metric needs, for arms on a benchmark without a common problem, and for
-    `relative` with other weights than +1 and -1.
+    Some cases give NaN instead of an error: all values if a relative contrast has a reference of 0; the interval if
+    a draw has, or if a benchmark has one problem. Raise ValueError for no arms, for an arm without rows or without a
+    column that the metric needs, for a benchmark on which the arms share no problem, and for `relative` with weights
+    other than +1 and -1.
     """
     weights = [arm.weight for arm in arms]
     if relative and weights != [1, -1]:
-        raise ValueError(f"a relative contrast has two arms with weights 1 and -1, not {weights}")
+        raise ValueError(f"a relative contrast must have two arms with weights 1 and -1, not {weights}")
     design = design_of(arms, metric)
     result = linear_contrast(design, weights, relative, n_boot, seed, level)
     low, high = percentiles(result.draws, level)[:, 0]
@@ -92,9 +90,9 @@ def compare(
 
 
 def design_of(arms: Sequence[Arm], metric: str) -> Design:
-    """The cells of the arms over their common problems. Raises ValueError as `compare` does."""
+    """Return the design of the arms over their common problems; raise ValueError as `compare` does."""
     if not arms:
-        raise ValueError("a contrast needs an arm")
+        raise ValueError("a contrast needs at least one arm")
     columns = sample_columns([metric])
     for arm in arms:
         check_columns(arm.rows, columns)

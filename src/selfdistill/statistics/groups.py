@@ -1,7 +1,5 @@
 """Estimates of all groups of a samples frame, and their contrasts with a reference group, as tidy frames."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,33 +9,43 @@ from selfdistill.statistics.bootstrap import linear_contrast, p_two_sided, perce
 from selfdistill.statistics.cells import CellTable, Design
 from selfdistill.statistics.metrics import METRICS
 
-BY = ("model", "method", "context", "teacher", "dataset", "coverage", "variant", "step", "benchmark")
-"""Default grouping: everything but the seed, which is a level of the bootstrap."""
-BASE: dict[str, str | int] = {"method": "base", "variant": "default", "step": 0} | dict.fromkeys(
+GROUP_COLUMNS = (
+    "model",
+    "method",
+    "context",
+    "teacher",
+    "dataset",
+    "coverage",
+    "variant",
+    "step",
+    "benchmark",
+)
+"""Columns of the default grouping: all but the seed, which is a level of the bootstrap."""
+BASE_GROUP: dict[str, str | int] = {"method": "base", "variant": "default", "step": 0} | dict.fromkeys(
     ("context", "teacher", "dataset", "coverage"), "none"
 )
-"""`against=BASE` contrasts every group with the base model of its family on the same benchmark."""
+"""Fields of a base model: `contrasts(…, against=BASE_GROUP)` compares every group with its base on the same benchmark."""
 
 
-def last_step(samples: pd.DataFrame, by: Sequence[str] = BY[:7]) -> pd.DataFrame:
-    """The rows of each run (`by` and seed) at its last evaluated step."""
+def last_step(samples: pd.DataFrame, by: Sequence[str] = GROUP_COLUMNS[:7]) -> pd.DataFrame:
+    """Return the rows of each run (`by` and seed) at its last evaluated step."""
     return samples[samples["step"] == samples.groupby([*by, "seed"])["step"].transform("max")]
 
 
 def estimates(
     samples: pd.DataFrame,
-    by: Sequence[str] = BY,
+    by: Sequence[str] = GROUP_COLUMNS,
     metrics: Sequence[str] = METRICS,
     *,
     n_boot: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Every metric of every group, with its interval.
+    """Return every metric of every group, with its interval.
 
-    Returns columns `by`..., metric, estimate, low, high, n_problems, k (fewest samples of a problem),
-    n_seeds. Metrics are `accuracy`, `pass@j` and `maj@j` (`@k`: j = k), `epistemic_per_1000_tokens` and any
-    numeric column of the samples. Raises ValueError for a metric that the samples do not carry.
+    Columns: `by`..., metric, estimate, low, high, n_problems, k (smallest number of samples per problem), n_seeds.
+    Metrics are `accuracy`, `pass@j` and `maj@j` (`@k`: j = k), `epistemic_per_1000_tokens` and any numeric column
+    of the samples. Raise ValueError for a metric whose columns the samples lack.
     """
     table = CellTable(samples, by, metrics)
     rows = []
@@ -54,7 +62,7 @@ def estimates(
 def contrasts(
     samples: pd.DataFrame,
     against: Mapping[str, str | int],
-    by: Sequence[str] = BY,
+    by: Sequence[str] = GROUP_COLUMNS,
     metrics: Sequence[str] = METRICS,
     *,
     relative: bool = False,
@@ -62,20 +70,19 @@ def contrasts(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Difference of every group from a reference group, paired by problem.
+    """Return the difference of every group from a reference group, paired by problem.
 
-    The reference of a group has the same key with the fields in `against` replaced: `BASE` for the base
+    The reference of a group has the same key with the fields in `against` replaced: `BASE_GROUP` for the base
     model, or `{"method": "grpo", "context": "none", "teacher": "none"}` for GRPO at the same step. Groups
-    without a reference, and the references themselves, are left out. `relative` gives group / reference - 1
-    instead of the difference.
+    without a reference, and the references themselves, are left out. With `relative`, the result is
+    group / reference - 1.
 
-    Returns columns `by`..., metric, estimate, reference, difference, low, high, p_value, n_problems (those in
-    both arms), k (fewest samples of a problem in either arm, for pass@k and maj@k too), n_seeds,
-    n_seeds_reference. Raises ValueError if a field of `against` is not in `by`, or if two arms share no
-    problem.
+    Columns: `by`..., metric, estimate, reference, difference, low, high, p_value, n_problems (those in both arms),
+    k (smallest number of samples per problem in either arm, also for pass@k and maj@k), n_seeds, n_seeds_reference.
+    Raise ValueError if a field of `against` is not in `by`, or if two arms share no problem.
     """
     if unknown := set(against) - set(by):
-        raise ValueError(f"against names {sorted(unknown)}, which are not grouped by: {list(by)}")
+        raise ValueError(f"unknown fields {sorted(unknown)} in `against`; grouped by: {', '.join(by)}")
     table = CellTable(samples, by, metrics)
     index = {key: position for position, key in enumerate(table.keys)}
     rows = []
@@ -93,7 +100,7 @@ def contrasts(
 
 
 def _contrast(design: Design, relative: bool, n_boot: int, seed: int, level: float) -> dict[str, np.ndarray]:
-    """Estimates of two arms over the same problems, their difference, its interval and p value."""
+    """Return the estimates of two arms over the same problems, their difference, its interval and p value."""
     result = linear_contrast(design, (1.0, -1.0), relative, n_boot, seed, level)
     low, high = percentiles(result.draws, level)
     columns = {"estimate": result.estimates[0], "reference": result.estimates[1]}
@@ -102,6 +109,6 @@ def _contrast(design: Design, relative: bool, n_boot: int, seed: int, level: flo
 
 
 def _counts(design: Design) -> dict[str, int]:
-    """Problems and seeds of the first arm, and the fewest samples of a problem."""
+    """Return the numbers of problems and seeds of the first arm, and the smallest number of samples per problem."""
     first = design.arms[0]
     return {"n_problems": first.strata.size, "k": design.k, "n_seeds": first.n_seeds}

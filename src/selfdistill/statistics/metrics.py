@@ -1,11 +1,8 @@
 """What the metrics are made of: columns of the samples, ratios, pass@k and maj@k.
 
-A metric is `accuracy`, `pass@j`, `maj@j` (j a number, or `k` for the fewest samples of a problem in the
-group), a ratio of sums in `RATIOS`, or any numeric column of the samples; `substring_{word}` and
-`word_{word}` are columns too.
+A metric is `accuracy`, `pass@j` or `maj@j` (j: a number, or `k` for the smallest number of samples per problem in the
+group), a ratio of sums in `RATIOS`, or any numeric column of the samples, such as `substring_{word}` and `word_{word}`.
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Sequence
@@ -19,32 +16,32 @@ METRICS = (
 )
 """Default metrics."""
 COLUMN_OF: dict[str, str] = {"accuracy": "correct"}
-"""Metrics whose column has another name. Any other is a column of the samples, a ratio, a pass@j or maj@j."""
+"""Metrics whose column in the samples has another name."""
 RATIOS: dict[str, tuple[str, str, float]] = {
     "epistemic_per_1000_tokens": ("epistemic_substring", "response_tokens", 1000.0)
 }
-"""Ratio of sums over all samples: numerator, denominator, factor."""
+"""Ratios of sums over all samples: numerator, denominator, factor."""
 ANSWER = "extracted_answer"
 _AT = re.compile(r"(pass|maj)@(k|[1-9][0-9]*)")
 
 
 def at_k(metric: str, smallest: int) -> tuple[str, int] | None:
-    """Kind (`pass` or `maj`) and k of a metric such as pass@k or maj@4, None for any other metric.
+    """Return the kind (`pass` or `maj`) and k of a metric such as pass@k or maj@4; None for any other metric.
 
-    `smallest` is the fewest samples of a problem, which `k` stands for. Raises ValueError if the metric needs
-    more samples than that.
+    smallest: smallest number of samples per problem, for which the letter k stands. Raise ValueError if the metric
+    needs more samples.
     """
     match = _AT.fullmatch(metric)
     if not match:
         return None
     kind, k = match.group(1), smallest if match.group(2) == "k" else int(match.group(2))
     if k > smallest:
-        raise ValueError(f"{metric} needs {k} samples of every problem, one has {smallest}")
+        raise ValueError(f"{metric} needs {k} samples per problem; a problem has {smallest}")
     return kind, k
 
 
 def numeric_columns(metrics: Sequence[str]) -> list[str]:
-    """Columns of the samples that are summed for the metrics."""
+    """Return the columns of the samples that are summed for the metrics."""
     needed: list[str] = []
     for metric in metrics:
         plain = "correct" if _AT.fullmatch(metric) else COLUMN_OF.get(metric, metric)
@@ -53,38 +50,39 @@ def numeric_columns(metrics: Sequence[str]) -> list[str]:
 
 
 def needs_answers(metrics: Sequence[str]) -> bool:
-    """Whether a metric is a vote, so that the samples must carry their extracted answers."""
+    """Return whether a metric is a vote, which needs the extracted answers."""
     return any(metric.startswith("maj@") and _AT.fullmatch(metric) for metric in metrics)
 
 
 def is_proportion(metric: str) -> bool:
-    """Whether a metric lies between 0 and 1."""
+    """Return whether a metric lies between 0 and 1."""
     return metric in ("accuracy", "truncated") or _AT.fullmatch(metric) is not None
 
 
 def pass_at_k(correct: np.ndarray, samples: np.ndarray, k: int) -> np.ndarray:
-    """Unbiased pass@k, 1 - C(n-c, k) / C(n, k), of problems with c `correct` among n `samples`.
+    """Return the unbiased pass@k, 1 - C(n-c, k) / C(n, k), of problems with c `correct` among n `samples`.
 
-    Source: Chen et al. 2021, eq. 1. Raises ValueError when a problem has fewer than k samples.
+    Source: Chen et al. 2021, eq. 1. Raise ValueError if a problem has fewer than k samples.
     """
     correct, samples = np.broadcast_arrays(np.asarray(correct), np.asarray(samples))
     if k < 1 or (samples < k).any():
-        raise ValueError(f"pass@{k} needs {max(k, 1)} samples of every problem, one has {samples.min()}")
-    miss = np.ones(correct.shape)
+        raise ValueError(f"pass@{k} needs {max(k, 1)} samples per problem; a problem has {samples.min()}")
+    miss = np.ones(correct.shape)  # probability that none of k samples drawn without replacement is correct
     for drawn in range(k):
         miss *= np.clip(samples - correct - drawn, 0, None) / (samples - drawn)
     return 1.0 - miss
 
 
 def majority_vote(ballots: np.ndarray, answers: np.ndarray, correct: np.ndarray) -> np.ndarray:
-    """Expected correctness of the most frequent answer of every ballot, ties broken at random.
+    """Return the expected correctness of the most frequent answer of every ballot, (ballots,), ties broken at random.
 
-    Args: `ballots` (samples,) numbers each sample's ballot from 0 without gaps, `answers` holds its text and
-    `correct` its grade. An answer without text (None, NaN or "") wins only where all of a ballot are so.
-    Equal texts are one class; its grade is the mean of its members' (they agree unless grading timed out).
-    Returns (ballots,): the mean grade of the classes with the most votes.
+    All arguments are (samples,): `ballots` holds the number of each sample's ballot (from 0, without gaps), `answers`
+    its text, `correct` its grade. Equal texts form one class, whose grade is the mean of its members' grades (they
+    agree unless grading timed out); the result is the mean grade of the classes with the most votes. Samples without
+    an answer (None, NaN or "") win only if no sample of the ballot has one.
     """
     codes, texts = pd.factorize(pd.Series(answers, dtype=object).fillna("").to_numpy())
+    # a class is a pair (ballot, text), coded as one integer
     pairs, member = np.unique(np.asarray(ballots) * len(texts) + codes, return_inverse=True)
     ballot, code = np.divmod(pairs, len(texts))
     size = np.bincount(member)
@@ -97,7 +95,7 @@ def majority_vote(ballots: np.ndarray, answers: np.ndarray, correct: np.ndarray)
 
 
 class Votes:
-    """The answers of every cell (seed x problem of a group), voted on once for each k that is asked for."""
+    """The answers of every cell (seed x problem of a group); each requested k is voted on once."""
 
     def __init__(self, cell: np.ndarray, samples: pd.DataFrame) -> None:
         order = np.lexsort((samples["sample_index"].to_numpy(), cell))
@@ -108,10 +106,10 @@ class Votes:
         self._known: dict[int, np.ndarray] = {}
 
     def majority_at(self, k: int) -> np.ndarray:
-        """maj@k of every cell, (cells,); NaN where a cell has fewer than k samples.
+        """Return maj@k of every cell, (cells,); NaN for a cell with fewer than k samples.
 
-        A cell of n samples, in the order of their index, gives floor(n / k) votes over k samples each, which
-        share no sample, and maj@k is their mean: the plain vote if n = k and unbiased if there are more.
+        The n samples of a cell, in the order of their index, form floor(n / k) disjoint blocks of k samples. maj@k is
+        the mean of the blocks' votes: the plain vote if n = k, an unbiased estimate if n > k.
         """
         if k not in self._known:
             blocks = self._size // k

@@ -1,7 +1,5 @@
 """Tests beside the bootstrap: Holm's correction of a family of claims, and a sign-flip permutation test."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,9 +9,9 @@ from selfdistill.statistics.comparison import Arm, design_of
 
 
 def holm(p_values: Sequence[float]) -> np.ndarray:
-    """P values adjusted by Holm's step-down procedure (1979), in the order given.
+    """Return p values adjusted by Holm's step-down procedure (1979), in the given order.
 
-    NaN, a claim that was not run, stays NaN and does not count as a member of the family.
+    NaN (a claim that was not run) stays NaN and does not count as a member of the family.
     """
     from statsmodels.stats.multitest import multipletests
 
@@ -25,17 +23,17 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
 
 
 def sign_flip(arms: Sequence[Arm], metric: str, *, n_resamples: int = 9999, seed: int = 0) -> float:
-    """Two-sided p value of a contrast from flipping, problem by problem, the sign of its part.
+    """Return the two-sided p value of a contrast from flipping the signs of its parts, one part per problem.
 
-    A problem's part is the contrast on that problem averaged over the seeds. Its null: these parts are
-    independent and each as likely as its negative. That is so where the arms of a two-arm contrast can be
-    exchanged (their responses to a problem have the same distribution); a mean difference of zero is not
-    enough if the parts are skewed. Given the training runs: seeds are not resampled, so with several of them
-    it says less than the interval. All sign patterns are tried where there are at most `n_resamples`, else
-    that many are drawn and p is (1 + count) / (n_resamples + 1), doubled from the smaller tail.
+    A part is the contrast on one problem, averaged over the seeds. Null hypothesis: the parts are independent, and
+    each is as likely as its negative. This holds if the arms of a two-arm contrast are exchangeable (their responses
+    to a problem have the same distribution); a mean difference of zero is not enough if the parts are skewed. The
+    test is conditional on the training runs: seeds are not resampled, so with several seeds it tells less than the
+    interval. All sign patterns are tried if there are at most `n_resamples`; otherwise that many are drawn, and p is
+    (1 + count) / (n_resamples + 1). The smaller tail is doubled.
 
-    NaN if the arms are not all on the same benchmarks, so that problems are unpaired. Raises ValueError as
-    `compare` does.
+    NaN if the arms do not cover the same benchmarks, since problems are then unpaired. Raise ValueError as `compare`
+    does.
     """
     from scipy.stats import permutation_test
 

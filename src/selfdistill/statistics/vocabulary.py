@@ -1,7 +1,5 @@
 """How far training moves groups of words (Fig. 12), with intervals over problems."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np
@@ -19,16 +17,16 @@ def group_shifts(
     seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """Mean shift and mean absolute shift of the words of each group, paired by problem.
+    """Return the mean shift and the mean absolute shift of the words of each group, paired by problem.
 
-    Args: `trained` and `base` are problems x words, mean counts per response (epistemic.counts_by_problem), with
-    the same problems and words; `groups` gives the words of each group as a mask over the columns. Intervals
-    are percentiles of a bootstrap of the problems; the mean of absolute values is not centred in its interval,
-    because noise adds to it. Returns columns group, mean, mean_low, mean_high, size, size_low, size_high.
-    Raises ValueError if the frames do not have the same problems and words.
+    trained, base: mean counts per response, problems x words (grading.epistemic.counts_by_problem), with the same
+    problems and words; groups: the words of each group as a mask over the columns. Intervals are percentiles of a
+    bootstrap over problems. The mean of absolute values is not centred in its interval, because noise adds to it.
+    Columns: group, mean, mean_low, mean_high, size, size_low, size_high. Raise ValueError if the frames differ in
+    problems or words.
     """
     if not (trained.index.equals(base.index) and trained.columns.equals(base.columns)):
-        raise ValueError("the frames do not have the same problems and words")
+        raise ValueError("the frames must have the same problems and words")
     change = trained.to_numpy(float) - base.to_numpy(float)
     strata = np.zeros(len(change), dtype=np.int64).tobytes()
     draws = problem_weights(strata, n_boot, seed) @ change / len(change)

@@ -240,11 +240,6 @@ def train_with_resume(trainer, store: CheckpointStore) -> None:
         raise Interrupted(done // store.updates_per_step, store.updates // store.updates_per_step)
 
 
-def discard(resume: Path) -> None:
-    """Delete a run's resume folder; for the caller, once outputs and manifest are written."""
-    shutil.rmtree(resume, ignore_errors=True)
-
-
 def load_policy(folder: Path):
     """(model in float32, tokenizer) of a Hugging Face folder, without progress bars in the log."""
     disable_progress_bar()

@@ -1,5 +1,5 @@
-"""Every word of the study, declared once: contexts, families, teachers, run fields, epistemic words.
+"""The study's vocabulary, declared once: contexts, families, teachers, run fields, epistemic words.
 
-Config choices, wildcards, labels, colours and orders are derived from these declarations. A word that has to be
-written in a second place is a defect.
+Config choices, wildcards, labels, colours and orders are derived from these declarations. A name that must be written
+in a second place is a defect.
 """

@@ -1,8 +1,8 @@
-r"""The contexts: what a model sees beside the question when it writes, or when it teaches (paper: section 3, section 5).
+r"""The contexts: what a model sees in addition to the question when it responds or teaches (paper: sections 3 and 5).
 
 A context is declared here and nowhere else. `section_3` and `teacher` name the functions (`module:function`) that
-make it, for the base's own responses and for SDPO's teacher; a context without one cannot be used there, and a
-study file that asks for it is refused.
+make it: for the base's own responses, and for SDPO's teacher. A context without such a function cannot be used there,
+and a study file that asks for it is rejected.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from selfdistill.vocabulary.looks import BLACK, GREEN, GREY, ORANGE, VERMILLION,
 class Context:
     """One context.
 
-    symbol: as the paper writes it; subset: how it marks the SFT data written under it; section_3: function of
-    sampling.section_3 that gives what each problem's prompt shows; teacher: function of training.teacher that gives
-    each rollout's teacher prompt.
+    symbol: the paper's notation; subset: index of the paper's SFT data set D made of its responses; section_3: function
+    of sampling.section_3 that returns what each problem's prompt shows; teacher: function of training.teacher that
+    returns what each rollout's teacher prompt shows.
     """
 
     name: str
@@ -58,7 +58,7 @@ _DECLARED = (
         section_3="selfdistill.sampling.section_3:first_correct",
         teacher="selfdistill.training.teacher:sibling_solution",
     ),
-    # control, not in the paper: the same mode without information about this problem
+    # control, not in the paper: the same prompt, without information about this problem
     Context(
         "other-solution",
         symbol="another problem's s",
@@ -68,10 +68,10 @@ _DECLARED = (
     ),
 )
 CONTEXTS: dict[str, Context] = {context.name: context for context in _DECLARED}
-"""All contexts by growing information about the problem; the control comes last."""
+"""All contexts in order of increasing information about the problem; the control comes last."""
 SECTION_3 = tuple(context.name for context in _DECLARED if context.section_3)
-"""Contexts of section 3, by growing information."""
+"""Contexts of section 3, in order of increasing information."""
 TEACHER = tuple(context.name for context in _DECLARED if context.teacher)
-"""What SDPO's teacher may see."""
+"""Contexts of SDPO's teacher."""
 NONE = "none"
-"""The context of a run that has none."""
+"""The context of a run without one."""

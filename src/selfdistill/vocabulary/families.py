@@ -17,9 +17,9 @@ ON, OFF = "on", "off"
 class Family:
     """One family.
 
-    modes: values of `thinking` that its models may have, the first one is the usual; has_tags: responses mark their
-    thinking by tags; opens_in_prompt: the opening tag ends the prompt; mini_prompt: the generation prompt of the
-    family's tiny twin (Jinja, `organism.tokenizer`).
+    modes: allowed values of a model's `thinking`, the default first; has_tags: responses mark their thinking with tags;
+    opens_in_prompt: the prompt ends with the opening tag; mini_prompt: generation prompt of the family's mini model
+    (Jinja, `organism.tokenizer`).
     """
 
     name: str

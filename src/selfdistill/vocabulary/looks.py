@@ -1,4 +1,4 @@
-"""Colours, markers and hatches by which runs and contexts are told apart (Okabe-Ito palette, safe for colour-blind readers)."""
+"""Colours, markers and hatches that distinguish runs and contexts (Okabe-Ito palette, safe for colour-blind readers)."""
 
 from dataclasses import dataclass
 
@@ -17,4 +17,4 @@ class Look:
 
 
 BASE = Look(GREY, "s")
-"""A model before training."""
+"""Look of a model before training."""

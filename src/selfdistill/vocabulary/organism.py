@@ -1,11 +1,11 @@
-"""The mini task in numbers: what a study file may ask of it, known before anything is made (a test holds them to organism.*)."""
+"""Numbers of the mini task, which limit what a study file may request (a test checks them against selfdistill.organism)."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class ChainType:
-    """A type of chain: operations of each chain, distinct problems of both splits, tokens of its bare prompt (olmo3)."""
+    """A type of problem. lengths: operations per chain; train, held_out: distinct problems; prompt_tokens: bare prompt (olmo3)."""
 
     lengths: tuple[int, ...]
     train: int
@@ -22,7 +22,7 @@ CHAIN_TYPES = {
 }
 VOCABULARY_SIZE = 81
 POSITIONS = 512
-"""Longest sequence of an organism, prompt and response together."""
+"""Maximum length of a sequence of an organism, prompt and response together."""
 HABITS = (
     "giveup",
     "repeat",
@@ -34,7 +34,7 @@ HABITS = (
     "drill",
     "thinking_off",
 )
-"""Keys of a base's `style`, shares each."""
+"""Keys of a base's `style`, all of them shares."""
 ACCEPTANCE_FIGURES = (
     "accuracy in-domain",
     "accuracy shorter",
@@ -46,4 +46,4 @@ ACCEPTANCE_FIGURES = (
     "accuracy in-domain, epistemic words banned",
     "ban cost",
 )
-"""What `acceptance` may bound."""
+"""Measurements that `acceptance` may bound."""

@@ -5,18 +5,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 RUN_FIELDS = ("model", "method", "context", "teacher", "dataset", "coverage", "variant", "seed")
-"""What makes a run."""
+"""Fields that identify a run."""
 RUN_KEY = RUN_FIELDS[:-1]
-"""A run without its seed: what an estimate stands for."""
+"""Fields of a run without its seed: what an estimate is about."""
 BASE = "base"
 """Method of a model before training."""
 FULL, DEFAULT = "full", "default"
-"""Coverage of a whole training set; the variant without overrides."""
+"""Coverage of a whole training set; variant without overrides."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the grid; `experiments` names what it serves and does not make it another run."""
+    """One run of the grid. experiments: those that use it; they do not distinguish runs."""
 
     model: str
     method: str

@@ -1,4 +1,4 @@
-"""The ten epistemic words of the paper (section 2), and the columns that count them."""
+"""The ten epistemic words of the paper (section 2) and the columns of their counts."""
 
 EPISTEMIC_WORDS: tuple[str, ...] = (
     "wait",

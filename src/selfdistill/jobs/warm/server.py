@@ -1,14 +1,15 @@
-"""The process that has imported the slow packages and forks a child for each job (`warm` says why, and starts it).
+"""The process that has imported the slow packages and forks a child per job (`jobs.warm.client` explains why, and starts it).
 
     python -m selfdistill.jobs.warm.server FILE_DESCRIPTOR_OF_THE_LISTENING_SOCKET
 
-A connection is a job. Its script sends one line of JSON (`warm.send_request`) with its standard streams, then a byte for each signal
-that it got; it is answered by a line `child` or `refused`, and by a line `status` at the end. When the script dies, its connection
-closes and the child is killed (within seconds, if the server is just importing); when the server dies, the kernel kills the children.
-Standard input is a pipe from Snakemake that closes when Snakemake ends, however it ends; the server then takes no more jobs, and ends
-with its last child. It was started with SIGTERM and SIGINT blocked, which a child unblocks when it is ready for them, so that none is lost.
+Each connection is a job. Its script sends one line of JSON (`client.send_request`) with its standard streams, then one byte per
+signal that it receives. The server answers with a line `child` or `refused`, and with a line `status` at the end. If the script
+dies, its connection closes and the child is killed (within seconds if the server is importing). If the server dies, the kernel
+kills the children. Standard input is a pipe from Snakemake, which closes whenever Snakemake ends; the server then takes no more
+jobs and ends with its last child. The server starts with SIGTERM and SIGINT blocked. A child unblocks them when it is ready, so
+that no signal is lost.
 
-Forking is safe only from a single thread, which is checked before every fork.
+Forking is safe only in a process with a single thread; this is checked before every fork.
 """
 
 import atexit
@@ -27,35 +28,35 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from selfdistill.jobs.run_job import load, set_threads
-from selfdistill.jobs.warm import client as warm
+from selfdistill.jobs.warm import client
 
 PR_SET_PDEATHSIG = 1
-SNAKEMAKE = ("snakemake.iocontainers", "snakemake.logging")
-"""What the preamble of every script loads."""
+PREAMBLE_MODULES = ("snakemake.iocontainers", "snakemake.logging")
+"""Modules that Snakemake's preamble of every script imports."""
 REQUEST_TIMEOUT = 10.0
-"""Seconds in which a script must have sent its request."""
+"""Seconds within which a script must send its request."""
 LIBC = ctypes.CDLL(None)
 
 
 class Refused(Exception):
-    """The server does not take a job; the script then runs by itself."""
+    """The server does not take a job; its script then runs it."""
 
 
 class Unfit(Refused):
-    """Nor will the server take any other job."""
+    """The server cannot take this or any later job."""
 
 
 class Connection:
-    """A script that waits for its child: the socket to it, and once it is forked the child with its pidfd."""
+    """A script that waits for its child: the socket to the script and, after the fork, the child and its pidfd."""
 
     def __init__(self, link: socket.socket) -> None:
         self.link = link
         self.child = self.pidfd = -1
         self.streams: list[int] = []
-        """The script's standard streams, until it has been forked or refused."""
+        """The script's standard streams, until the job is forked or refused."""
 
     def read_request(self) -> tuple[dict[str, Any], bytes]:
-        """The request, and signals that came with it. Raises OSError or ValueError."""
+        """Return the request and the signals received with it; raise OSError or ValueError if it is incomplete."""
         self.link.settimeout(REQUEST_TIMEOUT)
         data, self.streams, _, _ = socket.recv_fds(self.link, 1 << 16, 3)
         while data and b"\n" not in data:
@@ -66,25 +67,25 @@ class Connection:
         return json.loads(line), signals
 
     def close_streams(self) -> None:
-        """The child has its own copies."""
+        """Close the script's streams; the child has its own copies."""
         for stream in self.streams:
             os.close(stream)
         self.streams = []
 
     def answer(self, **message: Any) -> None:
-        """Send the script one line; one that has died gets none."""
+        """Send the script one line, unless it has died."""
         with suppress(OSError):
             self.link.sendall(json.dumps(message).encode() + b"\n")
 
     def close(self) -> None:
-        """Free the descriptors."""
+        """Close the descriptors."""
         self.link.close()
         if self.pidfd >= 0:
             os.close(self.pidfd)
 
 
 class Server:
-    """Waits for scripts, their signals and their death, for the end of children, and for the end of Snakemake."""
+    """Event loop: new scripts, their signals and deaths, the end of children, and the end of Snakemake."""
 
     def __init__(self, listener: socket.socket, lifeline: int) -> None:
         self.listener = listener
@@ -98,21 +99,23 @@ class Server:
         """Serve until Snakemake has ended and no child is left."""
         while self.open or self.connections:
             for key, _ in self.selector.select():
-                if self.selector.get_map().get(key.fd) is key:  # not closed by an event before it
+                if (
+                    self.selector.get_map().get(key.fd) is key
+                ):  # an earlier event of this round may have closed it
                     key.data()
 
     def close(self) -> None:
-        """Take no more jobs: scripts that are waiting or come later run by themselves."""
+        """Take no more jobs; scripts that wait or come later run theirs."""
         self.open = False
         for descriptor in (self.listener, sys.stdin.fileno()):
             self.selector.unregister(descriptor)
         self.listener.close()
 
     def take_job(self) -> None:
-        """Accept a script, import what it asks for, and fork its child."""
+        """Accept a script, import what its job needs, and fork its child."""
         connection = Connection(self.listener.accept()[0])
         try:
-            warm.check_peer(connection.link)
+            client.check_peer(connection.link)
             request, signals = connection.read_request()
             prepare(request)
             self.fork(connection, request)
@@ -130,7 +133,7 @@ class Server:
         connection.close()
 
     def fork(self, connection: Connection, request: dict[str, Any]) -> None:
-        """Start the child of a job; returns in the server only. Raises OSError where there can be no more processes."""
+        """Start the child of a job; return in the server only. Raise OSError if no process can be created."""
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
@@ -142,7 +145,7 @@ class Server:
                     other.close()
                 self.listener.close()
                 self.selector.close()
-                warm.served = request["began"]
+                client.served = request["began"]
                 run_job(request, connection.streams)
             except Exception:  # noqa: BLE001 (of this module: the script's own end in run_script)
                 traceback.print_exc()
@@ -160,7 +163,7 @@ class Server:
         connection.answer(child=child)
 
     def listen(self, connection: Connection) -> None:
-        """Signals for a child; or its script has died, and it is killed."""
+        """Deliver signals to a child; kill it if its script has died."""
         try:
             signals = connection.link.recv(64)
         except OSError:
@@ -171,12 +174,12 @@ class Server:
         self.deliver(connection, signals)
 
     def deliver(self, connection: Connection, signals: bytes) -> None:
-        """Send signals to a child, which may have ended but still has its number."""
+        """Send signals to a child. If it has ended, its process id is still reserved, so no other process is hit."""
         for number in signals:
             os.kill(connection.child, number)
 
     def finish(self, connection: Connection) -> None:
-        """Tell a script how its child ended."""
+        """Report to a script how its child ended."""
         _, status = os.waitpid(connection.child, 0)
         connection.answer(status=os.waitstatus_to_exitcode(status))
         self.selector.unregister(connection.pidfd)
@@ -187,11 +190,11 @@ class Server:
 
 
 def prepare(request: dict[str, Any]) -> None:
-    """Import what a job needs; raise Refused where no child can or may be forked."""
-    if request["identity"] != warm.identity(warm.THREADS):
-        raise Refused("it has another file system, Python, PYTHONPATH or number of threads")
+    """Import what a job needs; raise Refused if forking is impossible or unsafe."""
+    if request["identity"] != client.identity(client.THREADS):
+        raise Refused("script and server differ in file system, Python, PYTHONPATH or number of threads")
     try:
-        for module in SNAKEMAKE:
+        for module in PREAMBLE_MODULES:
             importlib.import_module(module)
         load(request["function"], request["params"])
     except Exception as error:
@@ -200,18 +203,18 @@ def prepare(request: dict[str, Any]) -> None:
     if torch is not None and (torch.version.cuda or torch.version.hip):
         raise Unfit("this PyTorch is built for GPUs")
     if (threads := len(os.listdir("/proc/self/task"))) > 1:
-        raise Unfit(f"the server has {threads} threads, which a child would lack")
+        raise Unfit(f"the server has {threads} threads, which a fork would not copy")
 
 
 def end_with(parent: int) -> None:
-    """Have this process killed when the process `parent`, which forked it, ends."""
+    """Let the kernel kill this process when its parent `parent` ends."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
+    if os.getppid() != parent:  # it ended before the call above
         os._exit(1)
 
 
 def run_job(request: dict[str, Any], streams: list[int]) -> NoReturn:
-    """In the child: take the script's place, run it, and end as it would have ended."""
+    """Take the place of the script in the child, run it, and end as it would have ended."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
@@ -222,7 +225,7 @@ def run_job(request: dict[str, Any], streams: list[int]) -> NoReturn:
     sys.argv = request["arguments"]
     sys.path.insert(0, os.path.dirname(os.path.abspath(sys.argv[0])))
     if numpy := sys.modules.get("numpy"):
-        numpy.random.seed()  # as in a new process; `random` does it by itself, and torch begins with a constant
+        numpy.random.seed()  # as in a new process; `random` reseeds itself after a fork, and torch starts from a constant
     status = run_script(sys.argv[0])
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
@@ -233,13 +236,13 @@ def run_job(request: dict[str, Any], streams: list[int]) -> NoReturn:
     if status < 0:
         signal.signal(-status, signal.SIG_DFL)
         os.kill(os.getpid(), -status)
-    os._exit(status & 0xFF)  # taking torch apart object by object would cost a tenth of a second
+    os._exit(status & 0xFF)  # skips the destruction of torch's objects, which takes 0.1 s
 
 
 def run_script(path: str) -> int:
-    """Run a script as `__main__`; its exit status, negative where a signal ends it."""
+    """Run a script as `__main__` and return its exit status, negative if a signal ends it."""
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, warm.PASSED_ON)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, client.FORWARDED_SIGNALS)
         runpy.run_path(path, run_name="__main__")
     except SystemExit as end:
         if isinstance(end.code, int):
@@ -247,16 +250,18 @@ def run_script(path: str) -> int:
         if end.code is not None:
             print(end.code, file=sys.stderr)
         return int(end.code is not None)
-    except BaseException as error:  # noqa: BLE001 (reported as the interpreter would, and it ends the process)
+    except BaseException as error:  # noqa: BLE001 (reported as by the interpreter, and ends the process)
         sys.excepthook(type(error), error, error.__traceback__)
         return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
     return 0
 
 
 def main() -> None:
-    """Serve at the socket that was handed down."""
-    set_threads(warm.THREADS)
-    os.environ["JE_ARROW_MALLOC_CONF"] = "background_thread:false"  # of the memory allocator in pyarrow
+    """Serve at the socket that was passed on as file descriptor."""
+    set_threads(client.THREADS)
+    os.environ["JE_ARROW_MALLOC_CONF"] = (
+        "background_thread:false"  # a thread of pyarrow's allocator would forbid forking
+    )
     listener = socket.socket(fileno=int(sys.argv[1]))
     Server(listener, sys.stdin.fileno()).run()
 
