@@ -45,7 +45,9 @@ def perform(study: Workspace, heading: str, leave_out: str = "") -> set[str]:
         else:
             anchor = place.encode().decode("unicode_escape")
             before = (study.root / name).read_text().partition(anchor)[0]
-            inserted = text if before.endswith("\n") else text.rstrip("\n")  # within a line, or lines of its own
+            inserted = (
+                text if before.endswith("\n") else text.rstrip("\n")
+            )  # within a line, or lines of its own
             study.edit(name, anchor, inserted + anchor)
     return touched
 
