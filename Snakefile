@@ -16,6 +16,7 @@ rule all:
     default_target: True
     input:
         PATHS.report,
+        [PATHS.regraded(grader, "md") for grader in STUDY.file.benchmarks.graders[1:]],
 
 
 include: "rules/problems.smk"
@@ -27,6 +28,7 @@ include: "rules/evaluate.smk"
 include: "rules/claims.smk"
 include: "rules/figures.smk"
 include: "rules/tables.smk"
+include: "rules/regrade.smk"
 include: "rules/report.smk"
 
 

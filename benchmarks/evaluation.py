@@ -104,7 +104,8 @@ def grading(options: argparse.Namespace) -> dict:
     """Seconds of both sides on the same responses."""
     import pandas
 
-    from selfdistill.grading.graders import Grader, extract_answer
+    from selfdistill.grading.answers import extract_answer
+    from selfdistill.grading.graders import Grader
     from selfdistill.problems.problem import read_problems
 
     answers_of = {

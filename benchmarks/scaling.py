@@ -117,8 +117,11 @@ def coins(generator):
     """A reward that half of the responses get, by chance."""
     import torch
 
-    def reward(responses, answers) -> list[float]:
-        return torch.randint(2, (len(responses),), generator=generator).float().tolist()
+    from selfdistill.grading.answers import Grade
+
+    def reward(responses, answers) -> list[Grade]:
+        right = torch.randint(2, (len(responses),), generator=generator).tolist()
+        return [Grade("answer", bool(one), "correct" if one else "wrong") for one in right]
 
     return reward
 

@@ -123,7 +123,9 @@ def trl_trainer(method: str, job, settings, reward):
     )  # fmt: skip
 
     def scores(*, completions, answers, **_) -> list[float]:
-        return reward([completion[0]["content"] for completion in completions], answers)
+        return [
+            grade.score for grade in reward([completion[0]["content"] for completion in completions], answers)
+        ]
 
     kind = SDPOTrainer if method == "sdpo" else GRPOTrainer
     trainer = kind(model, reward_funcs=scores, args=settings, train_dataset=data, processing_class=tokenizer)
@@ -157,11 +159,11 @@ def measure(options: argparse.Namespace, method: str) -> dict:
 
     from selfdistill.grading.graders import Grader
     from selfdistill.problems.problem import read_problems
-    from selfdistill.training.rewards import TAIL_CHARS, reward_for
+    from selfdistill.training.rewards import reward_for
 
     torch.set_num_threads(1)
     tokens = []
-    with tempfile.TemporaryDirectory() as folder, Grader(tail_chars=TAIL_CHARS) as grader:
+    with tempfile.TemporaryDirectory() as folder, Grader() as grader:
         job = training_job(options, method, Path(folder))
         graded = reward_for(read_problems(job.data), grader)
 

@@ -21,7 +21,7 @@ rule train_base:
         **BASE_MODEL.resources,
     params:
         job=lambda wildcards: STUDY.base(wildcards.base).model_dump(),
-        code=code_of("train_base"),
+        code=code_of("train_base", "grading.strict"),
     message:
         "Base model {wildcards.base}: training from scratch"
     script:

@@ -19,6 +19,7 @@ from selfdistill.study.displays import FIGURES, TABLES, display_of
 from selfdistill.study.load import check_seed_words, study_from_config
 from selfdistill.study.methods import METHODS, OFF_POLICY, ON_POLICY
 from selfdistill.vocabulary import contexts, runs, teachers
+from selfdistill.vocabulary.graders import GRADERS, grader_module
 
 # For any script, Snakemake imports nbformat and hence jsonschema. If the package rfc3987_syntax is installed, jsonschema builds its
 # 38 parsers of addresses, which takes half of a dry run. Nothing here checks an address, and jsonschema works without the package.
@@ -53,6 +54,8 @@ check_declared(
 
 BACKEND = f"generation.{STUDY.file.backend}_backend"
 """Module of this study's generation backend, which the fingerprints of generating rules include."""
+GRADING = STUDY.grading_modules()
+"""Modules of this study's graders, which the fingerprints of grading rules include."""
 
 
 def one_of(names):
@@ -67,6 +70,7 @@ wildcard_constraints:
     coverage=rf"{runs.FULL}|{contexts.NONE}|[0-9]+",
     dataset=one_of([contexts.NONE, *STUDY.file.datasets]),
     figure=one_of(FIGURES),
+    grader=one_of(GRADERS),
     method=one_of([runs.BASE, *METHODS]),
     model=one_of(STUDY.models()),
     seed=r"[0-9]+",
@@ -109,7 +113,7 @@ def code_of(rule, *modules):
 
 def trainer_code(rule):
     """Return a params function: the fingerprint of a training rule, including the trainer of its method."""
-    return lambda wildcards: code_of(rule, library_name(METHODS[wildcards.method].trainer))
+    return lambda wildcards: code_of(rule, library_name(METHODS[wildcards.method].trainer), *GRADING)
 
 
 def library_name(function):

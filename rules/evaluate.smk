@@ -29,7 +29,7 @@ rule evaluate:
         **SAMPLES.resources,
     params:
         job=job_params(jobs.evaluation_params),
-        code=code_of("evaluate", BACKEND),
+        code=code_of("evaluate", BACKEND, *GRADING),
     message:
         "Evaluating {wildcards.model} ({wildcards.method}, context {wildcards.context}, teacher {wildcards.teacher}, {wildcards.coverage} of {wildcards.dataset}, {wildcards.variant}), seed {wildcards.seed}"
     script:

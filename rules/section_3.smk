@@ -20,7 +20,7 @@ rule sample_section_3:
         **SECTION_3.resources,
     params:
         job=lambda wildcards: jobs.section_3_params(STUDY, wildcards.model).model_dump(),
-        code=code_of("sample_section_3", BACKEND),
+        code=code_of("sample_section_3", BACKEND, *GRADING),
     message:
         "Section 3: {wildcards.model} under every context, seed {wildcards.seed}"
     script:

@@ -75,7 +75,7 @@ def check_sharding() -> None:
     sharding.ShardedMixin.create_accelerator_and_postprocess = noted
 
 
-def reward(responses, answers) -> list[float]:
+def reward(responses, answers):
     """The coin reward; may end a process before."""
     call, reward.calls = reward.calls, reward.calls + 1
     if os.environ["RANK"] == "1" and reward.last:

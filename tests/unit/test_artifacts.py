@@ -65,7 +65,7 @@ def test_schemas_have_the_run_fields_and_both_counts_of_every_word():
 def rollouts(**changes):
     """A frame of the rollouts schema with one row."""
     row = {
-        "step": 0, "problem_id": "a", "sample_index": 0, "response": "x", "score": 1.0,
+        "step": 0, "problem_id": "a", "sample_index": 0, "response": "x", "score": 1.0, "outcome": "correct",
         "response_tokens": 3, "truncated": False, "has_demonstration": None,
     }  # fmt: skip
     return pandas.DataFrame([row | changes])

@@ -188,7 +188,7 @@ def test_rows_without_advantage_are_not_run_and_count_as_tokens(tmp_path):
     run_rows = []
 
     def first_groups_only(responses, answers):
-        return [float(i % 2) if i < len(responses) // 2 else 1.0 for i in range(len(responses))]
+        return tiny.graded(i % 2 if i < len(responses) // 2 else 1 for i in range(len(responses)))
 
     for trainer, skips in zip(trainers, (True, False), strict=True):
         trainer.reward_funcs[0].reward = first_groups_only
@@ -212,6 +212,6 @@ def test_rows_without_advantage_are_not_run_and_count_as_tokens(tmp_path):
 def test_a_step_in_which_all_groups_score_alike_changes_nothing(tmp_path):
     trainer = sgd_trainer(tmp_path)
     before = [p.clone() for p in trainer.model.parameters()]
-    trainer.reward_funcs[0].reward = lambda responses, answers: [1.0] * len(responses)
+    trainer.reward_funcs[0].reward = lambda responses, answers: tiny.graded([1] * len(responses))
     trainer.train()
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.model.parameters(), strict=True))

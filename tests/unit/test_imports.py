@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "build_off_policy_data": ({}, {"pandas"}),
     "estimate": ({}, NUMBERS),
     "judge_claims": ({}, NUMBERS),
+    "regrade_samples": ({}, NUMBERS),
     "write_table": ({}, NUMBERS),
     "plot_figure": ({"draw": "selfdistill.report.figures.words:draw_word_shifts"}, DRAWING),
     "make_report": ({}, NUMBERS),

@@ -2,10 +2,11 @@
 
 import pytest
 
-from selfdistill.grading.graders import Grader, extract_letter, grade_letters
+from selfdistill.grading.graders import Grader
+from selfdistill.grading.mcq import extract
 from selfdistill.problems.problem import Problem
 from selfdistill.sampling.evaluation import grade_by_kind
-from selfdistill.training.rewards import BoxedAnswerReward, letter_reward, reward_for
+from selfdistill.training.rewards import reward_for
 
 CASES = {
     "plain": ("<reasoning>\n…\n</reasoning>\n<answer>\nB\n</answer>", "B", "correct"),
@@ -14,8 +15,10 @@ CASES = {
     "an earlier wrong one does not": ("<answer>A</answer> wait <answer>B</answer>", "B", "correct"),
     "more than the letter": ("<answer>B: 18</answer>", "B: 18", "wrong"),
     "lower case": ("<answer>b</answer>", "b", "wrong"),
-    "never closed": ("<answer>B", None, "no_answer"),
-    "last never closed": ("<answer>B</answer> or <answer>B", None, "no_answer"),
+    "never closed": ("<answer>B", "B", "correct"),
+    "last never closed": ("<answer>A</answer> or <answer>B", "B", "correct"),
+    "never opened": ("B</answer>", "B", "correct"),
+    "bare": (" B\n", "B", "correct"),
     "no tags": ("The answer is B.", None, "no_answer"),
     "a box is no answer here": ("\\boxed{B}", None, "no_answer"),
     "empty": ("<answer> </answer>", "", "no_answer"),
@@ -24,10 +27,10 @@ CASES = {
 
 @pytest.mark.parametrize(("response", "extracted", "outcome"), CASES.values(), ids=CASES)
 def test_letter_between_the_last_answer_tags(response, extracted, outcome):
-    (grade,) = grade_letters([response], [("B",)])
-    assert extract_letter(response) == extracted
-    assert grade == (extracted, outcome == "correct", outcome)
-    assert letter_reward([response], [("B",)]) == [float(outcome == "correct")]
+    (grade,) = Grader("mcq").grade([response], [("B",)])
+    assert extract(response) == extracted
+    assert grade == (extracted, outcome == "correct", outcome, "")
+    assert grade.score == float(outcome == "correct")
 
 
 def problem(grading: str) -> Problem:
@@ -40,8 +43,8 @@ def test_problems_say_how_they_are_graded():
     with Grader() as grader:
         assert grade_by_kind(grader, texts, [problem("mcq")])[0].correct
         assert not grade_by_kind(grader, texts, [problem("boxed")])[0].correct
-        assert reward_for([problem("mcq")] * 2, grader) is letter_reward
-        assert isinstance(reward_for([problem("boxed")], grader), BoxedAnswerReward)
+        assert reward_for([problem("mcq")] * 2, grader)(texts, [("B",)])[0].score == 1.0
+        assert reward_for([problem("boxed")], grader) == grader.grade
         with pytest.raises(ValueError, match="one kind of grading.*boxed, mcq"):
             reward_for([problem("mcq"), problem("boxed")], grader)
         with pytest.raises(ValueError, match=r"one kind of grading \(boxed or mcq\), not boxed, mcq"):

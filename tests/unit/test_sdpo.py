@@ -300,7 +300,9 @@ def test_records_tell_what_happened(tmp_path):
     rollouts = pandas.read_parquet(job.output / "rollouts.parquet")
     training = pandas.read_parquet(job.output / "training.parquet")
     assert len(rollouts) == 4 * 16 and list(training["step"]) == [0, 1, 2, 3]
-    assert rollouts["score"].tolist() == tiny.coin_reward(rollouts["response"], None)
+    assert rollouts["score"].tolist() == [
+        grade.score for grade in tiny.coin_reward(rollouts["response"], None)
+    ]
     by_step = rollouts.groupby("step")
     assert training["score"].tolist() == by_step["score"].mean().tolist()
     assert training["tokens"].tolist() == by_step["response_tokens"].sum().cumsum().tolist()

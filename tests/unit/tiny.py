@@ -11,6 +11,7 @@ import pandas
 import torch
 from transformers import TrainerCallback
 
+from selfdistill.grading.answers import Grade
 from selfdistill.organism.chains import make_problem_set
 from selfdistill.organism.pretraining import build_model
 from selfdistill.organism.tokenizer import build_tokenizer
@@ -84,9 +85,14 @@ def job(
     )  # fmt: skip
 
 
-def coin_reward(responses, answers) -> list[float]:
+def coin_reward(responses, answers) -> list[Grade]:
     """A reward that half of a random model's responses get, so that SDPO has demonstrations."""
-    return [float(hashlib.sha256(text.encode()).digest()[0] % 2) for text in responses]
+    return graded(hashlib.sha256(text.encode()).digest()[0] % 2 for text in responses)
+
+
+def graded(scores) -> list[Grade]:
+    """Grades with these scores, 0 or 1."""
+    return [Grade("answer", bool(score), "correct" if score else "wrong") for score in scores]
 
 
 class AfterUpdate(TrainerCallback):

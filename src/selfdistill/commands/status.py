@@ -14,9 +14,11 @@ from statistics import median
 
 from selfdistill.jobs.locks import is_locked, lock_of
 from selfdistill.records.files import read_json
+from selfdistill.records.outcomes import outcome_warnings
 from selfdistill.records.paths import Paths, resume_of
 from selfdistill.records.progress import read_progress
 from selfdistill.study.load import study_from_config
+from selfdistill.study.methods import ON_POLICY
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.runs import BASE
 
@@ -59,6 +61,16 @@ def expected_jobs(study: Study) -> Iterator[Entry]:
     for model in study.models():
         yield _entry(paths, "estimate", model, paths.numbers("estimates", model))
     yield _entry(paths, "report", study.name, paths.report)
+
+
+def graded_files(study: Study) -> list[str]:
+    """Return the files that hold grades: samples of all runs, rollouts of those that have them, section 3."""
+    paths = Paths(study.name)
+    return [
+        *(paths.samples(run) for run in study.base_runs() + study.runs()),
+        *(paths.rollouts(run) for run in study.runs(methods=ON_POLICY)),
+        *(paths.section_3(model, study.file.data_seed) for model in study.section_3_models()),
+    ]
 
 
 def _entry(paths: Paths, kind: str, name: str, output: str) -> Entry:
@@ -130,6 +142,7 @@ def render(study: Study, cores: int) -> str:
         lines.append(f"  {kind:25} {len(done):3} of {len(members):3} done{each}")
     left = duration(seconds_left(states, cores))
     lines.append(f"  estimated time left with {cores} jobs at a time: {left}")
+    lines += [f"  warning: {line}" for line in outcome_warnings(graded_files(study))]
     return "\n".join(lines)
 
 

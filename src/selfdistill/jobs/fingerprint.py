@@ -9,7 +9,8 @@ found by reading the sources, not by importing them.
 INFRASTRUCTURE does not count: it defines what is asked, where files are and how jobs run, and what it passes to a job is
 already in the job's params and paths. Record schemas count through `records.schemas.SCHEMA_VERSION`. Also not counted are
 DISPLAY keywords of declarations (labels, colours), imports under `if TYPE_CHECKING:`, and blocks under
-`if backend == "vllm":`, which studies with another backend never enter; rules name the module of their own backend.
+`if backend == "vllm":`, which studies with another backend never enter; rules name the module of their own backend
+and the modules of the graders that the study chose, which are loaded by name.
 """
 
 import ast
@@ -26,7 +27,15 @@ NOT_RUN = frozenset({"TYPE_CHECKING", "typing.TYPE_CHECKING", "backend == 'vllm'
 """Conditions whose blocks do not count, in the form of ast.unparse."""
 INFRASTRUCTURE = tuple(
     f"{PACKAGE}.{name}"
-    for name in ("study", "records", "jobs", "commands", "vocabulary.runs", "vocabulary.looks")
+    for name in (
+        "study",
+        "records",
+        "jobs",
+        "commands",
+        "vocabulary.runs",
+        "vocabulary.looks",
+        "vocabulary.graders",
+    )
 )
 """Packages and modules that do not count."""
 DISPLAY = frozenset({"look", "looks", "label", "symbol", "subset", "description"})

@@ -110,6 +110,10 @@ class Paths:
         """A table (`{table}` for its rule); suffix `csv`, `md`, `html` or `manifest.json`."""
         return f"{self.results}/tables/{name}.{suffix}"
 
+    def regraded(self, grader: str, suffix: str) -> str:
+        """What changes when a grader grades all samples again: `md`, every number in `csv`, or `manifest.json`."""
+        return f"{self.results}/regraded/{grader}.{suffix}"
+
     def claims(self, suffix: str) -> str:
         """The claims ledger; suffix `json`, `md`, `html` (a fragment of the report) or `manifest.json`."""
         return f"{self.results}/claims.{suffix}"

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 """Raise it when a record schema changes its meaning: every job then runs again."""
 
-OUTCOMES = ("correct", "wrong", "no_answer", "timeout", "error")
+OUTCOMES = ("correct", "wrong", "no_answer", "too_long", "timeout", "error")
+"""What grading a response can come to; `too_long` is an answer over the length limit."""
+FAILED_OUTCOMES = OUTCOMES[2:]
+"""Those that are no verdict on the answer's value; training.parquet has the share of each as `{outcome}_fraction`."""
 
 
 class SchemaError(ValueError):
@@ -77,7 +80,8 @@ def training_schema() -> "pyarrow.Schema":
         "epistemic_word",
         *(f"substring_{w}" for w in EPISTEMIC_WORDS),
     )
-    facts = ("demonstration_fraction", "truncated_fraction", "loss", "grad_norm", "learning_rate")
+    shares = (f"{name}_fraction" for name in ("demonstration", "truncated", *FAILED_OUTCOMES))
+    facts = (*shares, "loss", "grad_norm", "learning_rate")
     floats = [(name, pa.float64()) for name in (*means, *facts)]
     return pa.schema(
         [*_run_columns(), ("step", pa.int64()), *floats, ("tokens", pa.int64()), ("seconds", pa.float64())]
@@ -95,6 +99,7 @@ def rollouts_schema() -> "pyarrow.Schema":
             ("sample_index", pa.int64()),
             ("response", pa.string()),
             ("score", pa.float64()),
+            ("outcome", pa.string()),
             ("response_tokens", pa.int64()),
             ("truncated", pa.bool_()),
             ("has_demonstration", pa.bool_()),

@@ -79,12 +79,15 @@ CLAIM_COLUMNS = (
 """What the claims are judged from: all but the texts."""
 
 
-def claim_frames(inputs: Any, parts: Iterable[PlannedPart]) -> Frames:
+def claim_frames(
+    inputs: Any, parts: Iterable[PlannedPart], correct: Mapping[str, pd.Series] | None = None
+) -> Frames:
     """Return the samples that a plan of claims is judged from.
 
     inputs: samples, section_3 and rollouts (paths), as `claims.plan.needed_files` names them. Rollouts carry
-    no run fields; they come from their path.
+    no run fields; they come from their path. correct: file of samples -> the column `correct` that takes the place of the stored one.
     """
+    graded = correct or {}
     runs = {
         "/".join(arm.run.values()): arm.run
         for part in parts
@@ -97,7 +100,8 @@ def claim_frames(inputs: Any, parts: Iterable[PlannedPart]) -> Frames:
         return rollouts_as_samples(read_table(path, rollouts_schema()), {**runs[fields], "seed": int(seed)})
 
     def samples(paths: Any) -> pd.DataFrame:
-        return joined(read_table(path, samples_schema(), CLAIM_COLUMNS) for path in as_list(paths))
+        tables = ((path, read_table(path, samples_schema(), CLAIM_COLUMNS)) for path in as_list(paths))
+        return joined(table.assign(correct=graded.get(path, table["correct"])) for path, table in tables)
 
     return Frames(
         samples(inputs.samples), samples(inputs.section_3), joined(map(rollouts, as_list(inputs.rollouts)))

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from selfdistill.generation.protocol import Completion, Generator, Sampling
+from selfdistill.grading.answers import Grade
 from selfdistill.grading.epistemic import count_columns
-from selfdistill.grading.graders import Grade, Grader, grade_letters
+from selfdistill.grading.graders import Grader, grader_for
 from selfdistill.models.finite import NotFinite
 from selfdistill.models.loading import check_model_folder
 from selfdistill.models.prompts import thinking_text
@@ -76,19 +77,12 @@ def response_frame(
 
 
 def grade_by_kind(grader: Grader, texts: Sequence[str], problems: Sequence[Problem]) -> list[Grade]:
-    """Return the grades of texts, by the boxed answer or by the letter of a multiple-choice question.
+    """Return the grades of texts, by `grader` or by the letter of a multiple-choice question.
 
     Raise ValueError for problems of different kinds.
     """
-    answers = [problem.answers for problem in problems]
-    kinds = {problem.grading for problem in problems}
-    if kinds == {"mcq"}:
-        return grade_letters(texts, answers)
-    if kinds != {"boxed"}:
-        raise ValueError(
-            f"problems must have one kind of grading (boxed or mcq), not {', '.join(sorted(kinds))}"
-        )
-    return grader.grade(texts, answers)
+    chosen = grader_for((problem.grading for problem in problems), grader)
+    return chosen.grade(texts, [problem.answers for problem in problems])
 
 
 def _thinking_tokens(
@@ -109,24 +103,25 @@ def evaluate_run(
     fields: Mapping[str, object],
     seed: int,
     backend: str = "transformers",
+    grader: str = "strict",
     progress: Callable[[int, int], None] = lambda done, total: None,
     parts: Parts = NOT_KEPT,
 ) -> pd.DataFrame:
     """Return the samples of every checkpoint on every benchmark.
 
-    checkpoints: step -> Hugging Face folder; fields: fields of study and run, the first columns of each row; parts: finished parts
-    are reused, and a checkpoint with all parts finished is not loaded. The sampling seed depends on the run's seed and the
+    checkpoints: step -> Hugging Face folder; fields: fields of study and run, the first columns of each row; grader: name
+    of the grader of boxed answers; parts: finished parts are reused, and a checkpoint with all parts finished is not loaded. The sampling seed depends on the run's seed and the
     benchmark only, so that checkpoints and runs of the same seed differ in their weights only.
     """
     frames, done = [], 0
-    with Grader() as grader:
+    with Grader(grader) as own:
 
         def answer(
             generator: Callable[[], Generator], name: str, problems: Sequence[Problem]
         ) -> pd.DataFrame:
             """Return the samples of a chunk of a benchmark."""
             stream = derive_seed(seed, "evaluation", name)
-            return response_frame(generator(), problems, template, samples, sampling, stream, grader)
+            return response_frame(generator(), problems, template, samples, sampling, stream, own)
 
         for step, folder in sorted(checkpoints.items()):
             generator = cache(partial(load_generator, folder, thinking, backend))

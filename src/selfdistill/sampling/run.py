@@ -44,6 +44,7 @@ def evaluate(task: Task) -> Facts:
         fields={"study": params.study, **params.run.fields()},
         seed=params.run.seed,
         backend=params.backend,
+        grader=params.grader,
         progress=task.progress,
         parts=task.parts,
     )
@@ -78,6 +79,7 @@ def sample_section_3(task: Task) -> Facts:
         params.settings,
         Sampling(**params.sampling.model_dump()),
         params.run.seed,
+        params.grader,
         task.progress,
         task.parts,
     )

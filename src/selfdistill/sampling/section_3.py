@@ -90,6 +90,7 @@ def run_section_3(
     settings: Section3Settings,
     sampling: Sampling,
     seed: int,
+    grader: str = "strict",
     progress: Callable[[int, int], None] = lambda done, total: None,
     parts: Parts = NOT_KEPT,
 ) -> pd.DataFrame:
@@ -97,7 +98,7 @@ def run_section_3(
 
     parts: finished batches are reused. Raise TooFewProblems, with the distribution of solve counts, if the pool is exhausted.
     """
-    with Grader() as grader:
+    with Grader(grader) as own:
 
         def answer(items: Sequence[Problem], context: str, turns: Sequence[str] | None) -> pd.DataFrame:
             """Return the samples of problems under a context, reused if they are finished."""
@@ -105,7 +106,7 @@ def run_section_3(
             frame = parts.get(
                 f"{context}/{stream}",
                 lambda: response_frame(
-                    generator, items, template, settings.samples, sampling, stream, grader, turns
+                    generator, items, template, settings.samples, sampling, stream, own, turns
                 ),
             )
             score, tokens = frame["correct"].mean(), frame["response_tokens"].mean()

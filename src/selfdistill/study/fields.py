@@ -2,10 +2,22 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from selfdistill.vocabulary.graders import grader_module
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
 """A key that becomes a wildcard and a folder."""
+
+
+def known_grader(name: str) -> str:
+    """Return the name of a grader. Raises ValueError for an unknown one."""
+    grader_module(name)
+    return name
+
+
+GraderName = Annotated[str, AfterValidator(known_grader)]
+"""A grader of `selfdistill.vocabulary.graders`."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]

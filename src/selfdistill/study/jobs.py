@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, field_serializer, field_validator, model_validator
 
-from selfdistill.study.fields import Section
+from selfdistill.study.fields import GraderName, Section
 from selfdistill.study.methods import METHODS
 from selfdistill.study.sampling import SamplingSettings, Section3Settings
 from selfdistill.study.study import Study
@@ -64,6 +64,7 @@ class EvaluationParams(ModelJob):
     samples: int
     sampling: SamplingSettings
     backend: str
+    grader: GraderName
 
 
 class DeclaredSamples(JobParams):
@@ -80,6 +81,7 @@ class Section3Params(ModelJob):
     settings: Section3Settings
     sampling: SamplingSettings
     backend: str
+    grader: GraderName
 
 
 class NumbersParams(JobParams):
@@ -128,6 +130,7 @@ def evaluation_params(study: Study, run: Run) -> EvaluationParams:
         samples=study.file.benchmarks.samples,
         sampling=study.sampling_for(run.model),
         backend=study.file.backend,
+        grader=study.file.benchmarks.graders[0],
         **study.prompt_form(run.model),
     )
 
@@ -152,6 +155,7 @@ def section_3_params(study: Study, model: str) -> Section3Params:
         settings=section_3.model_copy(update={"models": [model]}),
         sampling=sampling,
         backend=study.file.backend,
+        grader=study.file.benchmarks.graders[0],
         **study.prompt_form(model),
     )
 

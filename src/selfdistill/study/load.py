@@ -42,8 +42,8 @@ def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> 
     """The study that Snakemake's config asks for: `study` is a name (config/NAME.yaml) or a path, mini
     without it; `seeds` replaces the file's seeds.
 
-    A whole study file given by --configfile is the same as its name. Other keys are refused: a study is its
-    file.
+    A whole study file given by --configfile is the same as its name. `grader` is for the target `regrade`. Other keys are refused:
+    a study is its file.
     """
     asked = str(config.get("study", "mini"))
     path = Path(asked) if asked.endswith((".yaml", ".yml")) else Path(folder) / f"{asked}.yaml"
@@ -52,7 +52,7 @@ def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> 
         raise StudyError(
             f"{path}: no such study file; allowed: {', '.join(names)}, or a path{suggestion(asked, names)}"
         )
-    if others := {key: value for key, value in config.items() if key not in ("study", "seeds")}:
+    if others := {key: value for key, value in config.items() if key not in ("study", "seeds", "grader")}:
         check_others(others, path)
     return load_study(path, parse_seeds(config.get("seeds")))
 

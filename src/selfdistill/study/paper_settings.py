@@ -80,7 +80,8 @@ def facts(study: Study) -> dict[str, dict[str, Any]]:
     found["section-3"] = section_3["settings"] | section_3["sampling"]
     found["off-policy"] = study.file.off_policy.model_dump()
     sizes = {name: study.benchmark_spec(name)["expect"]["rows"] for name in study.file.benchmarks.names}
-    found["evaluation"] = study.file.benchmarks.model_dump() | {"sizes": sizes}
+    benchmarks = study.file.benchmarks
+    found["evaluation"] = benchmarks.model_dump() | {"sizes": sizes, "grader": benchmarks.graders[0]}
     found |= {f"evaluation/{model}": study.sampling_for(model).model_dump() for model in study.models()}
     found |= {name: spec.model_dump() for name, spec in study.file.datasets.items()}
     found["rl"] = study.resources_for("rl").model_dump()

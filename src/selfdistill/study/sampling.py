@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from selfdistill.study.fields import Name, Positive, Section
+from selfdistill.study.fields import GraderName, Name, Positive, Section
 from selfdistill.vocabulary.contexts import SECTION_3
 
 
@@ -37,6 +37,12 @@ class BenchmarkSettings(SamplingSettings):
         default={},
         description="training set: further benchmarks for its runs and their bases; "
         "not part of figures, tables and the OOD mean",
+    )
+    graders: list[GraderName] = Field(
+        default=["strict"],
+        min_length=1,
+        description="graders of boxed answers (docs/grading.md): every number is of the first; what changes under each other one "
+        "is shown beside (`snakemake regrade`)",
     )
     headline: list[str] = Field(
         default=[],

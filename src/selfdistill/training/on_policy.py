@@ -15,7 +15,7 @@ from selfdistill.training.data import rollout_dataset
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.progress import ProgressCallback
 from selfdistill.training.records import RecordedReward, RolloutRecorder, assemble_records
-from selfdistill.training.rewards import TAIL_CHARS, Reward, reward_for
+from selfdistill.training.rewards import Reward, reward_for
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ def train_on_policy(
         exports=settings.exported_steps,
         updates=settings.steps * updates,
     )
-    with Grader(tail_chars=TAIL_CHARS) as grader:
+    with Grader(settings.grader) as grader:
         reward = reward or reward_for(read_problems(job.data), grader)
         trainer = build_trainer(trainer_class, job, arguments, reward, **options)
         train_with_resume(trainer, store)

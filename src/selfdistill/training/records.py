@@ -16,10 +16,12 @@ import pyarrow
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
+from selfdistill.grading.answers import Grade
 from selfdistill.grading.epistemic import count_columns
 from selfdistill.models.finite import check_numbers
 from selfdistill.records.files import read_arrow, write_table
-from selfdistill.records.schemas import rollouts_schema, training_schema
+from selfdistill.records.outcomes import outcome_shares
+from selfdistill.records.schemas import FAILED_OUTCOMES, rollouts_schema, training_schema
 from selfdistill.training.rewards import Reward
 
 NAN = float("nan")
@@ -53,16 +55,16 @@ class RolloutRecorder(TrainerCallback):
         problem_ids: list[str],
         responses: list[str],
         ids: list[list[int]],
-        scores: list[float],
+        grades: Sequence[Grade],
     ) -> None:
         """Take in the rollouts of this process, in order; groups of a problem are numbered on through the
         step.
         """
         local = [
-            (step, problem, response, score, len(row), row[-1] not in self.end_token_ids)
-            for problem, response, score, row in zip(problem_ids, responses, scores, ids, strict=True)
+            (step, problem, response, grade.score, grade.outcome, len(row), row[-1] not in self.end_token_ids)
+            for problem, response, grade, row in zip(problem_ids, responses, grades, ids, strict=True)
         ]
-        names = ["step", "problem_id", "response", "score", "response_tokens", "truncated"]
+        names = ["step", "problem_id", "response", "score", "outcome", "response_tokens", "truncated"]
         frame = pandas.DataFrame(gather_object(local), columns=names)
         frame.insert(2, "sample_index", frame.groupby("problem_id").cumcount())
         frame["has_demonstration"] = None
@@ -92,10 +94,12 @@ class RolloutRecorder(TrainerCallback):
         frame, logs = self.rollouts, pandas.DataFrame(self.logs)
         counts = count_columns(frame["response"].tolist())
         names = [name for name in training_schema().names if name in counts.columns]
+        shares = outcome_shares(frame["outcome"])
         row = training_row(
             self.fields,
             step,
             **counts[names].mean().to_dict(),
+            **{f"{name}_fraction": shares[name] for name in FAILED_OUTCOMES},
             score=frame["score"].mean(),
             response_tokens=frame["response_tokens"].mean(),
             demonstration_fraction=pandas.to_numeric(frame["has_demonstration"]).mean(),
@@ -123,10 +127,11 @@ class RecordedReward:
     ) -> list[float]:
         """Scores of the completions."""
         responses = [completion[0]["content"] for completion in completions]
-        scores = self.reward(responses, answers)
+        grades = self.reward(responses, answers)
         step = trainer_state.global_step // self.recorder.updates_per_step
+        scores = [grade.score for grade in grades]
         check_numbers(dict(zip(problem_id, scores, strict=True)), f"scores of step {step + 1}")
-        self.recorder.observe(step, problem_id, responses, completion_ids, scores)
+        self.recorder.observe(step, problem_id, responses, completion_ids, grades)
         return scores
 
 

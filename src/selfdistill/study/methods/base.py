@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from selfdistill.study.fields import Positive, Rate, Section
+from selfdistill.study.fields import GraderName, Positive, Rate, Section
 from selfdistill.study.yaml import known, reject
 from selfdistill.vocabulary import teachers
 from selfdistill.vocabulary.contexts import CONTEXTS
@@ -41,6 +41,9 @@ class RolloutSettings(Section):
     adam_beta2: float = Field(default=0.999, gt=0, lt=1, description="decay rate of the second moment")
     micro_batch: Positive | None = Field(
         default=None, description="rows per device and forward pass (null: the whole mini-batch)"
+    )
+    grader: GraderName = Field(
+        default="strict", description="grader whose verdict is the reward (docs/grading.md)"
     )
     backend: Literal["transformers", "vllm"] = Field(
         default="transformers", description="backend that generates the rollouts (default: the study's)"

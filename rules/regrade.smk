@@ -1,0 +1,40 @@
+# Stored samples graded again without a model: `snakemake regrade` by the study's further graders, or `--config grader=NAME`.
+from selfdistill.report.regraded import problem_files, sample_files
+
+REGRADERS = [config["grader"]] if "grader" in config else STUDY.file.benchmarks.graders[1:]
+REGRADED = surroundings("regrade_samples", PATHS.regraded("{grader}", "csv"), "report")
+
+
+rule regrade_samples:
+    input:
+        **needed_files(CLAIM_PARTS, STUDY, PATHS),
+        all_samples=sample_files(STUDY, PATHS),
+        problems=list(problem_files(STUDY, PATHS).values()),
+        ledger=LEDGER,
+    output:
+        csv=PATHS.regraded("{grader}", "csv"),
+        md=PATHS.regraded("{grader}", "md"),
+        manifest=REGRADED.manifest,
+    log:
+        REGRADED.log,
+    conda:
+        ENVIRONMENT
+    threads: REGRADED.threads
+    resources:
+        **REGRADED.resources,
+    params:
+        job=lambda wildcards: {
+            "study": str(STUDY.path),
+            "seeds": STUDY.file.seeds,
+            "grader": wildcards.grader,
+        },
+        code=lambda wildcards: code_of("regrade_samples", grader_module(wildcards.grader)),
+    message:
+        "Grading all samples again by {wildcards.grader}"
+    script:
+        "../workflow/scripts/regrade_samples.py"
+
+
+rule regrade:
+    input:
+        [PATHS.regraded(grader, "md") for grader in REGRADERS],
