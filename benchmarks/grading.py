@@ -3,7 +3,7 @@
     python benchmarks/grading.py --data DATA [--cases CASES.jsonl]
 
 The corpus is made by rule from the gold answers of the data files (tests/unit/grading_corpus.py); of the whole numbers every
---every'th is used. --cases are answers with their right value by hand. Every answer is graded inside a box. `--hangs` of the
+--every'th is used, and the other graders get every --others'th answer. --cases are answers with their right value by hand. Every answer is graded inside a box. `--hangs` of the
 answers of the throughput run hang. Writes benchmarks/results/grading.json and benchmarks/grading.md; no answer of the data is
 written.
 """
@@ -56,6 +56,9 @@ def arguments() -> argparse.Namespace:
         "--cases", type=Path, help="hand cases, one JSON object a line: response, gold, truth (or null)"
     )
     parser.add_argument("--every", type=int, default=1, help="use every so many whole numbers of the golds")
+    parser.add_argument(
+        "--others", type=int, default=1, help="give the other graders every so many answers of the corpus"
+    )
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--answers", type=int, default=20_000, help="answers of the throughput run")
     parser.add_argument("--hangs", type=int, default=4)
@@ -249,7 +252,9 @@ def main() -> None:
     cases = list(corpus(golds))
     result = {"golds": len(golds), "cases": len(cases), "corpus": {}}
     for name in NAMES:
-        result["corpus"][name] = on_corpus(name, cases, options.workers)
+        result["corpus"][name] = on_corpus(
+            name, cases[:: 1 if name == "strict" else options.others], options.workers
+        )
         print(name, result["corpus"][name]["all"], result["corpus"][name]["exploits"], flush=True)
     if options.cases:
         result["hand"] = {name: on_cases(name, options.cases, options.workers) for name in NAMES}
