@@ -3,9 +3,9 @@
     python benchmarks/grading.py --data DATA [--cases CASES.jsonl]
 
 The corpus is made by rule from the gold answers of the data files (tests/unit/grading_corpus.py); of the whole numbers every
---every'th is used, and the other graders get every --others'th answer. --cases are answers with their right value by hand. Every answer is graded inside a box. `--hangs` of the
-answers of the throughput run hang. Writes benchmarks/results/grading.json and benchmarks/grading.md; no answer of the data is
-written.
+--every'th is used, and the graders other than `strict` get every --others'th answer. --cases are answers with their right value by
+hand. Every answer is graded inside a box. `--hangs` of the answers of the throughput run hang. Writes
+benchmarks/results/grading.json and benchmarks/grading.md; no answer of the data is written.
 """
 
 import argparse
