@@ -267,6 +267,10 @@ RULES = (
         ),
         (r"90\degree", r"90^\circ"), (r"91\degree", r"90^\circ"),
     ),
+    Rule("degrees in a function", substitute((r"(\\(?:sin|cos|tan|cot|sec|csc))\s*\(?(\d+)\s*\^\{\\circ\}\s*\)?", r"\1(\\frac{\2\\pi}{180})")),
+         (r"\sin 30^\circ", r"\frac{1}{2}"), (r"\sin 60^\circ", r"\frac{1}{2}")),
+    Rule("set builder", substitute((r"^\\\{\s*[a-z]\s*(?:\\mid|[:|])\s*([^{}]*(?:[<>]|\\[lg]e)[^{}]*)\\\}$", r"\1")),
+         (r"\{x \mid x > 3\}", "x > 3"), (r"\{x \mid x > 4\}", "x > 3")),
     Rule("bases", bases, (r"52_{\text{eight}}", "52_8"), ("(52)_9", "52_8")),
     Rule("repeating decimals", repeating, (r"0.\overline{3}", r"\frac{1}{3}"), (r"0.\overline{4}", r"\frac{1}{3}")),
     Rule(
