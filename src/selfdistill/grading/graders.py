@@ -112,7 +112,9 @@ def grader_for(kinds: Iterable[str], chosen: Grader) -> Grader:
     """
     found = set(kinds)
     if len(found) != 1:
-        raise ValueError(f"problems must have one kind of grading (boxed or mcq), not {', '.join(sorted(found))}")
+        raise ValueError(
+            f"problems must have one kind of grading (boxed or mcq), not {', '.join(sorted(found))}"
+        )
     return Grader("mcq") if found == {"mcq"} else chosen
 
 

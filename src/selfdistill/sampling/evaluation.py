@@ -109,9 +109,10 @@ def evaluate_run(
 ) -> pd.DataFrame:
     """Return the samples of every checkpoint on every benchmark.
 
-    checkpoints: step -> Hugging Face folder; fields: fields of study and run, the first columns of each row; grader: name
-    of the grader of boxed answers; parts: finished parts are reused, and a checkpoint with all parts finished is not loaded. The sampling seed depends on the run's seed and the
-    benchmark only, so that checkpoints and runs of the same seed differ in their weights only.
+    checkpoints: step -> Hugging Face folder; fields: fields of study and run, the first columns of each row; grader: name of the
+    grader of boxed answers; parts: finished parts are reused, and a checkpoint with all parts finished is not loaded. The sampling
+    seed depends on the run's seed and the benchmark only, so that checkpoints and runs of the same seed differ in their weights
+    only.
     """
     frames, done = [], 0
     with Grader(grader) as own:
