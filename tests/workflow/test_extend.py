@@ -90,7 +90,11 @@ FORGOTTEN = [
         "src/selfdistill/study/methods/__init__.py",
         "'late' is not allowed; allowed: sft, grpo, sdpo",
     ),
-    ("A training method", "src/selfdistill/training/late.py", "selfdistill.training.late:train_late is declared, but there is no such function"),
+    (
+        "A training method",
+        "src/selfdistill/training/late.py",
+        "selfdistill.training.late:train_late is declared, but there is no such function",
+    ),
     (
         "A model family",
         "src/selfdistill/vocabulary/families.py",

@@ -16,7 +16,7 @@ import pandas as pd
 from selfdistill.grading.epistemic import counts_by_problem, frequency_shift
 from selfdistill.records.completeness import check_samples
 from selfdistill.records.files import read_table, write_frame
-from selfdistill.records.schemas import samples_schema
+from selfdistill.records.schemas import FAILED_OUTCOMES, samples_schema
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.data import base_run, rows_of_run, runs_of
 from selfdistill.statistics import BASE_GROUP, GROUP_COLUMNS, contrasts, estimates, group_shifts, last_step
@@ -70,7 +70,7 @@ def study_estimates(
         samples: records.schemas.samples_schema, all runs. section_3: the four contexts, may be empty.
         ood: names of the OOD benchmarks. settings: n_boot, seed, level of `statistics.estimates`.
     """
-    frames = [estimates(samples, **settings)] if len(samples) else []
+    frames = [estimates(samples, **settings), failed_shares(samples, **settings)] if len(samples) else []
     outside = ood_samples(samples, ood) if len(samples) else samples
     if len(outside):
         frames.append(estimates(outside, by=GROUP_COLUMNS[:-1], **settings).assign(benchmark=OOD_MEAN))
@@ -79,6 +79,12 @@ def study_estimates(
         words = estimates(section_3.assign(benchmark="section-3"), metrics=SUBSTRING_COLUMNS, **settings)
         frames.append(words)
     return joined(frames)
+
+
+def failed_shares(samples: pd.DataFrame, **settings: Any) -> pd.DataFrame:
+    """Return the share of responses that grading could not judge, one metric per outcome of FAILED_OUTCOMES."""
+    flags = {name: (samples["outcome"] == name).astype(float) for name in FAILED_OUTCOMES}
+    return estimates(samples.assign(**flags), metrics=FAILED_OUTCOMES, **settings)
 
 
 def study_differences(samples: pd.DataFrame, ood: Sequence[str], **settings: Any) -> pd.DataFrame:

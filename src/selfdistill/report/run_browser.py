@@ -6,7 +6,7 @@ estimates and differences at each run's last step, and from the manifests of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -28,6 +28,14 @@ RUN_COLUMNS = dict(zip(RUN_KEY[1:], ("Method", "Context", "Teacher", "Data", "|D
 """Run fields and their heads; the model stands before them under its label."""
 
 
+OUTCOME_HEADS = {
+    "Truncated (%)": ("truncated",),
+    "No answer (%)": ("no_answer",),
+    "Not graded (%)": ("too_long", "timeout", "error"),
+}
+"""Heads of the outcomes of grading, and the outcomes that each counts."""
+
+
 def run_browser(data: StudyData, training_costs: pd.DataFrame) -> str:
     """Return every run at its last step as a table that sorts and filters; empty without estimates.
 
@@ -41,7 +49,7 @@ def run_browser(data: StudyData, training_costs: pd.DataFrame) -> str:
     rows = [run_row(data, run, data.inside, training_costs) for run in runs]
     note = (
         "Last step of each run. Accuracies in percent; Δ in points against the run's own base, paired by problem; "
-        f"length (tokens) and epistemic words (the authors' substring count) on {data.benchmark_label(data.inside)}. "
+        f"length (tokens), epistemic words (the authors' substring count) and outcomes of grading on {data.benchmark_label(data.inside)}. "
         f"Training: wall time and tokens generated (SFT generates none), summed over seeds. {counts_note(rows)}"
     )
     return Table("run-browser", "All runs", note, rows).to_html("sortable browser")
@@ -59,10 +67,19 @@ def run_row(data: StudyData, run: Mapping[str, str], inside: str, costs: pd.Data
         row[f"Δ {head}"] = ours(change, 1, 100, "+")
     row["Length"] = ours(final_cell(data.estimates, run, inside, LENGTH), 1)
     row["Epistemic"] = ours(final_cell(data.estimates, run, inside, EPISTEMIC), 2)
+    for head, metrics in OUTCOME_HEADS.items():
+        row[head] = share(data, run, inside, metrics)
     own = rows_of_run(costs, run) if len(costs) else costs
     for head, column in (("Training (s)", "seconds"), ("Tokens", "tokens")):
         row[head] = amount(own[column].sum()) if len(own) else Entry(NO_VALUE)
     return row
+
+
+def share(data: StudyData, run: Mapping[str, str], benchmark: str, metrics: Sequence[str]) -> Entry:
+    """Return the percentage of a run's responses with one of some outcomes."""
+    cells = [final_cell(data.estimates, run, benchmark, metric) for metric in metrics]
+    found = [cell.estimate for cell in cells if cell]
+    return amount(100 * sum(found), 1) if found else Entry(NO_VALUE)
 
 
 def amount(value: float, digits: int = 0, share: float | None = None) -> Entry:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from selfdistill.records.outcomes import outcome_sentence
+from selfdistill.records.schemas import FAILED_OUTCOMES
 from selfdistill.report.data import ACCURACY, StudyData, counts_text, trajectory
 from selfdistill.report.figures.curves import smoothing_window
 from selfdistill.report.style import method_style
@@ -41,4 +43,16 @@ def benchmark_text(data: StudyData, runs: Sequence[Mapping[str, str]], benchmark
     if not rows:
         return "No benchmark estimates."
     counts = counts_text(pd.concat(rows))
-    return f"Benchmarks: {counts}; bands or upright lines: 95 % intervals; dotted level: base."
+    shown = f"Benchmarks: {counts}; bands or upright lines: 95 % intervals; dotted level: base."
+    return f"{shown} {outcomes_text(data, runs, benchmarks)}".strip()
+
+
+def outcomes_text(data: StudyData, runs: Sequence[Mapping[str, str]], benchmarks: Sequence[str]) -> str:
+    """Return which shares of the responses behind some panels were truncated or could not be judged."""
+    shares = {}
+    for metric in ("truncated", *FAILED_OUTCOMES):
+        frames = [trajectory(data, run, name, metric)["estimate"] for run in runs for name in benchmarks]
+        shown = pd.concat(frames).dropna() if frames else pd.Series(dtype=float)
+        if len(shown):
+            shares[metric] = float(shown.mean())
+    return outcome_sentence(shares) if shares else ""
