@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from selfdistill.fast_cpu import enabled
 
 ROUNDING = 2e-4
-"""Largest error that `keeps_float32` accepts; float32 errs by 30 times less, bfloat16 by 100 times more."""
+"""Largest error that `keeps_float32` accepts; float32 errs 30 times less, bfloat16 100 times more."""
 
 
 def wide_mm(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
