@@ -59,7 +59,10 @@ def test_examples_that_teach_nothing_are_counted_and_refused_if_there_is_no_othe
     questions = ["find x : x *5 = 1", "find x : x *5 *5 *5 = 1"]
     pandas.DataFrame({"question": questions, "response": short}).to_parquet(path)
     assert len(sft_dataset(path, build_tokenizer("olmo3"), "none", 10)) == 2
-    assert "1 of 2 examples, truncated at 10 tokens within their prompts, have no token in the loss" in caplog.text
+    assert (
+        "1 of 2 examples, truncated at 10 tokens within their prompts, have no token in the loss"
+        in caplog.text
+    )
 
 
 def test_loss_is_the_mean_over_all_response_tokens_of_the_batch(tmp_path):
