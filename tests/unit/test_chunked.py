@@ -193,7 +193,7 @@ def test_a_second_backward_pass_is_refused():
         LossOptions(0.5, 7, True, None),
     )
     total.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="once"):
+    with pytest.raises(RuntimeError, match="one backward pass only"):
         total.backward()
 
 

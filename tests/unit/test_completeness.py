@@ -47,13 +47,13 @@ def test_a_stray_folder_is_ignored_and_named(folder, caplog):
     shutil.copytree(folder / "step-2", folder / "step-3")
     (folder / ".snakemake_timestamp").touch()
     assert list(checkpoint_folders(folder, STEPS)) == [1, 2]
-    assert "ignored, for the training did not write it: step-2.bak, step-3" in caplog.text
+    assert "ignored (not written by the training): step-2.bak, step-3" in caplog.text
 
 
 @pytest.mark.parametrize("declared", [(1,), (1, 2, 3)])
 def test_steps_that_the_training_did_not_write_are_refused(folder, declared):
     steps = ", ".join(map(str, declared))
-    with pytest.raises(Incomplete, match=rf"declared steps: {steps}; steps of the training: 1, 2"):
+    with pytest.raises(Incomplete, match=rf"declared steps: {steps}; trained steps: 1, 2"):
         checkpoint_folders(folder, declared)
 
 
@@ -130,5 +130,5 @@ def test_samples_that_are_not_declared_are_named(changed, message):
 
 
 def test_samples_of_several_steps_where_one_is_declared_are_refused():
-    with pytest.raises(Incomplete, match="a/samples.parquet: steps 1, 2; one is declared"):
+    with pytest.raises(Incomplete, match="a/samples.parquet: must have one step, has: 1, 2"):
         check_samples(samples(), None, PROBLEMS, 3, "a/samples.parquet")

@@ -155,8 +155,8 @@ def test_prompts_that_are_too_long_are_left_out_or_refused(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"updates_per_step": 3}, "do not split into 3 updates"),
-        ({"micro_batch": 3}, "micro_batch 3 does not divide"),
+        ({"updates_per_step": 3}, "must be a multiple of 3 updates x 1 processes"),
+        ({"micro_batch": 3}, "micro_batch 3 must divide"),
     ],
 )
 def test_batches_that_do_not_divide_are_refused(tmp_path, changes, message):

@@ -136,6 +136,7 @@ def test_token_mean_of_no_tokens_is_zero():
 @pytest.mark.parametrize("top_k", [0, -1, VOCABULARY + 1])
 def test_impossible_top_k_is_refused_with_the_figures(top_k):
     with pytest.raises(
-        ValueError, match=rf"top_k is {top_k}.*vocabulary has {VOCABULARY}.*1\.\.{VOCABULARY}"
+        ValueError,
+        match=rf"top_k is {top_k}, but must be in 1\.\.{VOCABULARY}: .*vocabulary has {VOCABULARY} tokens",
     ):
         check_top_k(top_k, VOCABULARY)

@@ -50,16 +50,19 @@ def test_long_examples_are_cut_on_the_right(tmp_path):
 def test_examples_that_teach_nothing_are_counted_and_refused_if_there_is_no_other(tmp_path, caplog):
     short = "so 8 \\boxed{8}"
     with pytest.raises(
-        ValueError, match=r"data.parquet: sft.max_tokens = 8 cuts all 2 examples within their prompts"
+        ValueError, match=r"data.parquet: sft.max_tokens = 8 truncates all 2 examples within their prompts"
     ):
         rows_of(tmp_path, "olmo3", "none", [short, short], max_tokens=8)
-    with pytest.raises(ValueError, match=r"data.parquet: holds no example"):
+    with pytest.raises(ValueError, match=r"data.parquet: must have at least one example"):
         rows_of(tmp_path, "olmo3", "none", [])
     path = tmp_path / "data.parquet"
     questions = ["find x : x *5 = 1", "find x : x *5 *5 *5 = 1"]
     pandas.DataFrame({"question": questions, "response": short}).to_parquet(path)
     assert len(sft_dataset(path, build_tokenizer("olmo3"), "none", 10)) == 2
-    assert "1 of 2 examples are cut at 10 tokens, within their prompts" in caplog.text
+    assert (
+        "1 of 2 examples, truncated at 10 tokens within their prompts, have no token in the loss"
+        in caplog.text
+    )
 
 
 def test_loss_is_the_mean_over_all_response_tokens_of_the_batch(tmp_path):

@@ -42,8 +42,8 @@ def test_other_precisions_and_wrappers_are_left_alone():
 @pytest.mark.parametrize(
     ("plugin", "message"),
     [
-        ({"fsdp_version": 1}, "fsdp_version to 2"),
-        ({"cpu_ram_efficient_loading": True}, "weights on process 0 only"),
+        ({"fsdp_version": 1}, "fsdp_version must be 2"),
+        ({"cpu_ram_efficient_loading": True}, "only process 0 has the teacher's weights"),
     ],
 )
 def test_configurations_that_would_train_something_else_are_refused(plugin, message):

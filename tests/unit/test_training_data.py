@@ -24,7 +24,7 @@ def drawn(folder, max_tokens, coverage):
 def test_long_prompts_are_left_out_of_a_whole_set_and_counted(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     assert set(drawn(tmp_path, 10, "full")["problem_id"]) == {"a"}
-    assert "left out 1 of 2 problems: prompt longer than 10 tokens" in caplog.text
+    assert "excluded 1 of 2 problems: prompt longer than 10 tokens" in caplog.text
     assert set(drawn(tmp_path, 99, "full")["problem_id"]) == {"a", "b"}
 
 

@@ -101,7 +101,7 @@ def test_a_killed_evaluation_takes_what_it_had_and_ends_bit_identical(whole, tmp
         (study.root / RESULTS / file).unlink()
     killed(study, f"{run}/samples.parquet", "runs/**/samples/parts/**/*.parquet")
     call(study, f"{run}/samples.parquet")
-    assert "taken from" in log_of(study, f"{run}/samples"), "the second call must take the finished parts"
+    assert "reused from" in log_of(study, f"{run}/samples"), "the second call must reuse the finished parts"
     samples = [(place.root / RESULTS / run / "samples.parquet").read_bytes() for place in (whole, study)]
     assert samples[0] == samples[1]
 

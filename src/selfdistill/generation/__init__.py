@@ -1,1 +1,1 @@
-"""Generation: one protocol (`protocol.py`), several backends (transformers here, vLLM on GPUs)."""
+"""Generation of responses: one protocol (`protocol`) and two backends (transformers; vLLM on GPUs)."""

@@ -1,4 +1,4 @@
-"""What a backend imports when it loads a model; a job that surely loads one has it imported before it begins."""
+"""What each backend imports to load a model; jobs that always load one have these modules imported before they start."""
 
 LOADING = {
     "transformers": (

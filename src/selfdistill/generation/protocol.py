@@ -1,7 +1,7 @@
-"""What every generation backend takes and gives, so that the code right of it never asks which one ran.
+"""The interface of every generation backend; callers never ask which one runs.
 
-Used by richness (section 3), off_policy (section 4) and evaluation; the on-policy trainers call a backend's batch function
-directly, because their model lives inside the trainer.
+Used by `sampling` (sections 3 and 4, evaluation). The on-policy trainers call a backend's batch function directly, because
+their model lives inside the trainer.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Sampling:
-    """How responses are drawn.
+    """How responses are sampled.
 
-    temperature and top_p as usual; top_k = 0 switches the top-k cut off; max_new_tokens counts response tokens with the
-    end-of-sequence token; banned_words are never sampled (a control experiment, not part of the paper).
+    temperature, top_p: as usual; top_k: 0 for no limit; max_new_tokens: includes the end-of-sequence token; banned_words: never
+    sampled (a control experiment, not in the paper).
     """
 
     temperature: float = 1.0
@@ -25,7 +25,11 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Completion:
-    """One response: its token ids (end-of-sequence token included when it was reached) and its decoded text."""
+    """One response.
+
+    token_ids: with the end-of-sequence token if it was sampled; text: decoded, without special tokens; truncated: whether it
+    was not.
+    """
 
     token_ids: tuple[int, ...]
     text: str
@@ -38,4 +42,4 @@ class Generator(Protocol):
     def generate(
         self, user_turns: list[str], samples: int, sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
-        """`samples` completions for each user turn; the same arguments give the same completions."""
+        """Return `samples` completions per user turn; the same arguments give the same completions."""

@@ -1,17 +1,18 @@
 """Batched sampling with a transformers model: the backend of the mini study, and of every machine without vLLM.
 
-`transformers.generate` keeps decoding rows that have ended and prefills the same prompt once per sample. `sample_batch` calls the
-same model, with each distinct prompt prefilled once and ended rows dropped; for tiny models on a CPU, with the cache, masks and
-attention of `fast_cpu`. What is sampled is the same distribution; tests compare it with `generate`.
+`transformers.generate` keeps decoding rows that have ended and prefills a prompt once per sample. `sample_batch` prefills each
+distinct prompt once and drops ended rows; on a CPU it uses the cache, masks and attention of `fast_cpu`. Both sample from the
+same distribution; tests compare them.
 """
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from selfdistill.fast_cpu.attention import last_token_masks, positions_of, prompt_masks
+from selfdistill.fast_cpu.attention import Masks, last_token_masks, positions_of, prompt_masks
 from selfdistill.fast_cpu.growing_cache import decoding_cache
 from selfdistill.fast_cpu.single_query import single_query_attention
 from selfdistill.generation.protocol import Completion, Sampling
@@ -20,18 +21,21 @@ from selfdistill.models.loading import load_model, load_tokenizer
 from selfdistill.models.prompts import prompt_ids as tokenize_prompts
 from selfdistill.models.response_end import end_token_ids, response_room
 
-COMPACT_BELOW = 0.85  # drop ended rows once fewer than this share of the batch is still decoding
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+COMPACT_BELOW = 0.85  # ended rows are dropped once fewer than this share of the batch is still decoding
 
 
 class Drawn(NamedTuple):
-    """Completions as they were drawn: token ids, and the log-probability with which each token was."""
+    """Sampled completions: token ids, and the log-probability with which each token was drawn."""
 
     token_ids: list[list[int]]
     log_probs: list[list[float]]
 
 
 def _filtered(logits: torch.Tensor, sampling: Sampling, banned: torch.Tensor | None) -> torch.Tensor:
-    """Temperature, bans, top-k and top-p applied to logits (rows, vocabulary)."""
+    """Return logits, (rows, vocabulary), after temperature, bans, top-k and top-p."""
     if sampling.temperature != 1.0:
         logits = logits / sampling.temperature
     if banned is not None:
@@ -41,6 +45,7 @@ def _filtered(logits: torch.Tensor, sampling: Sampling, banned: torch.Tensor | N
         logits = logits.masked_fill(logits < floor, -torch.inf)
     if sampling.top_p < 1.0:
         ordered, order = logits.sort(dim=-1, descending=True)
+        # a token stays if the more likely ones hold less than top_p together, so the first always stays
         before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
         dropped = torch.zeros_like(before, dtype=torch.bool).scatter(1, order, before >= sampling.top_p)
         logits = logits.masked_fill(dropped, -torch.inf)
@@ -48,10 +53,11 @@ def _filtered(logits: torch.Tensor, sampling: Sampling, banned: torch.Tensor | N
 
 
 def _draw(probabilities: torch.Tensor, generator: torch.Generator, place: torch.Tensor) -> torch.Tensor:
-    """One token per row by inverting the cumulative distribution: one uniform number per row, whatever the vocabulary.
+    """Return one token per row, (rows,), from one uniform number per row by inverting the cumulative distribution.
 
-    place: which of the numbers is which row's, so that the stream does not depend on the order of the rows.
-    In double precision, where uniform * total < total always holds, so that a token of probability zero is never drawn.
+    probabilities: (rows, vocabulary); place: (rows,), the index of each row's number, so that the random stream does not depend
+    on the order of rows. Double precision guarantees uniform * total < total: a token of probability zero is never drawn. Raise
+    NotFinite if a row is not finite.
     """
     uniform = torch.rand(
         len(probabilities), 1, generator=generator, device=probabilities.device, dtype=torch.float64
@@ -64,7 +70,7 @@ def _draw(probabilities: torch.Tensor, generator: torch.Generator, place: torch.
 
 @torch.no_grad()
 def sample_batch(
-    model,
+    model: "PreTrainedModel",
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
@@ -76,10 +82,10 @@ def sample_batch(
     top_k: int = 0,
     banned_token_ids: Sequence[int] = (),
 ) -> Drawn:
-    """Sample one completion per prompt; equal prompts standing side by side are prefilled once.
+    """Return one sampled completion per prompt; neighbouring equal prompts are prefilled once.
 
-    prompts: token ids, any lengths. Returns the completion of each prompt, the token that ended it included if one did, at most
-    `response_room` long. The random stream is `generator`'s alone (the global one is untouched).
+    prompts: token ids of any lengths. A completion includes its end-of-sequence token, if one was drawn, and has at most
+    `response_room` tokens. Only `generator` is used; the global random state does not change.
     """
     sampling = Sampling(temperature, top_p, top_k, max_new_tokens)
     was_training = model.training
@@ -93,10 +99,21 @@ def sample_batch(
 
 
 class _Batch:
-    """Rows in decoding: the active ones side by side, of which some have ended, and what all rows have drawn."""
+    """Rows being decoded.
+
+    Of all rows, in the order of the prompts: room (largest lengths), out (token ids drawn), chances (their probabilities).
+    Of active rows, (active,): active (their indices among all rows), place (their ranks by index, i.e. which random number they
+    use), going (whether they have not ended), and valid, positions and logits of their tokens. Ended rows stay active until
+    `decode` drops them.
+    """
 
     def __init__(
-        self, model, prompts: Sequence[Sequence[int]], new: int, ends: Sequence[int], pad_token_id: int
+        self,
+        model: "PreTrainedModel",
+        prompts: Sequence[Sequence[int]],
+        new: int,
+        ends: Sequence[int],
+        pad_token_id: int,
     ) -> None:
         self.model = model
         self.device = next(model.parameters()).device
@@ -110,7 +127,7 @@ class _Batch:
         self._prefill(prompts, pad_token_id)
 
     def _prefill(self, prompts: Sequence[Sequence[int]], pad_token_id: int) -> None:
-        """Run the distinct prompts, padded on the left, and give each row its prompt's logits and cache."""
+        """Run the distinct prompts, left-padded, and give each row its prompt's logits and cache."""
         runs = [(prompt, len(list(rows))) for prompt, rows in groupby(map(tuple, prompts))]
         self.width = max(len(prompt) for prompt, _ in runs)
         padded = [[pad_token_id] * (self.width - len(prompt)) + list(prompt) for prompt, _ in runs]
@@ -123,6 +140,7 @@ class _Batch:
         counts = torch.tensor([count for _, count in runs], device=self.device)
         rows = torch.arange(len(runs), device=self.device).repeat_interleave(counts)
         self.cache.batch_select_indices(rows)
+        # mask and positions for the longest completion: each decoding step reads a prefix of them
         after = torch.arange(self.out.shape[1], device=self.device)
         self.logits = logits[rows]
         self.valid = torch.cat([valid[rows], torch.ones_like(self.out, dtype=torch.bool)], dim=1)
@@ -131,40 +149,45 @@ class _Batch:
     def decode(
         self, sampling: Sampling, generator: torch.Generator, banned_token_ids: Sequence[int]
     ) -> Drawn:
-        """Draw until all rows have ended or have max_new_tokens."""
+        """Return what is drawn until every row has ended or has max_new_tokens."""
         banned = torch.tensor(list(banned_token_ids), device=self.device) if banned_token_ids else None
         for step in range(sampling.max_new_tokens):
             probabilities = _filtered(self.logits.float(), sampling, banned).softmax(-1)
             tokens = _draw(probabilities, generator, self.place)
-            self.out[self.active, step] = tokens  # what follows an end is cut off in `drawn`
+            self.out[self.active, step] = tokens  # `drawn` cuts off what follows an end
             self.chances[self.active, step] = probabilities.gather(1, tokens[:, None]).squeeze(1)
             self.going &= ~torch.isin(tokens, self.ends)
             alive = int(self.going.sum())
             if alive == 0 or step + 1 == sampling.max_new_tokens:
                 break
+            # dropping rows moves the cache, so wait until enough of them have ended
             if alive < COMPACT_BELOW * len(self.active):
                 tokens = tokens[self._drop_ended(alive)]
             self._forward(tokens, self.width + step + 1)
         return self.drawn()
 
     def _drop_ended(self, alive: int) -> torch.Tensor:
-        """Move the last rows going to the places of ended ones; return which row stands at each place now."""
-        source = self.going[alive:].nonzero().squeeze(1) + alive
-        target = (~self.going[:alive]).nonzero().squeeze(1)
+        """Keep the `alive` rows that are going; return the old index of each kept row, (alive,).
+
+        Going rows at the end take the places of ended rows at the front, so that the other rows of the cache need no copy.
+        """
+        source = self.going[alive:].nonzero().squeeze(1) + alive  # going rows beyond the first `alive`
+        target = (~self.going[:alive]).nonzero().squeeze(1)  # ended rows among the first `alive`
         rows = torch.arange(alive, device=self.device).index_copy_(0, target, source)
         self.active, self.valid, self.positions = self.active[rows], self.valid[rows], self.positions[rows]
+        # argsort twice gives ranks: the n-th of the remaining rows uses the n-th random number
         self.place, self.going = self.active.argsort().argsort(), self.going[rows]
         self.cache.batch_select_indices(rows)
         return rows
 
     def _forward(self, tokens: torch.Tensor, end: int) -> None:
-        """Run one new token per active row, the last of `end` tokens."""
+        """Run one new token per active row, (active,); `end`: columns with it, padding included."""
         valid, positions = self.valid[:, :end], self.positions[:, :end]
         masks = last_token_masks(self.model, valid, positions)
         self.logits = self._logits(tokens[:, None], masks, positions[:, -1:])
 
-    def _logits(self, ids: torch.Tensor, masks, positions: torch.Tensor) -> torch.Tensor:
-        """The logits (rows, vocabulary) behind tokens (rows, tokens), which join the cache."""
+    def _logits(self, ids: torch.Tensor, masks: Masks, positions: torch.Tensor) -> torch.Tensor:
+        """Return the logits, (rows, vocabulary), after the tokens `ids`, (rows, tokens), and cache these."""
         return self.model(
             input_ids=ids,
             attention_mask=masks,
@@ -175,7 +198,7 @@ class _Batch:
         ).logits[:, -1]
 
     def drawn(self) -> Drawn:
-        """What was drawn, each row up to its end or its room."""
+        """Return what was drawn, each row up to its end-of-sequence token or its largest length."""
         ended = torch.isin(self.out, self.ends)
         to_end = torch.where(ended.any(1), ended.int().argmax(1) + 1, self.out.shape[1]).tolist()
         lengths = [min(pair) for pair in zip(to_end, self.room, strict=True)]
@@ -188,33 +211,44 @@ class _Batch:
 
 
 class TransformersGenerator:
-    """A model folder answering user turns (see `protocol.Generator`)."""
+    """A `protocol.Generator` from a transformers model.
 
-    def __init__(self, model, tokenizer, thinking: str, batch_rows: int = 256) -> None:
+    thinking: switch of the chat template; batch_rows: largest number of rows decoded together.
+    """
+
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        tokenizer: "PreTrainedTokenizerBase",
+        thinking: str,
+        batch_rows: int = 256,
+    ) -> None:
         self.model, self.tokenizer, self.thinking, self.batch_rows = model, tokenizer, thinking, batch_rows
         self.end_token_ids = end_token_ids(model.generation_config, tokenizer)
 
     @classmethod
-    def load(cls, folder, thinking: str, batch_rows: int = 256) -> "TransformersGenerator":
-        """Load a Hugging Face folder in float32 on the CPU, in its own dtype on a GPU."""
+    def load(cls, folder: str | Path, thinking: str, batch_rows: int = 256) -> "TransformersGenerator":
+        """Return a generator for a Hugging Face folder: on a GPU in the folder's dtype, on a CPU in float32."""
         cuda = torch.cuda.is_available()
         model = load_model(folder, dtype="auto" if cuda else "float32").to("cuda" if cuda else "cpu").eval()
         return cls(model, load_tokenizer(folder), thinking, batch_rows)
 
     def banned_ids(self, words: Sequence[str]) -> list[int]:
-        """Token ids of the words to ban; a word that the vocabulary lacks as one token is an error, not a silent miss."""
+        """Return the token ids of `words`. Raise ValueError if a word is not a single token of the vocabulary."""
         ids = self.tokenizer.convert_tokens_to_ids(list(words))
         missing = [
             w for w, i in zip(words, ids, strict=True) if i is None or i == self.tokenizer.unk_token_id
         ]
         if missing:
-            raise ValueError(f"words to ban that are no single token of this vocabulary: {missing}")
+            raise ValueError(
+                f"banned words must be single tokens of the vocabulary; these are not: {', '.join(missing)}"
+            )
         return ids
 
     def generate(
         self, user_turns: list[str], samples: int, sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
-        """`samples` completions per user turn, decoded in batches of at most `batch_rows` rows."""
+        """Return `samples` completions per user turn, decoded in batches of at most `batch_rows` rows."""
         device = next(self.model.parameters()).device
         generator = torch.Generator(device=device).manual_seed(seed)
         rows = [

@@ -1,13 +1,13 @@
 """Sampling with vLLM's offline engine: the backend of the studies that run on GPUs (`backend: vllm` in a study file).
 
-The prompts are the token ids of the transformers backend, and so are the ends of a response, the banned words and the decoding; what
-differs is the random stream. Every response is a request of its own, with a seed derived from the prompt, how often that prompt stood
-before it in the call, and the sample's index. The same prompts and seed therefore draw from the same streams, in whatever order and
-batch they come. Logits still depend on the batch in their last bits (kernels, bfloat16): equal calls give equal samples, while a
-prompt asked in other company can, rarely, part from them at a near-tie.
+Prompt token ids, ends of responses, banned words and detokenization are those of the transformers backend; only the random
+stream differs. Every response is one request. Its seed is derived from the prompt, the number of equal prompts before it in the
+call, and the sample's index, so it depends neither on the order of prompts nor on the batch. The last bits of logits do depend
+on the batch (kernels, bfloat16): equal calls give equal samples, but a prompt in another batch can, rarely, get another token at
+a near-tie.
 
-vLLM itself is imported when an engine starts, never before. An engine takes its share of the device memory for good, so a process
-holds one at a time: starting the next checkpoint's engine closes the one before.
+vLLM is imported only when an engine starts. An engine keeps its share of the device memory until it is closed, so a process has
+one at a time: starting an engine for the next checkpoint closes the previous one.
 """
 
 import gc
@@ -17,7 +17,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -28,25 +28,27 @@ from selfdistill.models.prompts import prompt_ids as tokenize_prompts
 from selfdistill.models.response_end import end_token_ids, read_generation_config, response_room
 from selfdistill.seeds import derive_seed
 
+if TYPE_CHECKING:
+    from vllm import LLM
+
 logger = logging.getLogger(__name__)
 
-LENGTH_STEP = (
-    4096  # tokens; engine lengths are rounded up to it, so that a slightly longer prompt needs no new engine
-)
+LENGTH_STEP = 4096
+"""Engine lengths are rounded up to a multiple of this (tokens), so that a slightly longer prompt needs no new engine."""
 
 
 def require_vllm() -> None:
-    """Raise ModuleNotFoundError with what to install, where vLLM is absent."""
+    """Raise ModuleNotFoundError, which says what to install, if vLLM is missing."""
     if importlib.util.find_spec("vllm") is None:
         raise ModuleNotFoundError(
-            "generation backend vllm: the package vllm is not installed. A GPU machine gets it from envs/requirements-gpu.txt; "
-            "`make test-vllm` tests this backend on a CPU in an environment of its own.",
+            "generation backend vllm: the package vllm is not installed. On a GPU machine, install envs/requirements-gpu.txt; "
+            "`make test-vllm` tests this backend on a CPU in a separate environment.",
             name="vllm",
         )
 
 
 def request_seeds(prompts: Sequence[Sequence[int]], samples: int, seed: int) -> list[list[int]]:
-    """One seed per prompt and sample, a function of `seed`, the prompt's token ids and its occurrence among equal prompts.
+    """Return one seed per prompt and sample, derived from `seed`, the prompt's tokens, and its number among equal prompts.
 
     >>> a, b = request_seeds([[1, 2], [3]], 2, seed=0)
     >>> request_seeds([[3], [1, 2]], 2, seed=0) == [b, a]
@@ -65,16 +67,16 @@ def request_seeds(prompts: Sequence[Sequence[int]], samples: int, seed: int) -> 
 
 
 def engine_length(longest_prompt: int, max_new_tokens: int, limit: int) -> int:
-    """Tokens (prompt and response) that the engine must hold: rounded up to LENGTH_STEP, at most the model's `limit`.
+    """Return the engine's length in tokens (prompt and response): rounded up to LENGTH_STEP, at most the model's `limit`.
 
-    Raises ValueError for a prompt that leaves no token for a response.
+    Raise ValueError if a prompt leaves no token for a response.
     """
     needed = longest_prompt + response_room(longest_prompt, max_new_tokens, limit)
     return min(-(-needed // LENGTH_STEP) * LENGTH_STEP, limit)
 
 
 def parallel_size(devices: int, heads: int) -> int:
-    """Tensor-parallel size: the most of the visible `devices` that the attention `heads` divide into; 1 without a GPU.
+    """Return the tensor-parallel size: the largest number of `devices` that divides the attention `heads`; 1 without a GPU.
 
     >>> [parallel_size(devices, heads) for devices, heads in ((0, 16), (1, 28), (4, 28), (8, 28))]
     [1, 1, 4, 7]
@@ -91,10 +93,10 @@ def sampling_arguments(
     end_token_ids: Sequence[int],
     allowed_token_ids: Sequence[int] | None = None,
 ) -> dict[str, Any]:
-    """Keyword arguments of vllm.SamplingParams for one response.
+    """Return the keyword arguments of vllm.SamplingParams for one response.
 
-    max_tokens never asks for more than the engine has room for behind the prompt. allowed_token_ids: the vocabulary without the banned
-    words; None allows all of it.
+    max_model_len: tokens of the engine, which limit the response; allowed_token_ids: the vocabulary without the banned words,
+    None for all of it.
     """
     arguments = {
         "n": 1,
@@ -112,13 +114,14 @@ def sampling_arguments(
 
 
 class VllmGenerator:
-    """A model folder answering user turns (see `protocol.Generator`); its engine starts with the first call of `generate`.
+    """A `protocol.Generator` for a Hugging Face folder; the first call of `generate` starts its engine.
 
-    gpu_memory_utilization: share of each device's memory for weights and cache. dtype: by default the folder's own on a GPU, where
-    vLLM lowers float32 to the device's 16-bit type, and float32 on a CPU.
+    gpu_memory_utilization: share of each device's memory for weights and cache; dtype: default float32 on a CPU, and on a GPU
+    the folder's own (vLLM replaces float32 by a 16-bit type).
     """
 
-    open: "VllmGenerator | None" = None  # the generator that holds this process's engine
+    open: ClassVar["VllmGenerator | None"] = None  # the generator with this process's engine
+    engine: "LLM | None"
 
     def __init__(
         self, folder: Path, thinking: str, gpu_memory_utilization: float = 0.85, dtype: str | None = None
@@ -134,8 +137,8 @@ class VllmGenerator:
         self.engine, self.max_model_len = None, 0
 
     @classmethod
-    def load(cls, folder, thinking: str, gpu_memory_utilization: float = 0.85) -> "VllmGenerator":
-        """A generator for a Hugging Face folder; raises ModuleNotFoundError where vLLM is not installed."""
+    def load(cls, folder: str | Path, thinking: str, gpu_memory_utilization: float = 0.85) -> "VllmGenerator":
+        """Return a generator for a Hugging Face folder. Raise ModuleNotFoundError if vLLM is missing."""
         require_vllm()
         return cls(Path(folder), thinking, gpu_memory_utilization)
 
@@ -144,10 +147,10 @@ class VllmGenerator:
     def generate(
         self, user_turns: list[str], samples: int, sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
-        """`samples` completions per user turn.
+        """Return `samples` completions per user turn.
 
-        A response is truncated where max_new_tokens or the model's last position ended it. Raises ValueError for a prompt as long
-        as the model's positions, and for a banned word that is no single token.
+        A response is truncated if it reached max_new_tokens or the model's last position. Raise ValueError for a prompt that
+        fills all positions of the model, and for a banned word that is not a single token.
         """
         prompts = tokenize_prompts(self.tokenizer, user_turns, self.thinking)
         if not prompts or samples < 1:
@@ -175,7 +178,7 @@ class VllmGenerator:
         return [completions[i : i + samples] for i in range(0, len(completions), samples)]
 
     def _allowed_ids(self, banned_words: Sequence[str]) -> list[int] | None:
-        """All token ids but the banned ones, or None where nothing is banned."""
+        """Return all token ids but the banned ones, or None if nothing is banned."""
         if not banned_words:
             return None
         banned = set(self.banned_ids(banned_words))
@@ -184,7 +187,7 @@ class VllmGenerator:
     def _run(
         self, rows: Sequence[list[int]], arguments: Sequence[dict[str, Any]]
     ) -> list[tuple[tuple[int, ...], bool]]:
-        """Token ids and whether the length ended them, per request, in the order of the requests."""
+        """Return (token ids, whether the length limit ended them) per request, in order."""
         from vllm import SamplingParams
 
         outputs = self.engine.generate(
@@ -196,12 +199,12 @@ class VllmGenerator:
         return [(tuple(first.token_ids), first.finish_reason == "length") for first in firsts]
 
     def _start(self, longest_prompt: int, max_new_tokens: int) -> None:
-        """Have an engine that holds such a prompt and response; closes the one that was too short or another model's."""
+        """Start an engine for such prompts and responses, unless this generator's is long enough; close the old one."""
         limit = self.config.max_position_embeddings
         length = engine_length(longest_prompt, max_new_tokens, limit)
         if longest_prompt + max_new_tokens > limit:
             logger.warning(
-                "%d prompt tokens and %d new ones exceed the model's %d positions: such responses end early, as truncated",
+                "%d prompt tokens and %d new tokens exceed the model's %d positions: responses that reach the limit are truncated",
                 longest_prompt,
                 max_new_tokens,
                 limit,
@@ -212,8 +215,8 @@ class VllmGenerator:
             VllmGenerator.open.close()
         self.engine, self.max_model_len, VllmGenerator.open = self._engine(length), length, self
 
-    def _engine(self, max_model_len: int):
-        """A new vllm.LLM; in this process, because vLLM's scheduling is deterministic only there."""
+    def _engine(self, max_model_len: int) -> "LLM":
+        """Return a new engine in this process: with engine processes, vLLM's scheduling is not deterministic."""
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         require_vllm()
         from vllm import LLM
@@ -221,7 +224,7 @@ class VllmGenerator:
         return LLM(
             model=str(self.folder),
             skip_tokenizer_init=True,  # token ids in, token ids out
-            generation_config="vllm",  # no sampling defaults of the model's own
+            generation_config="vllm",  # not the model's own sampling defaults
             dtype=self.dtype,
             max_model_len=max_model_len,
             tensor_parallel_size=parallel_size(self.devices, self.config.num_attention_heads),
@@ -231,7 +234,7 @@ class VllmGenerator:
         )
 
     def close(self) -> None:
-        """Shut the engine down and give its memory back; the next call of `generate` starts another."""
+        """Shut the engine down and free its memory; the next call of `generate` starts another."""
         if self.engine is None:
             return
         from vllm.distributed.parallel_state import cleanup_dist_env_and_memory

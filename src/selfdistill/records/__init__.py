@@ -1,1 +1,1 @@
-"""Where results lie, how they are laid out, and how they are written."""
+"""Files of results: their paths, their columns, and how they are written, checked and resumed."""

@@ -1,4 +1,4 @@
-"""What a folder or file holds is what the study declares: checkpoints and samples are checked where they are read."""
+"""Checks, at reading time, that checkpoints and samples are exactly what the study declares."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -9,54 +9,54 @@ from selfdistill.records.file_lists import FILE_LIST, check_files, read_file_lis
 from selfdistill.records.resume import number_of
 
 if TYPE_CHECKING:
-    import pandas
+    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
 
 class Incomplete(ValueError):
-    """A folder or file does not hold what the study declares; names it and what is missing."""
+    """A folder or file is not what the study declares; the message names it and what is missing."""
 
 
 def checkpoint_folders(folder: Path, steps: Collection[int] | None = None) -> dict[int, Path]:
-    """Return step -> model folder of a run's checkpoints.
+    """Return the model folder of every checkpoint of a run, by step.
 
-    steps: those that the study declares; None for those that the training listed (SFT, whose last step depends
-    on the rows of its data). Raises Incomplete where they differ and Damaged where a listed file is missing or
-    cut; what is not listed is named in a warning and left alone.
+    steps: the declared steps; None for those that training listed (SFT, whose last step depends on the number of
+    examples). Raise Incomplete if declared and listed steps differ, Damaged if a listed file is missing or has
+    another size. Other files are ignored with a warning.
     """
     listed = {
         number_of(path): path for path in (folder / Path(name).parent for name in read_file_list(folder))
     }
     if steps is not None and set(steps) != set(listed):
         raise Incomplete(
-            f"{folder}: declared steps: {_join(sorted(steps))}; steps of the training: {_join(sorted(listed))}"
+            f"{folder}: declared steps: {_join(sorted(steps))}; trained steps: {_join(sorted(listed))}"
         )
     check_files(folder)
     for path in listed.values():
-        check_files(path, contents=False)
+        check_files(path, contents=False)  # hashing the weights here would read them twice
     known = {FILE_LIST, *(path.name for path in listed.values())}
     stray = sorted(path.name for path in folder.iterdir() if path.name not in known and path.name[0] != ".")
     if stray:
-        logger.warning("%s: ignored, for the training did not write it: %s", folder, _join(stray))
+        logger.warning("%s: ignored (not written by the training): %s", folder, _join(stray))
     return dict(sorted(listed.items()))
 
 
 def check_samples(
-    frame: "pandas.DataFrame",
+    frame: "pd.DataFrame",
     steps: Collection[int] | None,
     benchmarks: Mapping[str, Collection[str]] | Collection[str],
     samples: int,
     path: str | Path,
 ) -> None:
-    """Raise Incomplete if `frame` (the samples read from `path`) is not steps x benchmarks x problems x samples.
+    """Raise Incomplete if `frame`, read from `path`, is not steps x benchmarks x problems x samples.
 
-    steps: None for exactly one, whichever (SFT). benchmarks: name -> ids of its problems; names alone where these
-    are not known, then every step must have the problems of the others.
+    steps: the declared steps; None for any single step (SFT). benchmarks: problem ids by benchmark, or names only if
+    the ids are not known; then all steps must have the same problems.
     """
     found = sorted(frame["step"].unique())
     if steps is None and len(found) != 1:
-        raise Incomplete(f"{path}: steps {_join(found)}; one is declared")
+        raise Incomplete(f"{path}: must have one step, has: {_join(found)}")
     _same(found, found if steps is None else steps, "step", path)
     _same(frame["benchmark"].unique(), benchmarks, "benchmark", path)
     for benchmark, rows in frame.groupby("benchmark", observed=True):
@@ -66,7 +66,8 @@ def check_samples(
             _check_problems(rows[rows["step"] == step], problems, samples, place)
 
 
-def _check_problems(rows: "pandas.DataFrame", problems: Collection[str], samples: int, place: str) -> None:
+def _check_problems(rows: "pd.DataFrame", problems: Collection[str], samples: int, place: str) -> None:
+    """Raise Incomplete if `rows` are not samples 0 to `samples` - 1 of every problem."""
     _same(rows["problem_id"].unique(), problems, "problem", place)
     numbers = rows.groupby("problem_id", observed=True)["sample_index"].agg(
         lambda column: tuple(sorted(column))
@@ -78,6 +79,7 @@ def _check_problems(rows: "pandas.DataFrame", problems: Collection[str], samples
 
 
 def _same(found: Collection, declared: Collection, what: str, place: str | Path) -> None:
+    """Raise Incomplete, which names the missing and the undeclared values, if the two sets differ."""
     missing, extra = sorted(set(declared) - set(found)), sorted(set(found) - set(declared))
     if missing or extra:
         parts = [
@@ -89,4 +91,5 @@ def _same(found: Collection, declared: Collection, what: str, place: str | Path)
 
 
 def _join(values: Collection) -> str:
+    """Return the values in one line for a message."""
     return ", ".join(map(str, values)) or "none"

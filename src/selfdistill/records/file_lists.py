@@ -1,7 +1,7 @@
 """The list of a folder's files with their sizes and hashes (`files.json`), written last.
 
-A folder with its list is complete; what is not as listed is named and never used in silence. The whole of every
-file is hashed, several files at a time: SHA-256 reads about 1 GB/s per core, as fast as most disks.
+A folder with a list is complete; a file that differs from its entry is named and never used silently. Files are hashed
+in full, several at a time: SHA-256 reads about 1 GB/s per core, as fast as most disks.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ FILE_LIST = "files.json"
 
 
 def write_file_list(folder: Path, files: Iterable[Path] | None = None) -> None:
-    """Bring `files` (default: all below `folder`, hidden ones excepted) to the disk, then list them."""
+    """Flush `files` (default: `files_below`) to the disk, then write their list."""
     chosen = sorted(files_below(folder) if files is None else files)
     for path in {*chosen, *(file.parent for file in chosen), folder}:
         sync(path)
@@ -29,31 +29,31 @@ def write_file_list(folder: Path, files: Iterable[Path] | None = None) -> None:
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return the files below `folder` that a list names: neither hidden ones nor the list itself."""
+    """Return the files below `folder` except hidden files and the list itself."""
     found = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
     return [file for file in found if file != folder / FILE_LIST and not file.name.startswith(".")]
 
 
 def read_file_list(folder: Path) -> dict[str, dict[str, int | str]]:
-    """Return the list of a folder: name (relative to it) -> size and sha256. Raises Damaged."""
+    """Return size and sha256 of every listed file, by its path relative to `folder`. Raise Damaged if there is no list."""
     if not (folder / FILE_LIST).exists():
-        raise Damaged(f"{folder}: {FILE_LIST} is missing, so the folder was not written to its end")
+        raise Damaged(f"{folder}: {FILE_LIST} is missing: the folder is incomplete")
     return read_json(folder / FILE_LIST)
 
 
 def check_files(folder: Path, contents: bool = True) -> None:
-    """Raise Damaged for the first file that is not as the list of `folder` says; without `contents` by size only."""
+    """Raise Damaged for the first file that differs from the list of `folder`; contents: check hashes, not only sizes."""
     listed = read_file_list(folder)
     paths = [folder / name for name in listed]
     for path, entry in zip(paths, listed.values(), strict=True):
         if not path.exists():
             raise Damaged(f"{path}: missing")
         if path.stat().st_size != entry["size"]:
-            raise Damaged(f"{path}: has {path.stat().st_size} bytes; {entry['size']} were written")
+            raise Damaged(f"{path}: has {path.stat().st_size} bytes, must have {entry['size']}")
     if contents:
         for path, entry, digest in zip(paths, listed.values(), hashes(paths), strict=True):
             if digest != entry["sha256"]:
-                raise Damaged(f"{path}: its contents are not those that were written")
+                raise Damaged(f"{path}: contents differ from those that were written")
 
 
 def hashes(files: Iterable[Path]) -> list[str]:
@@ -69,7 +69,7 @@ def file_hash(file: Path) -> str:
 
 
 def content_hash(path: Path) -> str:
-    """Return a SHA-256 (hex) of what a file or folder holds, whatever its times; of a folder with a list, of the list."""
+    """Return a SHA-256 (hex) of the contents of a file or folder; of a folder with a list, of the list."""
     if path.is_file():
         return file_hash(path)
     if (path / FILE_LIST).exists():

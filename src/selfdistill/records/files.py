@@ -1,4 +1,4 @@
-"""Files of results are written atomically and read with their schema."""
+"""Atomic writing of result files, and reading with a check of their schema."""
 
 import contextlib
 import errno
@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 from selfdistill.records.schemas import SCHEMA_VERSION, SchemaError, check_columns
 
 if TYPE_CHECKING:
-    import pandas
+    import pandas as pd
     import pyarrow
 
 
 class Damaged(RuntimeError):
-    """A file or folder cannot be read, or is not as it was written; names it."""
+    """A file or folder cannot be read, or differs from what was written; the message names it."""
 
 
 def write_table(
-    path: str | Path, table: "pandas.DataFrame", schema: "pyarrow.Schema", durable: bool = True
+    path: str | Path, table: "pd.DataFrame", schema: "pyarrow.Schema", durable: bool = True
 ) -> None:
     """Write `table` as parquet with exactly `schema`, atomically (`atomic_path`).
 
-    Raises SchemaError on other columns or types.
+    Raise SchemaError if it has other columns or types.
     """
     import pyarrow as pa
     import pyarrow.parquet
@@ -43,10 +43,10 @@ def write_table(
 
 def read_table(
     path: str | Path, schema: "pyarrow.Schema", columns: Sequence[str] | None = None
-) -> "pandas.DataFrame":
-    """The table at `path`, or some of its `columns`.
+) -> "pd.DataFrame":
+    """Return the table at `path`, or some of its `columns`.
 
-    Raises SchemaError if the file does not have `schema`.
+    Raise SchemaError if the file does not have `schema`, Damaged if it cannot be read.
     """
     import pyarrow.parquet
 
@@ -56,13 +56,13 @@ def read_table(
     return read_frame(path, columns)
 
 
-def read_frame(path: str | Path, columns: Sequence[str] | None = None) -> "pandas.DataFrame":
-    """Return the parquet table at `path`, or some of its `columns`, whatever its schema. Raises Damaged."""
+def read_frame(path: str | Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+    """Return the parquet table at `path`, or some of its `columns`, with any schema. Raise Damaged if it cannot be read."""
     return read_arrow(path, columns).to_pandas()
 
 
 def read_arrow(path: str | Path, columns: Sequence[str] | None = None) -> "pyarrow.Table":
-    """Return what `read_frame` does as an Arrow table, which keeps the types of columns without values."""
+    """Return the same as `read_frame` as an Arrow table, which keeps the types of columns without values."""
     import pyarrow.parquet
 
     with naming(path):
@@ -71,32 +71,32 @@ def read_arrow(path: str | Path, columns: Sequence[str] | None = None) -> "pyarr
 
 
 def read_json(path: str | Path) -> Any:
-    """Return what the JSON file at `path` holds. Raises Damaged."""
+    """Return the contents of a JSON file. Raise Damaged if it cannot be read."""
     with naming(path):
         return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 @contextlib.contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Turn the errors of reading a cut or changed file into Damaged, which names it.
+    """Turn the errors of reading a truncated or damaged file into Damaged, which names `path`.
 
-    A file that is missing or may not be read raises its own OSError, which names it too.
+    A missing or unreadable file keeps its OSError, which names it already.
     """
     try:
         yield
     except (FileNotFoundError, PermissionError):
         raise
-    except (ValueError, OSError) as error:  # also pyarrow's, which are kinds of these
+    except (ValueError, OSError) as error:  # pyarrow's errors are subclasses of these
         raise Damaged(f"{path}: truncated or damaged ({error})") from error
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path, durable: bool = True) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends without an error.
+    """Yield a temporary path beside `path`; it replaces `path` if the block ends without an error.
 
-    It is on the disk before it takes the place, so that a power cut leaves the old file or the new one. What is
-    written at every step and lists or reading check later (record parts, progress) need not be `durable`: it
-    would wait for the disk.
+    It is flushed to the disk first, so that a power cut leaves the old file or the new one. durable: False for files that
+    are written at every step and checked when they are read (record parts, progress), so that a step does not wait for
+    the disk.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +115,7 @@ def atomic_path(path: str | Path, durable: bool = True) -> Iterator[Path]:
 
 
 def sync_all(path: Path) -> None:
-    """Bring a file, or a folder with all below it, to the disk."""
+    """Flush a file, or a folder and everything below it, to the disk."""
     for root, _, names in os.walk(path):
         for name in names:
             sync(Path(root, name))
@@ -125,27 +125,27 @@ def sync_all(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or the entries of a folder, to the disk."""
+    """Flush a file, or the entries of a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)):  # network file systems
-            raise
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP)):
+            raise  # some network file systems cannot flush a folder: only that is ignored
     finally:
         os.close(descriptor)
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:
-    """Make `target` a hard link to `source`, or a copy where that cannot be (another file system)."""
+    """Make `target` a hard link to `source`, or a copy if it cannot be linked (another file system)."""
     try:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
 
 
-def write_frame(path: str | Path, frame: "pandas.DataFrame") -> None:
-    """Write a frame of numbers (columns: its module's) as parquet, atomically."""
+def write_frame(path: str | Path, frame: "pd.DataFrame") -> None:
+    """Write a frame without a declared schema as parquet, atomically."""
     with atomic_path(path) as temporary:
         frame.to_parquet(temporary, index=False, write_page_checksum=True)
 
@@ -157,5 +157,5 @@ def write_text(path: str | Path, text: str, durable: bool = True) -> None:
 
 
 def slice_hash(slice_: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) of a resolved config slice, independent of the order of its keys."""
+    """Return the SHA-256 (hex) of a resolved config slice, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(slice_, sort_keys=True, default=str).encode()).hexdigest()

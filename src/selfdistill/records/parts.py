@@ -1,8 +1,8 @@
-"""Frames that a long job writes as they are finished, so that a killed job generates only what is missing.
+"""Parts of a long job, written as soon as they are finished, so that a resumed job generates only the missing ones.
 
-Used by `evaluation` (a part is a checkpoint on a benchmark, or some problems of it) and `richness` (a part is a batch of problems
-under a context). The folder lies in the job's resume folder, which `job.claim_resume` empties when config, code or inputs have
-changed since; so a part that is there was made as it would be made again.
+Used by `sampling.evaluation` (a part is one checkpoint on some problems of a benchmark) and `sampling.section_3` (a part is a
+batch of problems under a context). The folder is in the job's resume folder. `jobs.resume.claim_resume` empties that if config,
+code or inputs have changed, so any part found there is still valid.
 """
 
 import logging
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Parts:
-    """The finished parts in a folder; without a folder nothing is kept.
+    """The finished parts in a folder; without a folder, nothing is stored.
 
     >>> Parts().get("part", lambda: pd.DataFrame({"x": [1]}))["x"].tolist()
     [1]
@@ -27,10 +27,10 @@ class Parts:
         self.folder = folder
 
     def get(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """The part `name` (may contain slashes): as it was written, else made and written, atomically.
+        """Return the part `name` (may contain slashes) from its file; if there is none, make it and write it first.
 
-        A new part is read back too, so that a job ends with the same frame whether it was killed or not. A part that cannot be read
-        (a machine that lost power while it was written) is made again.
+        A new part is read back too, so that interrupted and uninterrupted jobs get the same frame. A damaged part (after a power
+        cut) is made again.
         """
         if self.folder is None:
             return make()
@@ -39,13 +39,13 @@ class Parts:
             try:
                 frame = read_frame(path)
             except Damaged as error:
-                logger.warning("%s; made again", error)
+                logger.warning("%s; generating it again", error)
             else:
-                logger.info("%s: taken from %s", name, path)
+                logger.info("%s: reused from %s", name, path)
                 return frame
         write_frame(path, make())
         return read_frame(path)
 
 
 NOT_KEPT = Parts()
-"""For callers that have nothing to resume."""
+"""For callers without a resume folder."""

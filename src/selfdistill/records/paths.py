@@ -1,6 +1,6 @@
-"""Every path of a study; nothing else in the project builds one.
+"""Every path of a study; no other module builds one.
 
-Paths are relative to the working directory of Snakemake and contain wildcards in braces where a rule asks for a pattern.
+Paths are relative to the working directory; patterns for rules contain wildcards in braces.
 """
 
 import os
@@ -11,7 +11,7 @@ RUN_PATTERN = "{model}/{method}/{context}/{teacher}/{dataset}/{coverage}/{varian
 
 
 def resume_of(path: str) -> str:
-    """Return where the job that writes `path` first keeps what it resumes from; Snakemake never deletes it.
+    """Return the resume folder of the job whose first output is `path`; Snakemake never deletes it.
 
     >>> resume_of("results/mini/section-3/r1.parquet")
     'results/mini/resume/section-3/r1'
@@ -21,7 +21,7 @@ def resume_of(path: str) -> str:
 
 
 def results_of(path: str) -> str:
-    """Return the folder of a study's results in which `path` lies.
+    """Return the results folder of the study that `path` belongs to.
 
     >>> results_of("results/mini/section-3/r1.parquet")
     'results/mini'
@@ -30,10 +30,7 @@ def results_of(path: str) -> str:
 
 
 class Paths:
-    """Builds the paths of one study.
-
-    A method without arguments gives the pattern with wildcards for its rule.
-    """
+    """The paths of one study. A method called without arguments returns a pattern with wildcards."""
 
     def __init__(self, study: str) -> None:
         self.study = study
@@ -44,70 +41,70 @@ class Paths:
         self.warm_log = f"{self.logs}/warm.log"
 
     def problems(self, split: str = "{split}", name: str = "{name}", coverage: str = "full") -> str:
-        """A problem set: `train` or `held-out` (a benchmark), whole (`full`) or a coverage subset."""
+        """Return the path of a problem set; split: `train` or `held-out` (benchmarks); coverage: `full` or a subset."""
         return f"{self.results}/problems/{split}/{name}/{coverage}.parquet"
 
     def training_problems(self, dataset: str = "{dataset}", coverage: str = "{coverage}") -> str:
-        """A training problem set, whole (`full`) or a coverage subset."""
+        """Return the path of a training problem set; coverage: `full` or a subset."""
         return self.problems("train", dataset, coverage)
 
     def benchmark(self, benchmark: str = "{benchmark}") -> str:
-        """The problems of a benchmark."""
+        """Return the path of a benchmark's problems."""
         return self.problems("held-out", benchmark)
 
     def base(self, base: str = "{base}") -> str:
-        """Folder with a base model as Hugging Face writes it."""
+        """Return the folder of a base model, in Hugging Face's format."""
         return f"{self.results}/bases/{base}/model"
 
     def section_3(self, model: str = "{model}", seed: str | int = "{seed}") -> str:
-        """Samples of section 3: one model under every context."""
+        """Return the path of a model's samples for section 3, under all contexts."""
         return f"{self.results}/section-3/{model}/seed-{seed}.parquet"
 
     def off_policy(
         self, model: str = "{model}", dataset: str = "{dataset}", context: str = "{context}"
     ) -> str:
-        """Off-policy data set of section 4 (a row is a problem with the model's own correct response)."""
+        """Return the path of an off-policy data set of section 4 (rows: problems with the model's own correct response)."""
         return f"{self.results}/off-policy/{model}/{dataset}/{context}.parquet"
 
     def off_policy_manifest(self, model: str = "{model}", dataset: str = "{dataset}") -> str:
-        """Manifest of a model's off-policy data sets."""
+        """Return the path of the manifest of a model's off-policy data sets."""
         return f"{self.results}/off-policy/{model}/{dataset}/manifest.json"
 
     def run(self, run: Run | None = None, **fields: str) -> str:
-        """Folder of a run; with `fields` a pattern in which these fields are fixed (`method="grpo"`)."""
+        """Return the folder of a run, or a pattern with these `fields` fixed (`method="grpo"`)."""
         values = {name: f"{{{name}}}" for name in RUN_FIELDS} | fields | (run.fields() if run else {})
         return f"{self.results}/runs/{RUN_PATTERN.format(**values)}"
 
     def checkpoints(self, run: Run | None = None, **fields: str) -> str:
-        """Folder of a run's checkpoints step-{step}/; step 0 is the base and is not stored."""
+        """Return the folder of a run's checkpoints step-{step}/; step 0 is the base and is not stored."""
         return f"{self.run(run, **fields)}/checkpoints"
 
     def training(self, run: Run | None = None, **fields: str) -> str:
-        """Per-step training record of a run."""
+        """Return the path of a run's training record (rows: steps)."""
         return f"{self.run(run, **fields)}/training.parquet"
 
     def rollouts(self, run: Run | None = None, **fields: str) -> str:
-        """Text of every rollout of a run."""
+        """Return the path of a run's rollouts."""
         return f"{self.run(run, **fields)}/rollouts.parquet"
 
     def run_manifest(self, run: Run | None = None, **fields: str) -> str:
-        """Manifest of a run's training."""
+        """Return the path of the manifest of a run's training."""
         return self.manifest(self.checkpoints(run, **fields))
 
     def samples(self, run: Run | None = None, **fields: str) -> str:
-        """Samples of all checkpoints of a run on all benchmarks."""
+        """Return the path of the samples of a run's checkpoints on all benchmarks."""
         return f"{self.run(run, **fields)}/samples.parquet"
 
     def manifest(self, path: str) -> str:
-        """Manifest beside the output `path`: x.parquet and x/ both have x.manifest.json."""
+        """Return the path of an output's manifest: x.manifest.json beside x.parquet or x/."""
         return f"{os.path.splitext(path)[0]}.manifest.json"
 
     def figure(self, name: str, suffix: str) -> str:
-        """A figure (`{figure}` for its rule); suffix `png`, `svg`, `txt` (its caption) or `manifest.json`."""
+        """Return the path of a figure; suffix: `png`, `svg`, `txt` (its caption) or `manifest.json`."""
         return f"{self.results}/figures/{name}.{suffix}"
 
     def table(self, name: str, suffix: str) -> str:
-        """A table (`{table}` for its rule); suffix `csv`, `md`, `html` or `manifest.json`."""
+        """Return the path of a table; suffix: `csv`, `md`, `html` or `manifest.json`."""
         return f"{self.results}/tables/{name}.{suffix}"
 
     def regraded(self, grader: str, suffix: str) -> str:
@@ -115,13 +112,13 @@ class Paths:
         return f"{self.results}/regraded/{grader}.{suffix}"
 
     def claims(self, suffix: str) -> str:
-        """The claims ledger; suffix `json`, `md`, `html` (a fragment of the report) or `manifest.json`."""
+        """Return the path of the claims ledger; suffix: `json`, `md`, `html` (a part of the report) or `manifest.json`."""
         return f"{self.results}/claims.{suffix}"
 
     def numbers(self, name: str, model: str = "{model}") -> str:
-        """Return a frame of numbers of one model, made from all its samples: `estimates`, `differences` or `shift`."""
+        """Return the path of a frame computed from all samples of a model: `estimates`, `differences` or `shift`."""
         return f"{self.results}/numbers/{model}/{name}.parquet"
 
     def log(self, rule: str, path: str) -> str:
-        """Log of the job of `rule` that writes `path`."""
+        """Return the path of the log of the job of `rule` that writes `path`."""
         return f"{self.logs}/{rule}/{os.path.relpath(os.path.splitext(path)[0], self.results)}.log"

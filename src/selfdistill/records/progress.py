@@ -1,4 +1,4 @@
-"""Progress of a job: `<resume>/progress.json`, which `make status` reads."""
+"""Progress of a job: `<resume>/progress.json`, which `make status` shows."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,9 @@ PROGRESS = "progress.json"
 
 
 def write_progress(resume: Path, *, step: int, steps: int, seconds: float, first: int = 0) -> float:
-    """Write `<resume>/progress.json` and return the estimated seconds left.
+    """Write `<resume>/progress.json` and return the estimated remaining time in seconds.
 
-    step of steps are done, those after `first` (where a resume began) in `seconds` by this process.
+    step, steps: steps done and in total; first: steps done before this process resumed; seconds: time of this process.
     """
     eta = seconds / max(step - first, 1) * (steps - step)
     progress = {"step": step, "steps": steps, "seconds": round(seconds, 1), "eta": round(eta, 1)}
@@ -20,7 +20,7 @@ def write_progress(resume: Path, *, step: int, steps: int, seconds: float, first
 
 
 def read_progress(resume: Path) -> dict[str, float]:
-    """Return what `write_progress` wrote; empty where nothing was written yet, or not to its end."""
+    """Return what `write_progress` wrote; empty if the file is missing or incomplete."""
     try:
         return read_json(resume / PROGRESS)
     except (FileNotFoundError, Damaged):

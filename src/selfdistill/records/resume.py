@@ -1,7 +1,7 @@
-"""Checkpoint folders `checkpoint-K` in a resume folder: which are whole, and which one counts.
+"""Checkpoint folders `checkpoint-K` in a resume folder, and which of them a job resumes from.
 
-A checkpoint is whole if its files are as its list says, which is written last. What a kill or a power cut left
-otherwise is passed over for the one before. The last two are kept.
+A checkpoint is whole if its files agree with its list, which is written last. One that a kill or a power cut left
+incomplete is skipped, and the one before is used. The last two are kept.
 """
 
 import logging
@@ -16,7 +16,7 @@ from selfdistill.records.files import Damaged
 logger = logging.getLogger(__name__)
 
 KEPT = 2
-"""Checkpoints that are kept; while one is written only the one before is, so that the disk never holds three."""
+"""Number of checkpoints that are kept; the older one is deleted before a new one is written, so there are never three."""
 
 
 def number_of(path: Path) -> int:
@@ -25,38 +25,38 @@ def number_of(path: Path) -> int:
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """Return the checkpoint folders of a resume folder, the newest first."""
+    """Return the checkpoint folders of a resume folder, newest first."""
     found = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
     return sorted(found, key=number_of, reverse=True)
 
 
 def newest_whole(folder: Path, check: Callable[[Path], None] = check_files) -> Path | None:
-    """Return the newest checkpoint of a resume folder at which `check` does not raise Damaged; delete the newer ones.
+    """Return the newest valid checkpoint of a resume folder and delete newer ones; None if the job must start again.
 
-    None if there is none: the job then begins afresh.
+    check: raises Damaged for a checkpoint that is not valid.
     """
     found = checkpoints_in(folder)
     for checkpoint in found:
         try:
             check(checkpoint)
         except Damaged as error:
-            logger.warning("%s is passed over and deleted: %s", checkpoint, error)
+            logger.warning("%s is skipped and deleted: %s", checkpoint, error)
             delete_checkpoint(checkpoint)
         else:
             return checkpoint
     if found:
-        logger.warning("%s: no whole checkpoint is left, the job begins afresh", folder)
+        logger.warning("%s: no valid checkpoint is left; the job starts from the beginning", folder)
     return None
 
 
 def delete_checkpoint(folder: Path) -> None:
-    """Delete a checkpoint folder, its list first, so that a kill in between leaves an incomplete one."""
+    """Delete a checkpoint folder, its list first, so that a kill in between leaves an incomplete checkpoint."""
     (folder / FILE_LIST).unlink(missing_ok=True)
     if folder.exists():
         shutil.rmtree(folder)
 
 
 def keep_newest(folder: Path, count: int = KEPT) -> None:
-    """Delete the checkpoints of a resume folder but for the newest `count`."""
+    """Delete all but the newest `count` checkpoints of a resume folder."""
     for checkpoint in checkpoints_in(folder)[count:]:
         delete_checkpoint(checkpoint)

@@ -1,4 +1,4 @@
-"""What a job function is given, and how it is marked. It knows nothing of Snakemake: any caller can make a Task."""
+"""The argument of job functions (`Task`) and their decorator (`job`); both work without Snakemake."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from selfdistill.records.parts import Parts
 
 Facts = Mapping[str, Any] | None
-"""What a job tells its manifest; `tokens` are counted over the study."""
+"""What a job reports to its manifest; `tokens` are summed over the study."""
 JobFunction = Callable[["Task"], Facts]
 
 
@@ -20,8 +20,8 @@ JobFunction = Callable[["Task"], Facts]
 class Task:
     """One job.
 
-    params: what its result depends on beside its input files, as plain values; input, output: paths by name; resume:
-    folder that outlives a killed job; resources: threads, processes, gpu, accelerate.
+    params: plain values on which its result depends, besides its input files; input, output: paths by name; resume:
+    folder that survives a killed job; resources: threads, processes, gpu, accelerate.
     """
 
     params: Mapping[str, Any]
@@ -33,13 +33,13 @@ class Task:
 
     @property
     def parts(self) -> "Parts":
-        """Return the frames that the job keeps as they are finished."""
+        """Return the store of the job's finished parts."""
         from selfdistill.records.parts import Parts  # loads pandas, which few jobs need
 
         return Parts(self.resume / "parts")
 
     def progress(self, done: int, total: int) -> None:
-        """Write for `make status` that `done` parts of `total` are finished."""
+        """Record for `make status` that `done` of `total` parts are finished."""
         write_progress(self.resume, step=done, steps=total, seconds=time.monotonic() - self.started)
 
 
@@ -51,13 +51,14 @@ def nothing_late(params: Mapping[str, Any]) -> Sequence[str]:
 def job(
     late: Callable[[Mapping[str, Any]], Sequence[str]] = nothing_late,
 ) -> Callable[[JobFunction], JobFunction]:
-    """Mark a job function; late: modules that a job with given params imports only when it runs.
+    """Return a decorator that marks a job function; late: params -> modules that the job imports only when it runs.
 
-    They are imported before the job begins, without garbage collection, or once for all jobs by the process that
-    forks them (jobs.warm).
+    They are imported before the job starts, without garbage collection, or once for all jobs by the process that
+    forks them (`jobs.warm`).
     """
 
     def mark(function: JobFunction) -> JobFunction:
+        """Set `late` on the function."""
         function.late = late
         return function
 

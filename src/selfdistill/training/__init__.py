@@ -2,6 +2,5 @@
 
 import os
 
-os.environ.setdefault(
-    "TRL_EXPERIMENTAL_SILENCE", "1"
-)  # SDPOTrainer is experimental; the pin in envs/ is exact
+# SDPOTrainer is experimental, but envs/ pins TRL exactly
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")

@@ -1,9 +1,9 @@
-"""TRL configurations from the study's settings (paper.md 4.2, 4.3): every argument that matters is written
-here, none is a default.
+"""TRL configurations from the study's settings (paper.md 4.2, 4.3). Every argument that matters is set here; none is left
+to a default.
 
-How a step maps onto TRL: `generation_batch_size` = prompts x rollouts; an optimizer mini-batch is
-1/updates_per_step of it and is split into micro-batches by gradient accumulation, so steps_per_generation =
-updates_per_step x gradient_accumulation_steps.
+How a step maps to TRL: `generation_batch_size` = prompts x rollouts. An optimizer mini-batch is 1/updates_per_step of
+it, split into micro-batches by gradient accumulation, so steps_per_generation = updates_per_step x
+gradient_accumulation_steps.
 """
 
 import os
@@ -24,7 +24,7 @@ from selfdistill.vocabulary.teachers import update_rate
 
 
 def _common(folder: Path, seed: int) -> dict[str, Any]:
-    """Arguments of all trainers. bf16 and gradient checkpointing are TRL's defaults, 4 x slower on a CPU."""
+    """Return the arguments of all trainers. bf16 and gradient checkpointing, TRL's defaults, are 4 x slower on a CPU."""
     gpu = torch.cuda.is_available()
     return {
         "output_dir": str(folder),
@@ -43,35 +43,35 @@ def _common(folder: Path, seed: int) -> dict[str, Any]:
         "save_strategy": "steps",
         "save_total_limit": None,
         "save_only_model": False,
-        "ddp_timeout": 6
-        * 3600,  # seconds that a process waits for the others, as for the longest responses of theirs
+        "ddp_timeout": 6 * 3600,  # seconds; a process may wait for the longest responses of the others
     }
 
 
 def process_count() -> int:
-    """Processes of this training job, as its launcher (torchrun, accelerate) says."""
+    """Return the number of processes of this training job, which its launcher (torchrun, accelerate) sets."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _split(rows: int, updates: int, micro_batch: int | None, processes: int) -> tuple[int, int]:
-    """(rows a device and forward pass, accumulation steps) of a batch of `rows` in `updates` optimizer
-    updates.
+    """Return (rows per device and forward pass, accumulation steps) of a batch of `rows` with `updates` updates.
+
+    micro_batch: rows per device and forward pass; None for a whole mini-batch. Raise ValueError if it does not divide evenly.
     """
     if rows % (updates * processes):
-        raise ValueError(f"{rows} rollouts do not split into {updates} updates on {processes} processes")
+        raise ValueError(f"{rows} rollouts must be a multiple of {updates} updates x {processes} processes")
     local = rows // (updates * processes)
     micro = micro_batch or local
     if local % micro:
-        raise ValueError(f"micro_batch {micro} does not divide the mini-batch of {local} rows a process")
+        raise ValueError(f"micro_batch {micro} must divide the mini-batch of {local} rows per process")
     return micro, local // micro
 
 
 def _rollout(settings: RolloutSettings, thinking: str, folder: Path, seed: int) -> dict[str, Any]:
-    """Arguments that GRPO and SDPO share."""
+    """Return the arguments that GRPO and SDPO share. Raise ValueError if a step does not divide evenly."""
     processes = process_count()
     if settings.prompts % processes:
         raise ValueError(
-            f"{settings.prompts} prompts a step cannot be shared out as whole groups to {processes} processes"
+            f"{settings.prompts} prompts per step must be a multiple of {processes} processes: groups are not split"
         )
     updates = settings.updates_per_step
     micro, accumulation = _split(
@@ -97,7 +97,7 @@ def _rollout(settings: RolloutSettings, thinking: str, folder: Path, seed: int) 
             "temperature": settings.temperature,
             "top_p": 1.0,
             "top_k": 0,
-            "shuffle_dataset": False,  # the data set is already the schedule of problems, in order
+            "shuffle_dataset": False,  # the data set is already in the order of use
             "disable_dropout": True,
             "mask_truncated_completions": False,
             "scale_rewards": "none",
@@ -109,7 +109,7 @@ def _rollout(settings: RolloutSettings, thinking: str, folder: Path, seed: int) 
             {
                 "vllm_mode": "colocate",
                 "vllm_gpu_memory_utilization": settings.vllm_memory,
-                # else vLLM reserves the longest context of the model (131,072 tokens of R1-Distill) and may not start
+                # else vLLM reserves the model's longest context (R1-Distill: 131,072 tokens) and may not start
                 "vllm_max_model_length": settings.max_prompt_tokens + settings.max_new_tokens,
             }
             if vllm
@@ -119,10 +119,11 @@ def _rollout(settings: RolloutSettings, thinking: str, folder: Path, seed: int) 
 
 
 def grpo_arguments(settings: GrpoSettings, thinking: str, folder: Path, seed: int) -> GRPOConfig:
-    """GRPO as the authors ran it: advantage minus the group's mean only, clip 0.2 / 0.28, dual clip 3, no KL.
+    """Return GRPO's arguments, as the authors ran it: rewards minus the group's mean, no division by its standard deviation,
+    clip 0.2 / 0.28, dual clip 3, no KL.
 
-    `loss_type="dapo"` divides by `num_items_in_batch`, which `GroupRelativeTrainer` sets to the mini-batch's
-    token count (TRL itself rescales the whole generation batch's count).
+    `loss_type="dapo"` divides by `num_items_in_batch`, which `GroupRelativeTrainer` sets to the mini-batch's token count (TRL
+    rescales the token count of the whole generation batch).
     """
     return GRPOConfig(
         **_rollout(settings, thinking, folder, seed),
@@ -141,8 +142,8 @@ def grpo_arguments(settings: GrpoSettings, thinking: str, folder: Path, seed: in
 def sdpo_arguments(
     settings: SdpoSettings, teacher: str, thinking: str, folder: Path, seed: int
 ) -> SDPOConfig:
-    """SDPO as the authors ran it (pure distillation). Demonstrations, templates and the loss are
-    `SelfDistillationTrainer`'s.
+    """Return SDPO's arguments, as the authors ran it (distillation only). `SelfDistillationTrainer` adds the demonstrations,
+    templates and loss.
     """
     rate = update_rate(teacher)
     return SDPOConfig(
@@ -165,7 +166,7 @@ def sdpo_arguments(
 
 
 def sft_arguments(settings: SftSettings, folder: Path, seed: int, rows: int) -> SFTConfig:
-    """SFT on completions, `rows` training examples; one resume checkpoint an epoch."""
+    """Return SFT's arguments for `rows` training examples: loss on completions, one resume checkpoint per epoch."""
     processes = process_count()
     micro, accumulation = _split(settings.batch_size, 1, settings.micro_batch, processes)
     return SFTConfig(
@@ -173,7 +174,7 @@ def sft_arguments(settings: SftSettings, folder: Path, seed: int, rows: int) -> 
         per_device_train_batch_size=micro,
         gradient_accumulation_steps=accumulation,
         num_train_epochs=settings.epochs,
-        save_steps=-(-rows // settings.batch_size),
+        save_steps=-(-rows // settings.batch_size),  # updates per epoch, rounded up
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,
         warmup_steps=settings.warmup_steps,

@@ -1,11 +1,11 @@
-"""Checkpoints that survive a kill or a power cut at any moment, and a training that ends bit-identical whether it
-was killed or not.
+"""Checkpoints that survive a kill or a power cut at any moment; an interrupted training ends bit-identical to an
+uninterrupted one.
 
 The resume folder holds the last two trainer checkpoints (weights, optimizer, RNG, EMA teacher), the exported models
-(`models/step-K`, weights and tokenizer only) and the record parts. A checkpoint counts if its list of files, written
-last, agrees with them, with the record parts of the steps before it and with the models exported until then
-(selfdistill.records.resume). Nothing that is not finite is ever saved. Snakemake deletes declared outputs of a
-failed job, so these are made last.
+(`models/step-K`, weights and tokenizer only) and the record parts. The list of a checkpoint is written last and names its
+files, the record parts of earlier steps and the models exported so far. A checkpoint is valid if all of them agree with
+the list (`records.resume`). Values that are not finite are never saved. Snakemake deletes the declared outputs of a
+failed job, so these are written last.
 """
 
 import logging
@@ -13,11 +13,12 @@ import shutil
 import signal
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import broadcast_object_list, gather_object
 from torch.distributed.tensor import DTensor
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils.logging import disable_progress_bar
 
 from selfdistill.models.finite import NotFinite, check_numbers, check_weights
@@ -27,31 +28,30 @@ from selfdistill.records.files import atomic_path, link_or_copy
 from selfdistill.records.resume import KEPT, delete_checkpoint, keep_newest, newest_whole, number_of
 from selfdistill.training.job import STOP
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
+
 logger = logging.getLogger(__name__)
 
 TRAINER_STATE = "trainer_state.json"
 MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".txt", ".model")
 NOT_MODEL = (TRAINER_STATE, FILE_LIST)
 RECORDS = "records"
-"""Folder of the resume folder with the record parts, whose names end in the number of their step."""
+"""Subfolder of the resume folder with the record parts; their names end in the number of their step."""
 FINITE = ("loss", "grad_norm", "learning_rate")
-"""What is logged at every update and must be finite."""
+"""Logged values that must be finite at every update."""
 
 
 class Interrupted(SystemExit):
-    """Training stopped by SIGTERM after a checkpoint; the process ends with code 143 so that the job is not
-    taken for done.
-    """
+    """Training stopped by SIGTERM after a checkpoint; exit code 143 marks the job as not finished."""
 
     def __init__(self, step: int, steps: int) -> None:
         super().__init__(128 + signal.SIGTERM)
-        logger.warning("stopped by SIGTERM at step %d of %d; the next call continues there", step, steps)
+        logger.warning("stopped by SIGTERM after step %d of %d; the next call resumes there", step, steps)
 
 
 def link_model(checkpoint: Path, target: Path) -> None:
-    """Make `target` a model folder with the checkpoint's weights, configuration and tokenizer (hard links
-    where possible).
-    """
+    """Make `target` a model folder with the checkpoint's weights, configuration and tokenizer (hard links if possible)."""
     if target.exists():
         shutil.rmtree(target)
     with atomic_path(target) as temporary:
@@ -65,8 +65,8 @@ def link_model(checkpoint: Path, target: Path) -> None:
 class CheckpointStore:
     """The checkpoints of one run in its resume folder.
 
-    run: its name, for messages; updates_per_step: optimizer updates a step; exports: the steps whose models are
-    exported; updates: all.
+    run: the run's name, for messages; updates_per_step: optimizer updates per step; exports: steps whose models are
+    exported; updates: optimizer updates of the whole training.
     """
 
     def __init__(
@@ -76,23 +76,21 @@ class CheckpointStore:
         self.updates_per_step, self.exports = updates_per_step, exports
 
     def latest(self) -> Path | None:
-        """The newest whole checkpoint; what is newer and not whole is deleted."""
+        """Return the newest valid checkpoint, if there is one, and delete newer ones."""
         return newest_whole(self.folder, self.check)
 
     def check(self, checkpoint: Path) -> None:
-        """Raise Damaged if a file of a checkpoint, a record part or an exported model is not as it was written."""
+        """Raise Damaged if a file of a checkpoint, a record part or an exported model differs from what was written."""
         check_files(checkpoint)
         for step in self._exported(checkpoint):
-            check_files(self.model(step), contents=False)  # the evaluation reads the contents
+            check_files(self.model(step), contents=False)  # the evaluation checks the contents
 
     def model(self, step: int) -> Path:
-        """The folder of an exported model."""
+        """Return the folder of the exported model of a step."""
         return self.folder / "models" / f"step-{step}"
 
     def commit(self, checkpoint: Path) -> None:
-        """Declare `checkpoint` complete: export its model if it is due, list its files and what belongs to it, and
-        delete older ones.
-        """
+        """Complete `checkpoint`: export its model if it is due, write its list, and delete old checkpoints."""
         step = number_of(checkpoint) // self.updates_per_step
         if step in self.exports:
             link_model(checkpoint, self.model(step))
@@ -102,10 +100,11 @@ class CheckpointStore:
         keep_newest(self.folder)
 
     def _exported(self, checkpoint: Path) -> list[int]:
+        """Return the steps whose models are exported at or before `checkpoint`."""
         return [step for step in self.exports if step * self.updates_per_step <= number_of(checkpoint)]
 
     def publish(self, target: Path) -> None:
-        """Put the exported models into the run's checkpoints folder, all at once, with a list of them."""
+        """Write the exported models and their list to the run's checkpoints folder `target`, atomically."""
         if target.exists():
             shutil.rmtree(target)
         with atomic_path(target) as temporary:
@@ -116,33 +115,31 @@ class CheckpointStore:
 
 
 class ResumableMixin:
-    """Stands before a transformers Trainer: commits checkpoints to a `CheckpointStore`, with state that the
-    trainer forgets.
+    """Mixin for a transformers Trainer (list it first): complete checkpoints in a `CheckpointStore`, with the state that the
+    trainer does not save, and checks for values that are not finite.
     """
 
     store: CheckpointStore | None = None
 
     def save_extra_state(self, folder: Path) -> None:
-        """Write what the trainer's checkpoint lacks into `folder`."""
+        """Write to `folder` what the trainer's checkpoint lacks."""
 
     def load_extra_state(self, folder: Path) -> None:
         """Restore what `save_extra_state` wrote."""
 
     def models(self) -> Iterator[tuple[str, torch.nn.Module]]:
-        """Yield the models whose weights are part of a checkpoint."""
+        """Yield (name, model) of every model whose weights are part of a checkpoint."""
         yield "policy", self.model
 
-    def training_step(self, *args, **kwargs) -> torch.Tensor:
-        """As the trainer's; logits that are not finite are named with the run and step."""
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Return the trainer's loss; a NotFinite error also names the run and step."""
         try:
             return super().training_step(*args, **kwargs)
         except NotFinite as error:
             raise NotFinite(f"{self.place(self.state.global_step + 1)}: {error}") from error
 
-    def log(self, logs, start_time=None) -> None:
-        """As the trainer's, which is called after every update; first raise NotFinite where a number or, at the end of
-        a step, a weight is not finite.
-        """
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log an update as the trainer does. Raise NotFinite if a value or, at the end of a step, a weight is not finite."""
         numbers = {name: logs[name] for name in FINITE if name in logs}
         check_numbers(numbers, self.place(self.state.global_step))
         if self.store is not None and self.state.global_step % self.store.updates_per_step == 0:
@@ -150,33 +147,37 @@ class ResumableMixin:
         super().log(logs, start_time)
 
     def place(self, update: int) -> str:
-        """Name the run, and the step of an update (both counted from 1), for messages."""
+        """Return the run, step and update, counted from 1, for messages."""
         if self.store is None:
             return f"update {update}"
         return f"{self.store.run}, step {-(-update // self.store.updates_per_step)}, update {update}"
 
     def check_weights(self) -> None:
-        """Raise NotFinite if this process's part of a model has a weight that is not finite."""
+        """Raise NotFinite if a weight that this process holds is not finite."""
         for name, model in self.models():
             weights = map(local_shard, model.named_parameters())
             check_weights(weights, f"{self.place(self.state.global_step)}: {name}")
 
-    def _save_checkpoint(self, model, trial) -> None:
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Write a checkpoint as the trainer does, with the extra state, and commit it to the store."""
         self.check_weights()
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         if self.is_world_process_zero():
-            delete_checkpoint(folder)
+            delete_checkpoint(folder)  # left by an interrupted call
             keep_newest(folder.parent, KEPT - 1)
         self.accelerator.wait_for_everyone()
         super()._save_checkpoint(model, trial)
         self.save_extra_state(folder)
-        self.accelerator.wait_for_everyone()
+        self.accelerator.wait_for_everyone()  # the list must name the files of all processes
         if self.store is not None and self.is_world_process_zero():
             self.store.commit(folder)
 
-    def _load_optimizer_and_scheduler(self, checkpoint) -> None:
-        # called on every path of a resume (also DeepSpeed's), after the weights were loaded
-        if self.args.device.type == "cpu":  # several processes call it cpu:0, onto which torch loads nothing
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        """Restore the optimizer and scheduler as the trainer does, then the extra state.
+
+        Every kind of resume (DeepSpeed's too) calls this after loading the weights.
+        """
+        if self.args.device.type == "cpu":  # with several processes it is cpu:0, to which torch cannot load
             vars(self.args)["_setup_devices"] = torch.device("cpu")
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
@@ -184,7 +185,7 @@ class ResumableMixin:
 
 
 def local_shard(named: tuple[str, torch.Tensor]) -> tuple[str, torch.Tensor]:
-    """Return a parameter by its name as far as this process holds it (all of it, unless the weights are shared out)."""
+    """Return (name, part of the parameter that this process holds): all of it unless the weights are sharded."""
     name, tensor = named
     if isinstance(tensor, DTensor):
         return name, tensor.to_local()
@@ -192,10 +193,9 @@ def local_shard(named: tuple[str, torch.Tensor]) -> tuple[str, torch.Tensor]:
 
 
 class StopOnSignal(TrainerCallback):
-    """Turns SIGTERM into a checkpoint at the next step boundary, where a resume is exact, and a stop.
+    """On SIGTERM, write a checkpoint at the end of the step, where a resume is exact, and stop.
 
-    On several processes the signal of one stops all of them at the same step; so does `file`, which whoever
-    started them can make.
+    If one process gets the signal, all stop after the same step; creating `file` has the same effect.
     """
 
     def __init__(self, updates_per_step: int, file: Path) -> None:
@@ -206,15 +206,18 @@ class StopOnSignal(TrainerCallback):
         self._previous = signal.signal(signal.SIGTERM, self._request)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: Any) -> None:
         signal.signal(signal.SIGTERM, self._previous)
 
-    def _request(self, *_) -> None:
+    def _request(self, *_: Any) -> None:
+        """Handle the signal."""
         logger.warning("SIGTERM: stopping after this step")
         self.requested = True
 
-    def on_step_end(self, args, state, control, **_):
-        """Ask for a checkpoint and the end of training once the batch of rollouts is used up."""
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Ask for a checkpoint and the end of training once the rollouts of the step are used up."""
         if state.global_step % self.updates_per_step == 0:
             self.requested = any(gather_object([self.requested or self.file.exists()]))
             if self.requested:
@@ -222,8 +225,11 @@ class StopOnSignal(TrainerCallback):
         return control
 
 
-def train_with_resume(trainer, store: CheckpointStore) -> None:
-    """Train to the end from the last whole checkpoint of `store`; raises Interrupted after a SIGTERM."""
+def train_with_resume(trainer: "Trainer", store: CheckpointStore) -> None:
+    """Train to the end from the newest valid checkpoint of `store`. Raise Interrupted after SIGTERM.
+
+    trainer: a Trainer with `ResumableMixin`.
+    """
     trainer.store = store
     [checkpoint] = broadcast_object_list([store.latest() if trainer.is_world_process_zero() else None])
     if checkpoint is not None and number_of(checkpoint) >= store.updates:
@@ -240,8 +246,8 @@ def train_with_resume(trainer, store: CheckpointStore) -> None:
         raise Interrupted(done // store.updates_per_step, store.updates // store.updates_per_step)
 
 
-def load_policy(folder: Path):
-    """(model in float32, tokenizer) of a Hugging Face folder, without progress bars in the log."""
+def load_policy(folder: Path) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    """Return (model in float32, tokenizer) of a Hugging Face folder, without progress bars in the log."""
     disable_progress_bar()
     check_model_folder(folder)
     return load_model(folder), load_tokenizer(folder)

@@ -1,13 +1,12 @@
-"""Training data in the order it is used: which problem stands at which place of which step, and tokenised SFT
-examples.
+"""Training data in the order of use: the problems of every step, and tokenized SFT examples.
 
-The schedule of problems is written out in full before training, from the run's seed alone. A resumed run
-therefore sees the same problems, also beyond the first pass over the set (TRL's RepeatSampler carries a
-generator that a resume would restart).
+The whole schedule of problems is computed before training, from the run's seed alone. A resumed run therefore sees the
+same problems, also after the first pass over the data (a resume would restart the generator of TRL's RepeatSampler).
 """
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from datasets import Dataset
@@ -16,15 +15,17 @@ from selfdistill.models.prompts import prompt_ids
 from selfdistill.records.files import read_frame
 from selfdistill.seeds import derive_seed
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 logger = logging.getLogger(__name__)
 
 
 def problem_schedule(problems: int, draws: int, seed: int) -> list[int]:
-    """Indices of the problems in the order they are drawn: one seeded permutation of all of them after the
-    other.
+    """Return the indices of `draws` problems in order of use: seeded permutations of all problems, one after the other.
 
-    With fewer problems than prompts in a step, problems recur within a step, each place with its own group of
-    rollouts, as in the authors' `seen_1x64` (one problem 64 times).
+    With fewer problems than prompts per step, problems recur within a step; each occurrence has its own group of rollouts,
+    as in the authors' `seen_1x64` (one problem 64 times).
     """
     order: list[int] = []
     passes = 0
@@ -37,7 +38,7 @@ def problem_schedule(problems: int, draws: int, seed: int) -> list[int]:
 
 def rollout_dataset(
     data: Path,
-    tokenizer,
+    tokenizer: "PreTrainedTokenizerBase",
     thinking: str,
     *,
     steps: int,
@@ -46,10 +47,10 @@ def rollout_dataset(
     seed: int,
     coverage: str = "full",
 ) -> Dataset:
-    """`steps` x `prompts` rows in order of use: prompt (conversation), problem_id, answers.
+    """Return `steps` x `prompts` rows in order of use: prompt (conversation), problem_id, answers.
 
-    Problems with a prompt longer than max_tokens are left out of a whole set, and their number is logged. A
-    coverage subset would then be smaller than its name says: ValueError.
+    Problems with a prompt longer than max_tokens are excluded, and their number is logged. Raise ValueError if none is left,
+    or if a coverage subset has such a problem: it would be smaller than its name says.
     """
     frame = read_frame(data, columns=["problem_id", "question", "answers"])
     lengths = [len(ids) for ids in prompt_ids(tokenizer, frame["question"].tolist(), thinking)]
@@ -66,14 +67,14 @@ def rollout_dataset(
         )
     if not all(short):
         logger.warning(
-            "left out %d of %d problems: prompt longer than %d tokens",
+            "excluded %d of %d problems: prompt longer than %d tokens",
             short.count(False),
             len(short),
             max_tokens,
         )
     frame = frame[short]
     if len(frame) < prompts:
-        logger.info("%d problems for %d prompts a step: problems recur within a step", len(frame), prompts)
+        logger.info("%d problems for %d prompts per step: problems recur within a step", len(frame), prompts)
     drawn = frame.iloc[problem_schedule(len(frame), steps * prompts, seed)]
     return Dataset.from_dict(
         {
@@ -84,17 +85,18 @@ def rollout_dataset(
     )
 
 
-def sft_dataset(data: Path, tokenizer, thinking: str, max_tokens: int | None) -> Dataset:
-    """Rows of input_ids and labels: the prompt as generation sees it (no loss), then the response and
-    end-of-sequence.
+def sft_dataset(
+    data: Path, tokenizer: "PreTrainedTokenizerBase", thinking: str, max_tokens: int | None
+) -> Dataset:
+    """Return rows of input_ids and labels: the prompt of generation (no loss), the response, end-of-sequence.
 
-    Tokenising here, and not by TRL's chat template call over prompt and completion, keeps the tokens those of
-    generation: no template may drop, double or re-space think tags. Examples longer than max_tokens are cut
-    on the right, as LLaMA-Factory does.
+    TRL would apply the chat template to prompt and completion, and a template may drop, repeat or re-space think tags;
+    tokenizing here keeps the tokens of generation. Examples longer than max_tokens are truncated on the right, as in
+    LLaMA-Factory.
     """
     frame = read_frame(data, columns=["question", "response"])
     if frame.empty:
-        raise ValueError(f"{data}: holds no example")
+        raise ValueError(f"{data}: must have at least one example")
     prompts = prompt_ids(tokenizer, frame["question"].tolist(), thinking)
     responses = tokenizer(frame["response"].tolist(), add_special_tokens=False)["input_ids"]
     rows: dict[str, list[list[int]]] = {"input_ids": [], "labels": []}
@@ -108,15 +110,15 @@ def sft_dataset(data: Path, tokenizer, thinking: str, max_tokens: int | None) ->
 
 
 def check_labels(data: Path, labels: list[list[int]], max_tokens: int | None) -> None:
-    """Raise ValueError if no token of any example carries loss; warn, with the number, of examples without one."""
+    """Raise ValueError if no example has a token in the loss; warn about the number of such examples; labels: -100 for no loss."""
     empty = sum(all(label == -100 for label in row) for row in labels)
     if empty == len(labels):
         raise ValueError(
-            f"{data}: sft.max_tokens = {max_tokens} cuts all {empty} examples within their prompts"
+            f"{data}: sft.max_tokens = {max_tokens} truncates all {empty} examples within their prompts"
         )
     if empty:
         logger.warning(
-            "%d of %d examples are cut at %d tokens, within their prompts: they teach nothing",
+            "%d of %d examples, truncated at %d tokens within their prompts, have no token in the loss",
             empty,
             len(labels),
             max_tokens,

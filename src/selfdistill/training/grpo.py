@@ -1,11 +1,13 @@
 """GRPO with the authors' settings (paper.md 4.3; sections 5 and 6), on TRL's `GRPOTrainer`.
 
-TRL's `dapo` loss divides by a token count that spans the whole generation batch; here it is given the
-mini-batch's own count, so that the loss is the mean over the tokens of each optimizer mini-batch, with and
-without gradient accumulation.
+TRL's `dapo` loss divides by a token count of the whole generation batch. Here it gets the mini-batch's own count, so the
+loss is the mean over the tokens of each optimizer mini-batch, with and without gradient accumulation.
 """
 
+from typing import Any
+
 import torch
+from torch import nn
 from trl import GRPOTrainer
 
 from selfdistill.fast_cpu.shared_prefix import can_share
@@ -22,15 +24,21 @@ from selfdistill.training.rollouts import RolloutMixin, compact
 
 
 class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrainer):
-    """TRL's GRPOTrainer with seeded sampling and an exact token mean. run_seed: the run's seed."""
+    """TRL's GRPOTrainer with seeded sampling and an exact token mean; run_seed: the run's seed."""
 
-    def __init__(self, model, *args, run_seed: int, **kwargs) -> None:
-        super().__init__(model, *args, **kwargs)
+    def __init__(self, *args: Any, run_seed: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.run_seed = run_seed
 
     def _generate_single_turn(
-        self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False
-    ):
+        self,
+        prompt_ids: list[list[int]],
+        images: list | None,
+        multimodal_fields: dict[str, Any],
+        num_generations: int,
+        has_tool_images: bool = False,
+    ) -> tuple[list[list[int]], list[list[float]] | None]:
+        """Return one completion per prompt, and the tokens' log-probabilities if the policy itself drew them."""
         if self.use_vllm:
             return super()._generate_single_turn(
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
@@ -39,23 +47,42 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrain
         return drawn.token_ids, drawn.log_probs if self.draws_from_policy else None
 
     def row_order(self, rows: int) -> torch.Tensor:
-        """TRL shuffles a step's rollouts with the global stream, which `_prepare_inputs` has seeded."""
+        """Return TRL's order: a permutation from the global random state, which `_prepare_inputs` seeds the same way."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.run_seed, "mini-batches", self.rollout_step))
             return torch.randperm(rows)
 
     def _get_per_token_logps_and_entropies(
-        self, model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
-    ):
-        """On the transformers path, none for the whole batch at rollout time: `old_log_probs` does what
-        is needed. Else log-probabilities and entropies of the completion tokens, (rows, logits_to_keep); 0 at padding.
+        self,
+        model: nn.Module,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
+        """Return `completion_log_probs`; on the transformers path nothing at rollout time.
+
+        There `old_log_probs` computes what is needed, for the mini-batches that need it.
         """
         if not torch.is_grad_enabled() and not self.use_vllm:
             return None, None, None
         return self.completion_log_probs(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
 
-    def completion_log_probs(self, model, input_ids, attention_mask, logits_to_keep, *args, **kwargs):
-        """As TRL's `_get_per_token_logps_and_entropies`; a prompt that several rows share is run once, where that can be."""
+    def completion_log_probs(
+        self,
+        model: nn.Module,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        logits_to_keep: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Return (log-probabilities, entropies, auxiliary loss) as TRL does; prompts of several rows are run once if possible.
+
+        input_ids, attention_mask: (rows, prompt + completion). Log-probabilities and entropies: (rows, logits_to_keep), 0 at
+        padding.
+        """
         policy = causal_model(self.accelerator.unwrap_model(self.model))
         if not can_share(policy) or self.aux_loss_enabled:
             return super()._get_per_token_logps_and_entropies(
@@ -71,14 +98,17 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrain
         return empty.masked_scatter(tokens, log_probs), empty.masked_scatter(tokens, entropies), None
 
     def _finish_mini_batch(self, mini_batch: list[dict], moved: bool) -> list[dict]:
+        """Return the mixin's micro-batches with the token count by which TRL divides the loss."""
         mini_batch = super()._finish_mini_batch(mini_batch, moved)
         # TRL multiplies the count by accumulation / steps_per_generation before dividing by it
         undo = self.args.steps_per_generation / self.args.gradient_accumulation_steps
         return [batch | {"num_items_in_batch": batch["loss_tokens"] * undo} for batch in mini_batch]
 
-    def _compute_loss(self, model, inputs):
-        """TRL's loss on the rows that have an advantage. A group whose rollouts all score alike has none, and no gradient: its
-        rows count as tokens of the mean and are not run. (Several processes run all rows: TRL gathers a figure for each.)
+    def _compute_loss(self, model: nn.Module, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return TRL's loss on the rows whose advantage is not 0.
+
+        If all rollouts of a group have the same score, their advantages and gradients are 0. Their tokens count in the mean,
+        but the rows are not run. Several processes run all rows, because TRL gathers metrics of each.
         """
         rows = inputs["advantages"] != 0
         if self.beta == 0 and self.accelerator.num_processes == 1 and not rows.all():
@@ -87,11 +117,11 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrain
         return super()._compute_loss(model, inputs)
 
     def old_log_probs(self, batch: dict) -> torch.Tensor:
-        """As the mixin's; what vLLM drew with is not the policy's."""
+        """Return the mixin's; with vLLM those of a forward pass, because vLLM's differ from the policy's."""
         return self.current_log_probs(batch) if self.use_vllm else super().old_log_probs(batch)
 
     def current_log_probs(self, batch: dict) -> torch.Tensor:
-        """Log-probabilities of the completion under the policy as it is, without gradient."""
+        """Return the current policy's log-probabilities of the completion, (rows, completion), without gradient."""
         ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
         mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
         with torch.no_grad():
@@ -100,9 +130,6 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrain
 
 
 def train_grpo(job: TrainingJob, reward: Reward | None = None) -> None:
-    """Train one GRPO run from its base (or its last checkpoint) and write its checkpoints and records.
-
-    reward: replaces the grader.
-    """
+    """Train one GRPO run from its base or last checkpoint; write its checkpoints and records; reward: replaces the grader."""
     arguments = grpo_arguments(job.settings, job.thinking, job.resume, job.seed)
     train_on_policy(GroupRelativeTrainer, job, arguments, reward)

@@ -1,19 +1,19 @@
-"""What a training function is given: one run, where its inputs lie, where its outputs go, and its settings."""
+"""The argument of training functions: one run, its settings, and the paths of its inputs and outputs."""
 
 from pathlib import Path
 
 from selfdistill.study.jobs import TrainingParams
 
 STOP = "STOP"
-"""File of the resume folder at which a training stops after its current step (see `checkpoints.StopOnSignal`)."""
+"""File in the resume folder; once it exists, training stops after the current step (`checkpoints.StopOnSignal`)."""
 
 
 class TrainingJob(TrainingParams):
     """One run to train.
 
-    base: Hugging Face folder of the initial policy; data: parquet of problems (on-policy methods) or of responses
-    (SFT); output: run folder that receives checkpoints/, training.parquet and rollouts.parquet; resume: folder that
-    outlives a killed job. Every random stream is derived by name from the run's seed.
+    base: Hugging Face folder of the initial policy; data: parquet of problems (on-policy methods) or responses (SFT);
+    output: run folder, for checkpoints/, training.parquet and rollouts.parquet; resume: folder that survives a killed
+    job. Every random stream is derived by name from the run's seed.
     """
 
     base: Path

@@ -1,9 +1,7 @@
-"""The course of an on-policy run (sections 5 and 6), the same for GRPO and SDPO: load, train with resume,
-publish.
-"""
+"""An on-policy run (sections 5 and 6) from start to end, for GRPO and SDPO: load, train with resume, publish."""
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import PrinterCallback
 
@@ -17,11 +15,24 @@ from selfdistill.training.progress import ProgressCallback
 from selfdistill.training.records import RecordedReward, RolloutRecorder, assemble_records
 from selfdistill.training.rewards import Reward, reward_for
 
+if TYPE_CHECKING:  # a run imports one of these trainers only
+    from trl import GRPOConfig, GRPOTrainer
+    from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
+
+    OnPolicyTrainer = GRPOTrainer | SDPOTrainer
+    OnPolicyConfig = GRPOConfig | SDPOConfig
+
 logger = logging.getLogger(__name__)
 
 
-def build_trainer(trainer_class, job: TrainingJob, arguments, reward: Reward, **options: Any):
-    """The trainer of a run with data, reward, records and progress; `options` go to the trainer's class."""
+def build_trainer(
+    trainer_class: type["OnPolicyTrainer"],
+    job: TrainingJob,
+    arguments: "OnPolicyConfig",
+    reward: Reward,
+    **options: Any,
+) -> "OnPolicyTrainer":
+    """Return the trainer of a run with data, reward, records and progress; options: for `trainer_class`."""
     settings = job.settings
     model, tokenizer = load_policy(job.base)
     dataset = rollout_dataset(
@@ -49,16 +60,21 @@ def build_trainer(trainer_class, job: TrainingJob, arguments, reward: Reward, **
         run_seed=job.seed,
         **options,
     )
-    trainer.eos_token_ids = list(ends)  # TRL reads the generation config by a rule of its own
+    trainer.eos_token_ids = list(ends)  # TRL's own rule can differ from `end_token_ids`
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
 def train_on_policy(
-    trainer_class, job: TrainingJob, arguments, reward: Reward | None = None, **options: Any
+    trainer_class: type["OnPolicyTrainer"],
+    job: TrainingJob,
+    arguments: "OnPolicyConfig",
+    reward: Reward | None = None,
+    **options: Any,
 ) -> None:
-    """Train a run to its end and write checkpoints/, rollouts.parquet and training.parquet; `reward` replaces
-    the grader.
+    """Train a run to its end; write checkpoints/, rollouts.parquet and training.parquet.
+
+    reward: replaces the grader; options: for `trainer_class`.
     """
     settings, updates = job.settings, job.settings.updates_per_step
     store = CheckpointStore(

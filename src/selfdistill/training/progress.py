@@ -1,4 +1,4 @@
-"""Progress of a training: `progress.json` and one log line per step."""
+"""Progress of training: `progress.json` and one log line per step."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class ProgressCallback(TrainerCallback):
-    """Writes the progress and a log line after every step."""
+    """Write the progress and a log line after every step."""
 
     def __init__(self, resume: Path, updates_per_step: int) -> None:
         self.resume, self.updates_per_step = resume, updates_per_step
@@ -22,7 +22,7 @@ class ProgressCallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Start the clock at the step that a resume begins with."""
+        """Start the clock at the first step of this process."""
         self._started, self._first = time.monotonic(), state.global_step // self.updates_per_step
 
     def on_step_end(

@@ -1,8 +1,9 @@
-"""What both on-policy trainers share: sampling, and mini-batches that carry their own width and token count.
+"""Shared by both on-policy trainers: sampling, and mini-batches that are trimmed and know their token count.
 
-`RolloutMixin` stands before a TRL trainer in the class list (GRPO and SDPO buffer and split a generation
-batch in the same way).
+TRL's GRPO and SDPO trainers buffer and split a generation batch in the same way, so one mixin fits both.
 """
+
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object
@@ -21,10 +22,9 @@ COMPLETION_TENSORS = (
 
 
 def compact(batch: dict, rows: torch.Tensor | None = None) -> dict:
-    """`batch` with only the given rows (bool, (rows,)) and without columns that are padding in all of them.
+    """Return `batch` with the chosen rows only, without columns that are padding in all of them; rows: (rows,), bool.
 
-    Prompts are padded on the left, completions on the right; teacher inputs are a prompt followed by the
-    completion.
+    Prompts are left-padded, completions right-padded; teacher inputs are a prompt followed by the completion.
     """
     if rows is not None:
         count = len(rows)
@@ -49,11 +49,9 @@ def compact(batch: dict, rows: torch.Tensor | None = None) -> dict:
 
 
 def by_length(mini_batch: list[dict], used: torch.Tensor) -> list[dict]:
-    """The rows of a mini-batch's micro-batches, shared out anew in order of completion length, so that little
-    is padding.
+    """Return the micro-batches of a mini-batch with their rows sorted by length, so that each has little padding.
 
-    used: tokens in the loss per row; rows without any come first, together. The mini-batch's mean over tokens
-    stays what it is.
+    used: (rows,), tokens in the loss; rows without any come first. The mean over the mini-batch's tokens does not change.
     """
     rows = [len(batch["completion_ids"]) for batch in mini_batch]
     order = torch.argsort(used, stable=True).split(rows)
@@ -62,28 +60,27 @@ def by_length(mini_batch: list[dict], used: torch.Tensor) -> list[dict]:
 
 
 class RolloutMixin:
-    """Seeded sampling on the transformers path, and exact token means over each optimizer mini-batch."""
+    """Mixin for a TRL trainer (list it first): seeded sampling and exact token means over each optimizer mini-batch."""
 
     run_seed: int
 
     @property
     def rollout_step(self) -> int:
-        """Index of the current rollout batch (0-based)."""
+        """Return the index of the current rollout batch, from 0."""
         updates = self.args.steps_per_generation // self.args.gradient_accumulation_steps
         return self.state.global_step // updates
 
     @property
     def draws_from_policy(self) -> bool:
-        """Whether the log-probabilities with which tokens are drawn are the policy's own, as the loss computes them."""
+        """Return whether sampling has the same log-probabilities as the loss: no top-k, no top-p, no mixed precision."""
         unfiltered = self.args.top_p == 1 and not self.args.top_k
         return unfiltered and self.accelerator.mixed_precision == "no"
 
     def sample_completions(self, prompt_ids: list[list[int]]) -> Drawn:
-        """One completion per prompt from the current policy; the stream depends on the run's seed and the
-        step only.
+        """Return one completion per prompt from the current policy; the random stream depends on run seed and step only.
 
-        Every process draws the completions of all of them, so that rollouts do not depend on their number and
-        sharded weights are gathered in step; vLLM, for long responses, shares them out.
+        Every process draws the completions of all processes, so that rollouts do not depend on the number of processes and
+        all gather sharded weights at the same time. vLLM, which is for long responses, divides them between the processes.
         """
         device, own = self.accelerator.device, len(prompt_ids)
         seed = derive_seed(self.run_seed, "rollout", self.rollout_step)
@@ -102,17 +99,20 @@ class RolloutMixin:
         return Drawn(*(part[first : first + own] for part in drawn))
 
     def row_order(self, rows: int) -> torch.Tensor:
-        """Order of a step's rollouts in which they are split into mini-batches."""
+        """Return the order in which a step's rollouts are split into mini-batches, (rows,)."""
         return torch.arange(rows)
 
     def share_out(self, micro_batches: list[dict]) -> list[dict]:
-        """A fresh buffer with the rows of all processes dealt out anew, so that the mini-batches are those of
-        one process.
+        """Return this process's micro-batches after redistribution: all mini-batches have the rows that one process gives them.
+
+        TRL has split each process's own rows. Here rollouts are numbered as on one process (the rows of process 0, then those
+        of process 1, ..., each in the order of sampling), split as one process would, and dealt out to the processes.
         """
         accelerator, rows = self.accelerator, sum(len(batch["completion_ids"]) for batch in micro_batches)
         local = joined(micro_batches)
         processes, index = accelerator.num_processes, torch.arange(rows * accelerator.num_processes)
-        # which rollout stands at each place of what is gathered (every process has shuffled its own), and the inverse
+        # `gathered`: number of the rollout in each gathered row, because every process shuffled its own rows by `row_order`;
+        # `place`, its inverse: the gathered row of each rollout
         gathered = index.view(processes, rows)[:, self.row_order(rows)].flatten()
         place = torch.argsort(gathered)
         used = accelerator.gather(self.loss_mask(local).sum(1)).cpu()[place]
@@ -122,32 +122,30 @@ class RolloutMixin:
         size = rows // len(micro_batches)
         return [rows_of(local, slice(start, start + size)) for start in range(0, rows, size)]
 
-    def _prepare_inputs(self, generation_batch):
-        """TRL's buffering; a freshly generated buffer is trimmed, counted and given its old
-        log-probabilities.
-        """
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        """Return the next micro-batch from TRL's buffer; new rollouts are trimmed, counted and get old log-probabilities."""
         before = self._buffered_inputs
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # GRPO shuffles a batch with the global stream: give it a named one
+        # GRPO shuffles a batch with the global random state: seed it by name, and restore it afterwards
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(self.run_seed, "mini-batches", self.rollout_step))
             inputs = super()._prepare_inputs(generation_batch)
-        if self._buffered_inputs is before:
+        if self._buffered_inputs is before:  # no new rollouts: this buffer is finished already
             return inputs
         window = self.args.gradient_accumulation_steps
         batches = self._buffered_inputs
         if self.accelerator.num_processes > 1:
             batches = self.share_out(batches)
         self._buffered_inputs = []
+        # each window of micro-batches is one optimizer mini-batch; all but the first follow an update of the policy
         for start in range(0, len(batches), window):
             self._buffered_inputs += self._finish_mini_batch(batches[start : start + window], moved=start > 0)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
     def _finish_mini_batch(self, mini_batch: list[dict], moved: bool) -> list[dict]:
-        """Micro-batches of one optimizer mini-batch: sorted, trimmed, with the mini-batch's token count and
-        old log-probabilities.
+        """Return the micro-batches of one optimizer mini-batch: sorted, trimmed, with its token count (`loss_tokens`).
 
-        moved: whether the policy will have been updated since the rollouts. If not, the ratio is one.
+        moved: whether the policy is updated between the rollouts and this mini-batch; then old log-probabilities are added.
+        If not, the importance ratio is 1.
         """
         used = torch.cat([self.loss_mask(batch).sum(1) for batch in mini_batch])
         tokens = self.accelerator.gather(used.sum()).sum()
@@ -160,19 +158,20 @@ class RolloutMixin:
         return mini_batch
 
     def loss_mask(self, batch: dict) -> torch.Tensor:
-        """Which completion tokens enter the loss, (rows, completion tokens)."""
+        """Return the mask of completion tokens in the loss, (rows, completion)."""
         return batch["completion_mask"]
 
     def old_log_probs(self, batch: dict) -> torch.Tensor:
-        """Log-probabilities of the completion under the policy at rollout time, (rows, completion tokens): those with
-        which it was drawn, where these are known, else of a forward pass (before the first update of the step).
+        """Return the log-probabilities of the completion under the policy at rollout time, (rows, completion).
+
+        Those of sampling if they are known, else those of a forward pass before the first update of the step.
         """
         drawn = batch.get("sampling_per_token_logps")
         return self.current_log_probs(batch) if drawn is None else drawn
 
     def current_log_probs(self, batch: dict) -> torch.Tensor:
-        """Log-probabilities of the completion under the policy as it is, without gradient."""
+        """Return the current policy's log-probabilities of the completion, (rows, completion), without gradient."""
         raise NotImplementedError
 
-    def create_model_card(self, *args, **kwargs) -> None:
-        """No model card beside every checkpoint: the manifest says how it was made."""
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write no model card: the manifest says how a checkpoint was made."""

@@ -1,4 +1,4 @@
-"""The training job: trains one run in this process, or on as many processes as its resources say."""
+"""The training job: trains one run in this process, or on several if its resources say so."""
 
 import importlib
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from selfdistill.training.job import TrainingJob
 
 
 def trainer_modules(params: Mapping[str, Any]) -> Sequence[str]:
-    """Return what the trainer of a job's method imports."""
+    """Return the modules that the trainer of a job's method imports."""
     module, _, _ = METHODS[params["job"]["run"]["method"]].trainer.partition(":")
     return (*LOADING["transformers"], module)
 
@@ -35,7 +35,7 @@ def train_run(task: Task) -> Facts:
     if processes > 1:
         threads = max(resources["threads"] // processes, 1)
         launch(training, processes, resources["accelerate"], threads=threads)
-        importlib.import_module("torch")  # the manifest asks it for the device
+        importlib.import_module("torch")  # the manifest reads the device from it; `launch` does not import it
     else:
         train(training)
     record = read_table(task.output.training, training_schema(), ["tokens"])

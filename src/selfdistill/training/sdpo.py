@@ -1,12 +1,15 @@
 """SDPO: on-policy self-distillation (paper Eq 1, sections 5 and 6), on TRL's experimental `SDPOTrainer`.
 
-What TRL does differently from the paper, and is set right here: the loss is a mean over the mini-batch's
-tokens (TRL: mean of per-sequence means); the teacher's context strips thinking for every family (TRL's regex
-misses R1's tag, which is in the prompt) and is cut on the right; top-k beyond the vocabulary is refused; the
-EMA teacher is part of a checkpoint. The loss is computed from hidden states, a chunk of tokens at a time.
+TRL differs from the paper; changed here: the loss is a mean over the mini-batch's tokens (TRL: mean of per-sequence
+means); the teacher's context strips thinking for every model family (TRL's regex misses R1's opening tag, which is in
+the prompt) and is truncated on the right; a top-k larger than the vocabulary is an error; the EMA teacher is part of a
+checkpoint. The loss is computed from hidden states, one chunk of tokens at a time.
 """
 
+from collections.abc import Iterator
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -49,15 +52,15 @@ TEACHER_FILE = "teacher.pt"
 class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTrainer):
     """TRL's SDPOTrainer with the paper's loss, demonstrations and resumable EMA teacher.
 
-    context: what the teacher sees (`vocabulary.contexts.TEACHER`); template: how the family writes its thinking;
-    thinking: the switch of the teacher's prompts (the student's own is in the data set); run_seed: seed of the
-    run, from which the rollout stream is derived. Everything else as TRL's trainer.
+    context: what the teacher sees (`vocabulary.contexts.TEACHER`); template: model family, which sets how thinking is
+    written; thinking: switch of the teacher's prompts (the student's prompts have their own); run_seed: the run's seed,
+    from which the rollout stream is derived. Other arguments: TRL's.
     """
 
     def __init__(
-        self, model, *args, run_seed: int, context: str, template: str, thinking: str, **kwargs
+        self, *args: Any, run_seed: int, context: str, template: str, thinking: str, **kwargs: Any
     ) -> None:
-        super().__init__(model, *args, **kwargs)
+        super().__init__(*args, **kwargs)
         self.run_seed = run_seed
         self._drawn_log_probs: list[list[float]] | None = None
         check_top_k(self.args.distillation_topk, self.model.config.get_text_config().vocab_size)
@@ -67,7 +70,7 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
         )
 
     def _setup_teacher_model(self) -> None:
-        """TRL's teacher; under FSDP2 shared out layer by layer, as the policy is."""
+        """Set up TRL's teacher; under FSDP2 it is sharded layer by layer, like the policy."""
         moving = self.args.teacher_model_kind == "ema"
         if moving:
             check_teacher_can_move(self.accelerator)
@@ -80,26 +83,28 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
             self.add_callback(SyncTeacherModelCallback(self.teacher_model, self.accelerator))
 
     def _generate_transformers(self, prompt_ids: list[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
+        """Return (prompt ids, completion ids), and keep the log-probabilities if the policy itself drew the tokens."""
         drawn = self.sample_completions(prompt_ids)
         self._drawn_log_probs = drawn.log_probs if self.draws_from_policy else None
         return prompt_ids, drawn.token_ids
 
-    def sample_rollouts(self, inputs: list[dict]) -> dict:
-        """TRL's, with the log-probabilities of the tokens as they were drawn (under the name that GRPO gives them)."""
+    def sample_rollouts(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return TRL's batch with the log-probabilities of sampling, (rows, completion), under GRPO's name for them."""
         batch = super().sample_rollouts(inputs)
         if self._drawn_log_probs is not None and self.args.distillation_is_clip is not None:
             rows = [torch.tensor(row, device=self.accelerator.device) for row in self._drawn_log_probs]
             batch["sampling_per_token_logps"] = pad_sequence(rows, batch_first=True)
         return batch
 
-    def _compute_rollout_logps(self, **_) -> None:
-        """Nothing for the whole batch: `old_log_probs` does it for the mini-batches that need it."""
+    def _compute_rollout_logps(self, **_: Any) -> None:
+        """Compute nothing for the whole batch: `old_log_probs` serves the mini-batches that need it."""
 
     def current_log_probs(self, batch: dict) -> torch.Tensor:
-        """Log-probabilities of the completion under the policy as it is, without gradient; 0 at padding."""
+        """Return the current policy's log-probabilities of the completion, (rows, completion), without gradient; 0 at padding."""
         tokens, model = batch["completion_mask"].bool(), causal_model(self.policy)
 
         def log_probs(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            """Return the log-probabilities of the chosen tokens, (tokens,)."""
             chosen = batch["completion_ids"][tokens]
             with self.accelerator.autocast():
                 hidden, head = hidden_at(model, ids, mask, tokens), output_head(model)
@@ -111,13 +116,17 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
         return torch.zeros(tokens.shape, device=chosen.device).masked_scatter(tokens, chosen)
 
     def loss_mask(self, batch: dict) -> torch.Tensor:
-        """Completion tokens of the rollouts that have a demonstration."""
+        """Return the mask of completion tokens of rollouts with a demonstration, (rows, completion)."""
         return batch["completion_mask"] * batch["self_distillation_mask"].unsqueeze(1)
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None) -> torch.Tensor:
-        """This micro-batch's share of the mini-batch's token mean. Rows without a demonstration are not run
-        at all.
-        """
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> torch.Tensor:
+        """Return this micro-batch's share of the mini-batch's token mean. Rows without a demonstration are not run."""
         if return_outputs:
             raise ValueError("SelfDistillationTrainer does not return outputs")
         rows = inputs["self_distillation_mask"].bool()
@@ -128,18 +137,19 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
 
     @cached_property
     def policy(self) -> nn.Module:
-        """The policy without its distributed wrapper; kept, for accelerate looks for packages at every call."""
+        """Return the policy without its distributed wrapper (cached, because accelerate's look-up is slow)."""
         return self.accelerator.unwrap_model(self.model)
 
     @cached_property
     def teacher(self) -> nn.Module:
-        """The teacher without its distributed wrapper."""
+        """Return the teacher without its distributed wrapper."""
         return self.accelerator.unwrap_model(self.teacher_model)
 
     def teacher_hidden(self, batch: dict, tokens: torch.Tensor) -> torch.Tensor:
-        """The teacher's hidden states from which `tokens` (bool, (rows, completion)) are predicted."""
+        """Return the teacher's hidden states that predict `tokens`, (rows, completion), bool: (chosen tokens, hidden)."""
 
         def hidden(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            """Return the hidden states inside the wrapper's forward pass."""
             with self.accelerator.autocast():
                 return hidden_at(causal_model(self.teacher), ids, mask, tokens)
 
@@ -147,14 +157,15 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
         with torch.no_grad(), self._get_teacher_context_for_self_distillation():
             return through_wrapper(self.teacher_model, self.teacher, hidden, *inputs)
 
-    def summed_loss(self, model, batch: dict) -> torch.Tensor:
-        """Sum of the losses of a batch's loss tokens."""
+    def summed_loss(self, model: nn.Module, batch: dict) -> torch.Tensor:
+        """Return the sum of the token losses of a batch; model: the policy with its distributed wrapper."""
         tokens = self.loss_mask(batch).bool()
         teacher_hidden = self.teacher_hidden(batch, tokens)
         student, teacher = causal_model(self.policy), causal_model(self.teacher)
         old = batch.get("old_per_token_logps")
 
         def loss(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            """Return the summed loss inside the wrapper's forward pass."""
             with self.accelerator.autocast():
                 hidden = hidden_at(student, ids, mask, tokens)
                 check_head_is_whole(student.get_output_embeddings())
@@ -168,7 +179,7 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
         return through_wrapper(model, self.policy, loss, *student_inputs(batch))
 
     def loss_options(self) -> LossOptions:
-        """The settings of the loss."""
+        """Return the settings of the loss."""
         return LossOptions(
             alpha=self.args.distillation_alpha,
             top_k=self.args.distillation_topk,
@@ -177,42 +188,37 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
             temperature=self.temperature,
         )
 
-    def models(self):
-        """Yield the policy, and the teacher where it moves."""
+    def models(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the policy, and the teacher if it is updated."""
         yield from super().models()
         if self.args.teacher_model_kind == "ema":
             yield "teacher", self.teacher_model
 
-    def save_extra_state(self, folder) -> None:
-        """TRL leaves the EMA teacher out of its checkpoints; a resumed run would restart it from the base
-        weights.
-        """
+    def save_extra_state(self, folder: Path) -> None:
+        """Save the EMA teacher: TRL's checkpoints lack it, so a resumed run would restart it from the base weights."""
         if self.args.teacher_model_kind == "ema":
             save_whole(self.accelerator, self.teacher_model, folder / TEACHER_FILE)
 
-    def load_extra_state(self, folder) -> None:
-        """Put the EMA teacher back to where the checkpoint left it."""
+    def load_extra_state(self, folder: Path) -> None:
+        """Restore the EMA teacher of a checkpoint."""
         if self.args.teacher_model_kind == "ema":
             load_whole(self.accelerator, self.teacher_model, folder / TEACHER_FILE)
 
 
 def student_inputs(batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids and attention mask of what the policy sees, (rows, prompt + completion)."""
+    """Return token ids and attention mask of the policy's inputs, (rows, prompt + completion)."""
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     return ids, torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
 
 
 def train_sdpo(job: TrainingJob, reward: Reward | None = None) -> None:
-    """Train one SDPO run from its base (or its last checkpoint) and write its checkpoints and records.
-
-    reward: replaces the grader.
-    """
+    """Train one SDPO run from its base or last checkpoint; write its checkpoints and records; reward: replaces the grader."""
     arguments = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
     train_on_policy(SelfDistillationTrainer, job, arguments, reward, **teacher_options(job))
 
 
 def teacher_options(job: TrainingJob) -> dict[str, str]:
-    """What the trainer is told of the teacher's prompts; thinking may be the teacher's own (appendix E: hybrid)."""
+    """Return the trainer's options for teacher prompts; the teacher may have its own thinking switch (appendix E: hybrid)."""
     own = job.settings.teacher_thinking
     thinking = job.thinking if own == SAME else own
     return {"context": job.run.context, "template": job.template, "thinking": thinking}

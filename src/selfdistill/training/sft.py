@@ -1,12 +1,14 @@
 """Off-policy self-distillation (section 4): SFT on the model's own correct responses, with TRL's SFTTrainer.
 
-The data sets D_ug and D_sg differ in the context under which the responses were generated; the prompt of
-training is the plain question in both. Loss on the response only.
+The data sets D_ug and D_sg differ in the context under which the responses were generated. In training, the prompt is the
+bare question in both, and the loss is on the response only.
 """
 
 import time
+from pathlib import Path
+from typing import Any
 
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import SFTTrainer
 
 from selfdistill.records.files import write_table
@@ -27,26 +29,36 @@ from selfdistill.training.records import read_parts, training_row
 
 
 class SupervisedTrainer(ResumableMixin, ShardedMixin, SFTTrainer):
-    """TRL's SFTTrainer with committed checkpoints."""
+    """TRL's SFTTrainer with resumable checkpoints."""
 
-    def create_model_card(self, *args, **kwargs) -> None:
-        """No model card beside every checkpoint: the manifest says how it was made."""
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """Write no model card: the manifest says how a checkpoint was made."""
 
 
 class LossRecorder(TrainerCallback):
-    """Writes one training record part an optimizer update: loss, gradient norm and learning rate (no rollouts
-    in SFT).
+    """Write one part of the training record per optimizer update: loss, gradient norm and learning rate.
+
+    folder: of the parts; fields: the run fields.
     """
 
-    def __init__(self, folder, fields: dict) -> None:
+    def __init__(self, folder: Path, fields: dict[str, Any]) -> None:
         self.folder, self.fields, self._started = folder, fields, time.monotonic()
 
-    def on_step_begin(self, args, state, control, **_) -> None:
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
         """Start the clock of an update."""
         self._started = time.monotonic()
 
-    def on_log(self, args, state, control, logs=None, **_) -> None:
-        """Write the part of the update that was just done."""
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **_: Any,
+    ) -> None:
+        """Write the part of the last update."""
         if "grad_norm" in logs and state.is_world_process_zero:
             step = state.global_step - 1
             values = {name: logs[name] for name in ("loss", "grad_norm", "learning_rate")}
@@ -57,7 +69,7 @@ class LossRecorder(TrainerCallback):
 
 
 def build_sft_trainer(job: TrainingJob) -> SupervisedTrainer:
-    """The trainer of an SFT run with its tokenised data, records and progress."""
+    """Return the trainer of an SFT run with its tokenized data, records and progress."""
     model, tokenizer = load_policy(job.base)
     dataset = sft_dataset(job.data, tokenizer, job.thinking, job.settings.max_tokens)
     trainer = SupervisedTrainer(
@@ -75,7 +87,7 @@ def build_sft_trainer(job: TrainingJob) -> SupervisedTrainer:
 
 
 def train_sft(job: TrainingJob) -> None:
-    """Train one SFT run and write checkpoints/step-N (N: optimizer updates in all) and training.parquet."""
+    """Train one SFT run; write checkpoints/step-N (N: all optimizer updates) and training.parquet."""
     trainer = build_sft_trainer(job)
     updates = job.settings.updates(len(trainer.train_dataset))
     store = CheckpointStore(

@@ -1,14 +1,14 @@
-"""The teacher's prompts in SDPO: which demonstration a rollout gets, and what of it the teacher sees (paper.md 4.3).
+"""The teacher's prompts in SDPO: the demonstration of each rollout, and which part of it the teacher sees (paper.md 4.3).
 
-The teacher is the policy conditioned on a context c beside the question. A context is a function from a rollout batch to
-what the teacher sees for each rollout (None: no demonstration, the rollout stays out of the loss); vocabulary.contexts
-names it.
+The teacher is the policy conditioned on the question and a context c. A context is a function from a rollout batch to the
+text that the teacher sees for each rollout (None: no demonstration, so the rollout is not in the loss).
+`vocabulary.contexts` names these functions.
 """
 
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import PartialState
@@ -18,13 +18,15 @@ from trl.trainer.utils import pad
 from selfdistill.models.prompts import prompt_ids, reprompt_user_turn, strip_thinking
 from selfdistill.vocabulary.contexts import CONTEXTS, TEACHER
 
+if TYPE_CHECKING:
+    from trl.experimental.sdpo import SDPOTrainer
+
 
 @dataclass(frozen=True)
 class RolloutBatch:
-    """The rollouts of this process, `group` neighbours sharing a question.
+    """The rollouts of this process, in groups of `group` neighbours with the same question.
 
-    text: gives the response of a rollout by its index; threshold: reward from which a rollout is a success; template: the
-    model's family.
+    text: returns the response of a rollout by its index; threshold: smallest reward of a success; template: model family.
     """
 
     questions: Sequence[str]
@@ -35,53 +37,54 @@ class RolloutBatch:
     template: str
 
     def siblings(self) -> list[int | None]:
-        """Return for each rollout its demonstration: the first success among the others of its group."""
+        """Return the demonstration (index) of each rollout: the first success among the others of its group."""
         return sibling_demonstrations(self.rewards, self.group, self.threshold)
 
     def shown(self, part: Callable[[str], str]) -> dict[int, str]:
-        """Return `part` of the response of every rollout that is somebody's demonstration."""
+        """Return `part(response)` of every rollout that is a demonstration, by its index."""
         used = sorted({source for source in self.siblings() if source is not None})
         return {source: part(self.text(source)) for source in used}
 
 
 Shown = list[str | None]
-"""What the teacher sees for each rollout, None without a demonstration."""
+"""Text that the teacher sees for each rollout; None without a demonstration."""
 
 
 def sibling_solution(batch: RolloutBatch) -> Shown:
-    """c = s: the sibling's response, thinking included."""
+    """Return c = s: the sibling's response with its thinking."""
     return pick(batch.siblings(), batch.shown(str))
 
 
 def sibling_answer(batch: RolloutBatch) -> Shown:
-    r"""c = s\\think: the sibling's response without its thinking."""
+    r"""Return c = s\think: the sibling's response without its thinking."""
     return pick(batch.siblings(), batch.shown(lambda text: strip_thinking(text, batch.template)))
 
 
 def foreign_solution(batch: RolloutBatch) -> Shown:
-    """Control: a successful response to another question of the step (same mode, no information about this question)."""
+    """Return a control: a successful response to another question of the step (same style, no information on this one)."""
     return pick(*foreign_of_all(batch.siblings(), batch.questions, batch.shown(str)))
 
 
 def pick(sources: Sequence[int | None], shown: Mapping[int, str]) -> Shown:
-    """Return what each rollout is shown; None where it has no source or nothing of it remains."""
+    """Return the text shown for each rollout; None if it has no source or the text is empty."""
     return [shown[source] or None if source is not None else None for source in sources]
 
 
 def context_function(context: str) -> Callable[[RolloutBatch], Shown]:
-    """Return the function of a teacher's context; raise ValueError for another name."""
+    """Return the function of a teacher context. Raise ValueError for an unknown name."""
     if context not in TEACHER:
         raise ValueError(f"unknown teacher context {context!r}; allowed: {', '.join(TEACHER)}")
     return pkgutil.resolve_name(CONTEXTS[context].teacher)
 
 
 def sibling_demonstrations(rewards: Sequence[float], group: int, threshold: float) -> list[int | None]:
-    """Per rollout the index of the first successful *other* rollout of its group, None without one.
+    """Return for each rollout the index of the first successful *other* rollout of its group, or None.
 
-    rewards: all rollouts, `group` neighbours sharing a prompt; successful means reward >= threshold.
+    rewards: of all rollouts, in groups of `group` neighbours; successful: reward >= threshold.
     """
     chosen: list[int | None] = []
     for start in range(0, len(rewards), group):
+        # two are enough: the first success demonstrates to all others, and the second to the first
         wins = [i for i in range(start, start + group) if rewards[i] >= threshold][:2]
         for i in range(start, start + group):
             chosen.append(next((win for win in wins if win != i), None))
@@ -89,11 +92,9 @@ def sibling_demonstrations(rewards: Sequence[float], group: int, threshold: floa
 
 
 def foreign_demonstrations(siblings: Sequence[int | None], questions: Sequence[str]) -> list[int | None]:
-    """For each rollout that has a sibling's demonstration, the next one (cyclically) that belongs to another
-    question.
+    """Return for each rollout with a sibling's demonstration the next demonstration (cyclically) of another question.
 
-    Rollouts without a sibling's demonstration stay without one, so that `solution` and `other-solution` train
-    on the same rows.
+    Rollouts without a sibling's demonstration get none, so that `solution` and `other-solution` train on the same rows.
     """
     chosen: list[int | None] = []
     count = len(siblings)
@@ -106,9 +107,9 @@ def foreign_demonstrations(siblings: Sequence[int | None], questions: Sequence[s
 def foreign_of_all(
     siblings: Sequence[int | None], questions: Sequence[str], shown: Mapping[int, str]
 ) -> tuple[list[int | None], dict[int, str]]:
-    """Foreign demonstrations of this process's rollouts among those of all processes, and what each shows.
+    """Return (foreign demonstrations of this process's rollouts, text of each), chosen among those of all processes.
 
-    siblings, shown: as on this process; the result numbers the rollouts of all processes through.
+    siblings, shown: of this process, with its own indices; the result indexes the rollouts of all processes.
     """
     start = len(siblings) * PartialState().process_index
     own = [
@@ -121,13 +122,12 @@ def foreign_of_all(
 
 
 class TeacherContextBuilder:
-    """Builds teacher inputs for a rollout batch; takes the place of TRL's `teacher_context_builder`.
+    """Build teacher inputs for a rollout batch; replaces TRL's `teacher_context_builder`.
 
-    Groups lie whole on one process (asserted by `arguments`), so only `other-solution` has to look at those of
-    the other processes.
+    Each group is on one process (checked by `arguments`), so only `other-solution` needs rollouts of other processes.
     """
 
-    def __init__(self, trainer, *, context: str, template: str, thinking: str) -> None:
+    def __init__(self, trainer: "SDPOTrainer", *, context: str, template: str, thinking: str) -> None:
         self.trainer, self.template, self.thinking = trainer, template, thinking
         self.context = context_function(context)
         self.last_metrics: dict[str, float] = {}
@@ -135,8 +135,9 @@ class TeacherContextBuilder:
     def build(
         self, output: dict[str, Any], prompts: list, rewards: torch.Tensor, feedbacks: list | None = None
     ) -> dict[str, torch.Tensor]:
-        """Teacher inputs, their mask, and which rollouts have a demonstration (1.0) or stay out of the loss
-        (0.0).
+        """Return the teacher's inputs, their mask, and `self_distillation_mask`, (rows,): 1.0 with a demonstration, else 0.0.
+
+        prompts: conversations; rewards: (rows,). Inputs and mask: (rows, teacher prompt + completion).
         """
         questions = [prompt[-1]["content"] for prompt in prompts]
         turns = self.user_turns(questions, output, rewards.tolist())
@@ -159,10 +160,11 @@ class TeacherContextBuilder:
     def user_turns(
         self, questions: list[str], output: dict[str, Any], rewards: list[float]
     ) -> list[str | None]:
-        """Return the teacher's user turn for every rollout, None where it has no demonstration."""
+        """Return the teacher's user turn for every rollout, None without a demonstration."""
         args = self.trainer.args
 
         def text(index: int) -> str:
+            """Return the response of a rollout."""
             length = int(output["raw_completion_lengths"][index])
             ids = output["completion_ids"][index, :length].tolist()
             return self.trainer._tokenizer.decode(ids, skip_special_tokens=True)
@@ -176,9 +178,7 @@ class TeacherContextBuilder:
         ]
 
     def token_ids(self, questions: list[str], turns: list[str | None]) -> list[list[int]]:
-        """Teacher prompts as token ids, cut on the right; a rollout without demonstration keeps the student's
-        prompt.
-        """
+        """Return teacher prompts as token ids, truncated on the right; without a demonstration, the student's question."""
         texts = [question if turn is None else turn for question, turn in zip(questions, turns, strict=True)]
         distinct = list(dict.fromkeys(texts))
         encoded = prompt_ids(self.trainer._tokenizer, distinct, self.thinking)

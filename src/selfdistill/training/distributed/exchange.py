@@ -1,7 +1,7 @@
-"""Rows of rollouts between processes: on any number of them a mini-batch is made of the rows that it has on one.
+"""Exchange of rollouts between processes, so that a mini-batch has the same rows on any number of processes.
 
-TRL splits a step into mini-batches on every process by itself. On N processes a mini-batch would then hold other
-rollouts than on one, and the course of a run would depend on the number of GPUs.
+In TRL every process splits its own part of a step into mini-batches. Mini-batches on N processes would then hold other
+rollouts than on one, and the results would depend on the number of GPUs.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ PROMPT_THEN_COMPLETION = ("teacher_input_ids", "teacher_attention_mask")
 
 
 def is_column(value: Any) -> bool:
-    """Whether a value of a batch has one entry a row (the others belong to the whole batch)."""
+    """Return whether a value of a batch has one entry per row; other values belong to the whole batch."""
     return torch.is_tensor(value) and value.ndim > 0
 
 
 def joined(batches: list[dict[str, Any]]) -> dict[str, Any]:
-    """The rows of several batches as one."""
+    """Return one batch with the rows of several."""
     return {
         name: torch.cat([batch[name] for batch in batches]) if is_column(value) else value
         for name, value in batches[0].items()
@@ -27,18 +27,18 @@ def joined(batches: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def rows_of(batch: dict[str, Any], rows: torch.Tensor | slice) -> dict[str, Any]:
-    """`batch` with the given rows only."""
+    """Return `batch` with the given rows only; rows: indices or a slice."""
     return {name: value[rows] if is_column(value) else value for name, value in batch.items()}
 
 
 def deal(
     used: torch.Tensor, order: torch.Tensor, mini_batches: int, process: int, processes: int
 ) -> torch.Tensor:
-    """The rows that a process trains on, mini-batch after mini-batch.
+    """Return the rows that a process trains on, mini-batch after mini-batch.
 
-    used: tokens in the loss, (rows of all processes,); order: the rows as one process splits them into
-    `mini_batches` equal parts. Each part is dealt out by length, one row a process in turn, so that the
-    processes, which wait for each other at every pass, have passes of like length.
+    used: (rows of all processes,), tokens in the loss; order: the order in which one process splits all rows into
+    `mini_batches` equal parts. The rows of a part are sorted by length and dealt out in turn, because processes wait for
+    each other in every pass and so need passes of similar length.
     """
     dealt = []
     for part in order.split(len(order) // mini_batches):
@@ -50,13 +50,14 @@ def deal(
 def rows_of_all(
     accelerator: Accelerator, batch: dict[str, Any], name: str, pad_token_id: int
 ) -> torch.Tensor:
-    """Column `name` of a batch with the rows of all processes, in the order of the processes.
+    """Return column `name` of a batch with the rows of all processes, in the order of processes.
 
-    Prompts are widened on the left and completions on the right; teacher inputs are one after the other.
+    Prompts are padded on the left and completions on the right; teacher inputs are a prompt followed by a completion.
     """
     value, pad_index = batch[name], pad_token_id if name.endswith("_ids") else 0
 
     def widened(part: torch.Tensor, left: bool) -> torch.Tensor:
+        """Return `part` padded to the width of the widest process."""
         return accelerator.pad_across_processes(part, dim=1, pad_index=pad_index, pad_first=left)
 
     if name in PROMPT_THEN_COMPLETION:
@@ -70,7 +71,7 @@ def rows_of_all(
 def exchange(
     accelerator: Accelerator, batch: dict[str, Any], rows: torch.Tensor, pad_token_id: int
 ) -> dict[str, Any]:
-    """`batch` with the given rows (indices into the rows of all processes) in place of this process's own."""
+    """Return `batch` with other rows than this process's own; rows: indices into the rows of all processes."""
     return {
         name: rows_of_all(accelerator, batch, name, pad_token_id)[rows.to(value.device)]
         if is_column(value)

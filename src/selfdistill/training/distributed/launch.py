@@ -1,9 +1,9 @@
-"""A training job on several processes: `launch` starts them and waits for them, and this module, run as
-`python -m selfdistill.training.distributed.launch LAUNCH.json`, is one of them.
+"""A training job on several processes: `launch` starts and awaits them; each runs
+`python -m selfdistill.training.distributed.launch LAUNCH.json`, this module.
 
-On GPUs `accelerate launch` starts the processes with a configuration of config/accelerate/; on CPUs, where it
-would start one, torchrun does. The job travels as a file of its resume folder. The parent imports neither torch
-nor TRL and must not touch a GPU.
+On GPUs `accelerate launch` starts the processes with a configuration from config/accelerate/. On CPUs it would start only
+one, so torchrun is used. The job is passed as a file in its resume folder. The parent imports neither torch nor TRL and
+must not use a GPU.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 JOB_FILE = "launch.json"
 WORKER = ("-m", "selfdistill.training.distributed.launch")
 PR_SET_PDEATHSIG = 1
-"""Of prctl(2): the signal that this process gets when its parent ends."""
+"""Option of prctl(2): the signal that this process gets when its parent ends."""
 
 
 def write_job(job: TrainingJob) -> Path:
@@ -44,9 +44,7 @@ def read_job(file: str | Path) -> TrainingJob:
 
 
 def command(processes: int, config: Path | None, worker: Sequence[str] = WORKER) -> list[str]:
-    """The command that starts `processes` of `worker`: on GPUs with an accelerate configuration, on CPUs (None)
-    without.
-    """
+    """Return the command that starts `processes` workers; config: accelerate configuration on GPUs, None on CPUs."""
     if config is None:
         launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     else:
@@ -64,25 +62,25 @@ def launch(
     worker: Sequence[str] = WORKER,
     threads: int = 1,
 ) -> None:
-    """Train `job` on `processes` processes of `threads` threads each and wait for their end.
+    """Train `job` on `processes` processes of `threads` threads each and wait until they end.
 
-    SIGTERM makes the file STOP in the resume folder, at which all processes stop after the same step
-    (`checkpoints.StopOnSignal`); then SystemExit 143 is raised, as by a run on one process. Raises RuntimeError if a
-    process failed. The processes end with this one, however it ends, for another call must not find them at
-    work on its files.
+    SIGTERM creates the file STOP in the resume folder; all processes then stop after the same step
+    (`checkpoints.StopOnSignal`), and SystemExit 143 is raised, as by a run on one process. Raise RuntimeError if a process
+    failed. However this process ends, the others end with it, so that the next call does not find them writing its files.
     """
     file, stop = write_job(job), job.resume / STOP
     stop.unlink(missing_ok=True)
     requested = False
 
     def request(*_: Any) -> None:
+        """Handle SIGTERM: ask the processes to stop."""
         nonlocal requested
         requested = True
         stop.touch()
 
     previous = signal.signal(signal.SIGTERM, request)
     logger.info("%d processes%s", processes, f" with {config}" if config else "")
-    # torchrun would kill its processes 30 s after it got SIGTERM
+    # by default torchrun kills its processes 30 s after SIGTERM
     environment = os.environ | thread_limits(threads) | {"PET_SIGNALS_TO_HANDLE": "SIGINT"}
     child = subprocess.Popen(
         [*command(processes, config, worker), str(file)], env=environment, preexec_fn=_become_launcher
@@ -96,31 +94,30 @@ def launch(
         raise SystemExit(128 + signal.SIGTERM)
     if code:
         raise RuntimeError(
-            f"training on {processes} processes failed (exit code {code}); the reason is above"
+            f"training on {processes} processes failed (exit code {code}); see the error above"
         )
 
 
 def _become_launcher() -> None:
-    """In the launcher before it starts: ignore SIGTERM (Slurm sends it to every process), end with its parent."""
+    """Prepare the launcher: ignore SIGTERM (Slurm sends it to every process) and end with the parent."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_with_parent()
 
 
 def end_with_parent() -> None:
-    """Have this process killed when its parent ends. Linux only; elsewhere nothing happens."""
+    """Have this process killed when its parent ends (Linux only; elsewhere do nothing)."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def become_worker() -> None:
-    """What every process does first: hear SIGTERM again, end with the launcher, log (processes beside the
-    first: warnings only).
-    """
+    """Prepare a worker: handle SIGTERM again, end with the launcher, and log (only process 0 logs more than warnings)."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent()
     parent = Path(f"/proc/{os.getppid()}/cmdline")
     if parent.exists() and os.fsencode(sys.argv[-1]) not in parent.read_bytes():
-        raise SystemExit("the launcher of this process has ended")  # before it could be asked to tell
+        # the launcher ended before `end_with_parent`, so no signal will come
+        raise SystemExit("the launcher of this process has ended")
     rank = int(os.environ["RANK"])
     logging.basicConfig(
         level=logging.WARNING if rank else logging.INFO,
@@ -130,12 +127,12 @@ def become_worker() -> None:
 
 
 def train(job: TrainingJob, **options: Callable) -> None:
-    """Train a job by its method's trainer in this process; `options` go to the trainer (`reward`)."""
+    """Train a job in this process with its method's training function; options: for that function (`reward`)."""
     pkgutil.resolve_name(METHODS[job.run.method].trainer)(job, **options)
 
 
 def end_together() -> None:
-    """Leave the group of processes, if there is one, so that none of them ends while another still needs it."""
+    """Wait for the other processes, if there are any: none may end while another still needs it."""
     from torch import distributed
 
     if distributed.is_initialized():

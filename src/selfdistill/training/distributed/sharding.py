@@ -1,7 +1,7 @@
-"""What training needs where the weights are shared out to several devices (FSDP2, DeepSpeed ZeRO-3): precision,
-a frozen teacher, and whole copies of it in checkpoints.
+"""Support for weights sharded over several devices (FSDP2, DeepSpeed ZeRO-3): precision, a frozen teacher, and its
+whole weights in checkpoints.
 
-On one process, and where every process holds the whole model (DDP), all of this does nothing of its own.
+On one process, and if every process has the whole model (DDP), these functions add nothing.
 """
 
 from pathlib import Path
@@ -17,41 +17,39 @@ from trl.models.utils import prepare_fsdp
 
 
 class ShardedMixin:
-    """Stands before a transformers Trainer and sets the precision of FSDP as soon as it is known."""
+    """Mixin for a transformers Trainer (list it first): sets the precision of FSDP."""
 
     def create_accelerator_and_postprocess(self) -> None:
-        """The trainer's accelerator; raises ValueError for the first version of FSDP."""
+        """Create the accelerator as the trainer does and set its precision. Raise ValueError for FSDP 1."""
         super().create_accelerator_and_postprocess()
         set_precision(self.accelerator)
 
 
 def set_precision(accelerator: Accelerator) -> None:
-    """Compute in the precision of the accelerator, add up gradients in float32, and leave outputs as they are.
+    """Have FSDP compute in the accelerator's precision, sum gradients in float32, and leave outputs unchanged.
 
-    Accelerate's own policy would round every output of the model, the summed loss and log-probabilities that
-    `head.through_wrapper` takes through it among them, to bfloat16. Raises ValueError for FSDP 1, which gives
-    no access to single weights.
+    Accelerate's default policy would round every output to bfloat16, also the summed loss and log-probabilities that
+    `head.through_wrapper` passes through the wrapper. Raise ValueError for FSDP 1, which gives no access to single weights,
+    and for `fsdp_cpu_ram_efficient_loading`.
     """
     if accelerator.distributed_type != DistributedType.FSDP:
         return
     plugin = accelerator.state.fsdp_plugin
     if plugin.fsdp_version != 2:
-        raise ValueError(
-            "this training runs on FSDP2 only: set fsdp_version to 2 in the accelerate configuration"
-        )
+        raise ValueError("fsdp_version must be 2 in the accelerate configuration: training needs FSDP2")
     if plugin.cpu_ram_efficient_loading:
         raise ValueError(
-            "fsdp_cpu_ram_efficient_loading must be false: the teacher would have weights on process 0 only"
+            "fsdp_cpu_ram_efficient_loading must be false: else only process 0 has the teacher's weights"
         )
     if accelerator.mixed_precision == "bf16":
         plugin.mixed_precision_policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32)
 
 
 def shard_frozen(accelerator: Accelerator, model: nn.Module) -> nn.Module:
-    """A model that is never trained, shared out layer by layer under FSDP2.
+    """Return a model that is never trained, sharded layer by layer under FSDP2.
 
-    TRL shards its teacher in one piece, which is whole on every device during its pass. All of it is shared
-    out again after a pass, for an EMA teacher is updated shard by shard.
+    TRL shards its teacher as one unit, so every device holds all of it during a forward pass. Layers are resharded after
+    their pass, because an EMA teacher is updated shard by shard.
     """
     plugin = accelerator.state.fsdp_plugin
     policy = plugin.mixed_precision_policy or MixedPrecisionPolicy()
@@ -62,18 +60,19 @@ def shard_frozen(accelerator: Accelerator, model: nn.Module) -> nn.Module:
 
 
 def check_head_is_whole(head: nn.Module) -> None:
-    """Refuse (RuntimeError) the head of a policy that is still in shards: its gradient would miss the rows of
-    the other processes.
+    """Raise RuntimeError if a trained head is still sharded: its gradient would lack the rows of other processes.
 
-    It is whole from the policy's own forward pass to the end of the backward pass.
+    It is whole from the policy's forward pass until the end of the backward pass.
     """
     if isinstance(head.weight, DTensor) and head.weight.requires_grad and torch.is_grad_enabled():
-        raise RuntimeError("the output head is in shards; read it after the forward pass of the model")
+        raise RuntimeError("the output head is sharded; read it after the forward pass of the model")
 
 
 def check_teacher_can_move(accelerator: Accelerator) -> None:
-    """Refuse (ValueError) an EMA teacher under DeepSpeed, which holds a model without optimizer in bfloat16
-    only: steps of 5 % of one small update would be rounded away, in training and in checkpoints.
+    """Raise ValueError for an EMA teacher under DeepSpeed.
+
+    DeepSpeed keeps a model without optimizer in bfloat16 only, which would round the teacher's updates (5 % of a small
+    update) to nothing, in training and in checkpoints.
     """
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
         raise ValueError(
@@ -82,14 +81,14 @@ def check_teacher_can_move(accelerator: Accelerator) -> None:
 
 
 def save_whole(accelerator: Accelerator, model: nn.Module, file: Path) -> None:
-    """Write a model's whole state, gathered from all processes, from process 0. All processes must call it."""
+    """Write a model's whole state, gathered from all processes. All must call this; process 0 writes."""
     state = accelerator.get_state_dict(model)
     if accelerator.is_main_process:
         torch.save(state, file)
 
 
 def load_whole(accelerator: Accelerator, model: nn.Module, file: Path) -> None:
-    """Put a state that `save_whole` wrote back into `model`, each process its part. All must call it."""
+    """Load into `model` what `save_whole` wrote, each process its part. All must call this."""
     unwrapped = accelerator.unwrap_model(model)
     if isinstance(unwrapped, FSDPModule):
         state = torch.load(file, map_location="cpu", weights_only=True) if accelerator.is_main_process else {}

@@ -1,1 +1,1 @@
-"""Losses of self-distillation and the memory-bounded ways to compute them."""
+"""Losses of self-distillation, computed in bounded memory."""

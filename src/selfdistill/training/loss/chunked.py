@@ -1,16 +1,16 @@
 """The losses of `losses` from hidden states and output heads, without the logits of all tokens (Eq 1).
 
-At the paper's lengths (20,480 tokens, paper.md 4.3) the logits of a vocabulary of 151,936 are 12 GB a model and
-row, and autograd keeps several such tensors. Here tokens are projected a chunk at a time, and the gradients of
-a chunk are computed with its loss: nothing of size tokens x vocabulary outlives a chunk, the backward pass only
-scales what the forward pass left, and no projection is done twice. What remains is the gradient of the head
-itself, (vocabulary, hidden).
+At the paper's lengths (20,480 tokens, paper.md 4.3), logits over 151,936 tokens take 12 GB per model and row, and
+autograd keeps several such tensors. Here tokens are projected one chunk at a time, and the gradients of a chunk are
+computed together with its loss. So no tensor of size tokens x vocabulary outlives a chunk, no projection is done twice,
+and the backward pass only scales the gradients of the forward pass. What remains is the gradient of the head itself,
+(vocabulary, hidden).
 
-Chunks hold as many tokens as fit a byte budget; a vocabulary as small as the mini study's is always one chunk,
-and costs what the loss on logits costs.
+A chunk has as many tokens as fit a byte budget. With the mini study's small vocabulary there is one chunk, at the cost of
+the loss on logits.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,13 +22,13 @@ from selfdistill.training.loss.losses import (
 )
 from selfdistill.training.loss.projection import CHUNK_BYTES, Head, at_least_float32, project
 
-# (tokens, vocabulary) tensors that are alive at once, in units of float32: measured, rounded up
+# (tokens, vocabulary) tensors that exist at once, in units of float32 tensors (measured, rounded up)
 TOP_K_COPIES = 2
 FULL_COPIES = 28
 
 
 class LossOptions(NamedTuple):
-    """What `losses.distillation_loss` takes, and the temperature that divides the logits."""
+    """Options of `losses.distillation_loss`, and the temperature that divides the logits."""
 
     alpha: float
     top_k: int | None
@@ -36,16 +36,16 @@ class LossOptions(NamedTuple):
     is_clip: float | None
     temperature: float = 1.0
 
-    def arguments(self) -> dict:
-        """The keyword arguments of `distillation_loss`."""
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of `distillation_loss`."""
         return {name: value for name, value in self._asdict().items() if name != "temperature"}
 
 
 def chunk_tokens(head: Head, copies: int, budget: int | None = None) -> int:
-    """Tokens a chunk, at least one: as many as `copies` rows of logits each fit into `budget` bytes.
+    """Return the tokens per chunk, at least one: as many as fit into `budget` bytes with `copies` rows of logits each.
 
-    The budget is by default CHUNK_BYTES, or the size of the head's own gradient where that is more: adding to
-    a gradient costs a pass over it for every chunk, so chunks must grow with the head.
+    budget: default CHUNK_BYTES, or the size of the head's gradient if that is larger. Every chunk costs one pass over that
+    gradient, so chunks must grow with the head.
     """
     size = max(head.weight.element_size(), 4)
     if head.weight.element_size() < 4:
@@ -66,20 +66,19 @@ def chunked_distillation(
     weights: torch.Tensor | None = None,
     budget: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(sum of the weighted token losses, token losses (tokens,) without gradient), as `distillation_loss` of
-    the heads' logits divided by the temperature.
+    """Return (sum of the weighted token losses, token losses (tokens,) without gradient).
 
-    student_hidden: (tokens, hidden), teacher_hidden: (tokens, its own hidden); token_ids, old_log_probs: see
-    `distillation_loss`; weights: (tokens,) of the sum, default 1; budget: bytes a chunk (`chunk_tokens`).
-    Projections run in the autocast type, if there is one, and all else in float32; the gradient reaches the
-    student's hidden states and head, once. Raises ValueError for an impossible top_k and RuntimeError for a
-    second backward pass.
+    They are those of `distillation_loss` on the heads' logits, divided by the temperature. student_hidden: (tokens,
+    hidden); teacher_hidden: (tokens, the teacher's hidden); token_ids, old_log_probs: see `distillation_loss`; weights:
+    (tokens,), in the sum, default 1; budget: bytes per chunk (`chunk_tokens`). Projections run in the autocast dtype, if
+    there is one, everything else in float32. Gradients go to the student's hidden states and head, for one backward pass.
+    Raise ValueError for an impossible top_k, RuntimeError for a second backward pass.
     """
     if options.top_k is not None:
         check_top_k(options.top_k, student_head.weight.shape[0])
     if weights is None:
         weights = torch.ones(len(token_ids), device=student_hidden.device)
-    if not torch.is_grad_enabled():  # else every chunk's gradient would be computed for nothing
+    if not torch.is_grad_enabled():  # else every chunk would compute unused gradients
         student_hidden, student_head = student_hidden.detach(), detached(student_head)
     teacher_hidden, teacher_head = teacher_hidden.detach(), detached(teacher_head)
     return _Distillation.apply(
@@ -89,54 +88,68 @@ def chunked_distillation(
 
 
 def detached(head: Head) -> Head:
-    """The head without gradient."""
+    """Return the head without gradient."""
     return Head(head.weight.detach(), None if head.bias is None else head.bias.detach())
 
 
 def in_dtype(head: Head, dtype: torch.dtype) -> Head:
-    """The head in `dtype`, cast once for all chunks."""
+    """Return the head in `dtype`, cast once for all chunks."""
     return Head(head.weight.to(dtype), None if head.bias is None else head.bias.to(dtype))
 
 
 def compute_dtype(hidden: torch.Tensor) -> torch.dtype:
-    """What a linear layer would compute in here: the autocast type inside autocast, else the input's."""
+    """Return the dtype of a linear layer's products: the autocast dtype inside autocast, else that of `hidden`."""
     device = hidden.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
 
 
 def shift_exp_(logits: torch.Tensor, maximum: torch.Tensor) -> torch.Tensor:
-    """Replace logits (tokens, vocabulary) by exp(logits - maximum (tokens, 1)); returns their sums, (tokens,
-    1).
-    """
+    """Replace logits, (tokens, vocabulary), by exp(logits - maximum) and return the sums, (tokens, 1); maximum: (tokens, 1)."""
     return logits.sub_(maximum).exp_().sum(-1, keepdim=True)
 
 
-def top_k_losses(student, teacher, token_ids, old_log_probs, scales, options):
-    """(losses (tokens,), gradient of their sum weighted by `scales` (tokens, vocabulary)) of a chunk's logits,
-    which are overwritten.
+def top_k_losses(
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    token_ids: torch.Tensor,
+    old_log_probs: torch.Tensor | None,
+    scales: torch.Tensor,
+    options: LossOptions,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (losses (tokens,), gradient of their sum weighted by `scales` (tokens, vocabulary)) of a chunk.
 
-    The loss depends on the logits by the top-k and by the normaliser alone, so only these go through autograd;
-    d normaliser / d logits is the softmax.
+    student, teacher: logits, (tokens, vocabulary), overwritten to save memory; the rest: (tokens,). The loss depends on the
+    logits only by the top-k values and the normalizer, so only these go through autograd. The derivative of the normalizer
+    with respect to the logits is the softmax.
     """
     values, support = student.topk(options.top_k, dim=-1)
     chosen = student.gather(-1, token_ids.unsqueeze(-1))
     teacher_values = teacher.gather(-1, support)
     maximum = teacher.amax(-1, keepdim=True)
+    # log-softmax of the teacher at the student's top-k tokens; `shift_exp_` overwrites its logits
     teacher_log_probs = teacher_values - maximum - shift_exp_(teacher, maximum).log()
     maximum = values.amax(-1, keepdim=True)
-    total = shift_exp_(student, maximum)
-    normaliser = maximum + total.log()
+    total = shift_exp_(student, maximum)  # `student` / `total` is now its softmax
+    normalizer = maximum + total.log()
     with torch.enable_grad():
-        values, leaf = values.requires_grad_(), normaliser.requires_grad_()
+        values, leaf = values.requires_grad_(), normalizer.requires_grad_()
         losses = support_divergence(values - leaf, teacher_log_probs, alpha=options.alpha, tail=options.tail)
-        now = (chosen - normaliser).detach().squeeze(-1)
+        now = (chosen - normalizer).detach().squeeze(-1)
         losses = importance_weighted(losses, now, old_log_probs, options.is_clip)
-        of_values, of_normaliser = torch.autograd.grad((losses * scales).sum(), (values, leaf))
-    return losses.detach(), student.mul_(of_normaliser / total).scatter_add_(-1, support, of_values)
+        of_values, of_normalizer = torch.autograd.grad((losses * scales).sum(), (values, leaf))
+    # chain rule: softmax x d loss / d normalizer everywhere, plus d loss / d value at the top-k
+    return losses.detach(), student.mul_(of_normalizer / total).scatter_add_(-1, support, of_values)
 
 
-def full_losses(student, teacher, token_ids, old_log_probs, scales, options):
-    """As `top_k_losses`, over the whole vocabulary."""
+def full_losses(
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    token_ids: torch.Tensor,
+    old_log_probs: torch.Tensor | None,
+    scales: torch.Tensor,
+    options: LossOptions,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the same as `top_k_losses` for the divergence over the whole vocabulary."""
     with torch.enable_grad():
         leaf = student.requires_grad_()
         losses = distillation_loss(leaf, teacher, token_ids, old_log_probs, **options.arguments())
@@ -145,9 +158,15 @@ def full_losses(student, teacher, token_ids, old_log_probs, scales, options):
 
 
 class _Gradients:
-    """Gradients of the student's hidden states, head weight and bias, added up over chunks in float32."""
+    """Gradients of the student's hidden states, head weight and bias, summed over chunks in float32."""
 
-    def __init__(self, hidden: torch.Tensor, weight: torch.Tensor, bias, needed: tuple[bool, ...]) -> None:
+    def __init__(
+        self,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        needed: tuple[bool, ...],
+    ) -> None:
         self.shares = [
             torch.zeros(x.shape, device=x.device, dtype=torch.promote_types(x.dtype, torch.float32))
             if need
@@ -156,9 +175,7 @@ class _Gradients:
         ]
 
     def add(self, tokens: slice, logits: torch.Tensor, hidden: torch.Tensor, head: Head) -> None:
-        """Add a chunk's share: the gradient of its logits, its hidden states and the head, in the compute
-        type.
-        """
+        """Add a chunk's share from the gradient of its logits; hidden, head: in the compute dtype."""
         of_hidden, of_weight, of_bias = self.shares
         narrow = logits.to(hidden.dtype)
         if of_hidden is not None:
@@ -170,7 +187,7 @@ class _Gradients:
 
 
 def add_product_(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> None:
-    """total += left @ right without rounding the product to a half-precision type first."""
+    """Add left @ right to `total` without rounding the product to half precision first."""
     if left.dtype == total.dtype:
         total.addmm_(left, right)
     elif total.device.type == "cuda":
@@ -180,14 +197,23 @@ def add_product_(total: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -
 
 
 class _Distillation(torch.autograd.Function):
-    """`chunked_distillation`: gradients are made in the forward pass and scaled in the backward pass."""
+    """`chunked_distillation` for autograd: gradients are computed in the forward pass and scaled in the backward pass."""
 
     @staticmethod
     def forward(
-        ctx, hidden, weight, bias, teacher_hidden, teacher_head, token_ids, old_log_probs, weights, options,
-        budget,
-    ):  # fmt: skip
-        """(weighted sum, token losses); every argument as in `chunked_distillation`."""
+        ctx: Any,
+        hidden: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        teacher_hidden: torch.Tensor,
+        teacher_head: Head,
+        token_ids: torch.Tensor,
+        old_log_probs: torch.Tensor | None,
+        weights: torch.Tensor,
+        options: LossOptions,
+        budget: int | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (weighted sum, token losses); arguments: as in `chunked_distillation`."""
         losses_of, copies = (
             (full_losses, FULL_COPIES) if options.top_k is None else (top_k_losses, TOP_K_COPIES)
         )
@@ -195,8 +221,10 @@ class _Distillation(torch.autograd.Function):
         head, teacher_head = in_dtype(Head(weight, bias), dtypes[0]), in_dtype(teacher_head, dtypes[1])
         size = chunk_tokens(head, copies, budget)
         gradients = _Gradients(hidden, weight, bias, ctx.needs_input_grad[:3])
-        scales = weights / options.temperature  # of the gradient of the undivided logits
+        # `losses_of` returns the gradient of the divided logits; the heads need that of the undivided ones
+        scales = weights / options.temperature
         losses = torch.zeros(len(token_ids), device=hidden.device, dtype=at_least_float32(hidden).dtype)
+        # casts are explicit here: autocast would round the float32 losses and gradients too
         with torch.autocast(hidden.device.type, enabled=False):
             for start in range(0, len(token_ids), size):
                 part = slice(start, start + size)
@@ -210,7 +238,8 @@ class _Distillation(torch.autograd.Function):
                     options,
                 )
                 gradients.add(part, of_logits, chunk, head)
-                del of_logits  # else it outlives the next chunk's projections
+                del of_logits  # else it would exist beside the next chunk's logits
+        # for the backward pass: gradients of the sum for a factor of 1, and the dtypes that autograd expects
         ctx.shares = gradients.shares
         ctx.dtypes = [None if x is None else x.dtype for x in (hidden, weight, bias)]
         ctx.mark_non_differentiable(losses)
@@ -218,11 +247,11 @@ class _Distillation(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, scale, _):
-        """The gradients of the forward pass times that of the sum."""
+    def backward(ctx: Any, scale: torch.Tensor, _: Any) -> tuple[torch.Tensor | None, ...]:
+        """Return the gradients of the forward pass times `scale`, the gradient of the sum."""
         if ctx.shares is None:
-            raise RuntimeError("the gradients of chunked_distillation can be taken once")
-        shares, ctx.shares = ctx.shares, None  # scaled in place: a copy would double the head's gradient
+            raise RuntimeError("chunked_distillation allows one backward pass only")
+        shares, ctx.shares = ctx.shares, None  # scaled in place: a copy would double the memory
         scaled = [
             None if share is None else share.mul_(scale).to(dtype)
             for share, dtype in zip(shares, ctx.dtypes, strict=True)

@@ -1,9 +1,8 @@
-"""Hidden states and output head of a causal language model in training, for losses that read these in place of
-logits (`chunked`).
+"""Hidden states and output head of a causal language model in training, for losses that need these and not logits
+(`chunked`).
 
-Whatever wraps the model (DistributedDataParallel, FSDP, DeepSpeed, PEFT), its parameters are whole and its hooks
-run inside the wrapper's own forward only; `through_wrapper` therefore runs a loss there, as TRL's distillation
-trainer does.
+With every wrapper (DistributedDataParallel, FSDP, DeepSpeed, PEFT), parameters are whole and hooks run only inside the
+wrapper's forward pass. `through_wrapper` therefore computes a loss there, as TRL's distillation trainer does.
 """
 
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from trl.models.utils import _ForwardRedirection
 from selfdistill.fast_cpu.shared_prefix import shared_hidden
 from selfdistill.training.loss.projection import Head
 
-# keys of a configuration by which a model changes its logits after the head
+# configuration keys of models that change their logits after the head
 AFTER_HEAD = (
     "final_logit_softcapping",
     "logit_scale",
@@ -28,39 +27,38 @@ AFTER_HEAD = (
 )
 
 
-def causal_model(unwrapped: nn.Module) -> nn.Module:
-    """The causal language model in a model freed of its distributed wrappers: inside a PEFT model, its base."""
+def causal_model(unwrapped: nn.Module) -> PreTrainedModel:
+    """Return the causal language model; unwrapped: that model or a PEFT model of it, without distributed wrapper."""
     return unwrapped if isinstance(unwrapped, PreTrainedModel) else unwrapped.get_base_model()
 
 
-def check_linear_head(model: nn.Module) -> None:
-    """Refuse (ValueError) a model whose logits are not a plain linear function of its hidden states, or whose
-    head carries an adapter: a loss on hidden states would leave that out without a word.
+def check_linear_head(model: PreTrainedModel) -> None:
+    """Raise ValueError if logits are not a plain linear function of hidden states, or the head has an adapter.
+
+    A loss on hidden states would silently leave the difference out.
     """
     head, config = model.get_output_embeddings(), model.config.get_text_config().to_dict()
     after = [name for name in AFTER_HEAD if config.get(name) is not None]
     if type(head) is not nn.Linear:
-        raise ValueError(
-            f"the output head is a {type(head).__name__}, but the loss needs a plain Linear layer"
-        )
+        raise ValueError(f"the output head must be a plain Linear layer, not {type(head).__name__}")
     if after:
         raise ValueError(f"{type(model).__name__} changes its logits after the head ({', '.join(after)})")
 
 
-def output_head(model: nn.Module) -> Head:
-    """The model's head, whole also where FSDP2 shards it."""
+def output_head(model: PreTrainedModel) -> Head:
+    """Return the model's head, whole even if FSDP2 shards it."""
     head = model.get_output_embeddings()
     parts = (head.weight, head.bias)
     return Head(*(x.full_tensor() if isinstance(x, DTensor) else x for x in parts))
 
 
 def hidden_at(
-    model: nn.Module, ids: torch.Tensor, attention_mask: torch.Tensor, tokens: torch.Tensor
+    model: PreTrainedModel, ids: torch.Tensor, attention_mask: torch.Tensor, tokens: torch.Tensor
 ) -> torch.Tensor:
-    """Last hidden states from which the chosen completion tokens are predicted, (chosen tokens, hidden).
+    """Return the last hidden states that predict the chosen completion tokens, (chosen tokens, hidden).
 
-    ids, attention_mask: (rows, prompt + completion); tokens: bool, (rows, completion), which ones. Where it can, a prompt that
-    several rows share is run once.
+    ids, attention_mask: (rows, prompt + completion); tokens: (rows, completion), bool, the chosen ones. Prompts of several
+    rows are run once if possible.
     """
     prompt = ids.shape[1] - tokens.shape[1]
     parts = ids[:, :prompt], attention_mask[:, :prompt], ids[:, prompt:]
@@ -74,9 +72,8 @@ def hidden_at(
 def through_wrapper(
     wrapper: nn.Module, unwrapped: nn.Module, function: Callable[..., Any], *tensors: torch.Tensor
 ) -> Any:
-    """function(*tensors), run as the forward of `wrapper`, so that its parameters are gathered and gradients
-    reduced.
+    """Return function(*tensors), run as the forward pass of `wrapper`: parameters are gathered and gradients reduced.
 
-    tensors: integers; FSDP would cast what is not.
+    tensors: of integers, because FSDP would cast others.
     """
     return _ForwardRedirection()(wrapper, unwrapped, function, *tensors)

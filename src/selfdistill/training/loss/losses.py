@@ -1,13 +1,12 @@
-"""Token losses of on-policy self-distillation (paper Eq 1; paper.md 4.3), on loss tokens laid out in one row.
+"""Token losses of on-policy self-distillation (paper Eq 1; paper.md 4.3), on the loss tokens of all rows in one sequence.
 
-The divergence is the authors' generalised Jensen-Shannon divergence on the *student's* top-k tokens and one
-tail bucket:
+The divergence is the authors' generalized Jensen-Shannon divergence on the *student's* top-k tokens and one tail bucket:
 
     D(s, t) = (1 - alpha) KL(s || m) + alpha KL(t || m),   m = (1 - alpha) s + alpha t
 
-with alpha = 0 meaning KL(t || s) and alpha = 1 meaning KL(s || t) (Eq 1). TRL's `loss_utils` are a faithful
-port of the authors' functions and are put together here; what TRL does differently, the mean over sequence
-means, is replaced by `token_mean`. `chunked` computes the same losses without ever holding all logits.
+where alpha = 0 means KL(t || s) and alpha = 1 means KL(s || t) (Eq 1). TRL's `loss_utils`, used here, are a faithful
+port of the authors' functions. Only TRL's mean over sequence means differs; `token_mean` replaces it. `chunked` computes
+the same losses without the logits of all tokens in memory.
 """
 
 import torch
@@ -21,21 +20,19 @@ from selfdistill.training.loss.projection import at_least_float32, token_log_pro
 
 
 def check_top_k(top_k: int, vocabulary: int) -> None:
-    """Refuse a top-k that the vocabulary cannot fill, before torch.topk fails in the first step."""
+    """Raise ValueError if `top_k` exceeds the vocabulary, before torch.topk fails in the first step."""
     if not 0 < top_k <= vocabulary:
         raise ValueError(
-            f"sdpo.top_k is {top_k}, but the model's vocabulary has {vocabulary} tokens: "
-            f"choose 1..{vocabulary}"
+            f"sdpo.top_k is {top_k}, but must be in 1..{vocabulary}: the vocabulary has {vocabulary} tokens"
         )
 
 
 def support_divergence(
     student_log_probs: torch.Tensor, teacher_log_probs: torch.Tensor, *, alpha: float, tail: bool
 ) -> torch.Tensor:
-    """D(s, t) of every token, (tokens,), from log-probabilities of the same tokens of the vocabulary,
-    (tokens, support).
+    """Return D(s, t) of every token, (tokens,), from log-probabilities of the same vocabulary entries, (tokens, support).
 
-    What the support leaves out is one more bucket (`tail`) or is left out by renormalising.
+    tail: whether all other entries form one more bucket; if not, the support is renormalized.
     """
     pair = (student_log_probs, teacher_log_probs)
     if tail:
@@ -51,8 +48,9 @@ def importance_weighted(
     old_log_probs: torch.Tensor | None,
     is_clip: float | None,
 ) -> torch.Tensor:
-    """`losses` times min(pi / pi_old, is_clip), all (tokens,); as they are without a clip or without
-    old_log_probs. No gradient flows through the ratio.
+    """Return losses x min(pi / pi_old, is_clip), (tokens,), or `losses` without is_clip or old_log_probs.
+
+    losses, log_probs, old_log_probs: (tokens,). No gradient flows through the ratio.
     """
     if is_clip is None or old_log_probs is None:
         return losses
@@ -70,13 +68,12 @@ def distillation_loss(
     tail: bool,
     is_clip: float | None,
 ) -> torch.Tensor:
-    """Loss of every token, (tokens,).
+    """Return the loss of every token, (tokens,): D(s, t) x min(pi / pi_old, is_clip).
 
-    student_logits, teacher_logits: (tokens, vocabulary), the same tokens under both contexts; token_ids:
-    (tokens,) as sampled; old_log_probs: (tokens,) log-probability of the token at rollout time, None when the
-    policy has not moved since; top_k: None for the whole vocabulary, which has no tail. The divergence is
-    weighted by min(pi / pi_old, is_clip), through which no gradient flows. Computed in float32 (float64
-    logits: in float64).
+    student_logits, teacher_logits: (tokens, vocabulary), of the same tokens under both contexts; token_ids: (tokens,), as
+    sampled; old_log_probs: (tokens,), log-probabilities at rollout time, None if the policy has not changed since; top_k:
+    None for the whole vocabulary, which has no tail. No gradient flows through the ratio. Computed in float32, or in
+    float64 if the logits are.
     """
     student_logits, teacher_logits = at_least_float32(student_logits), at_least_float32(teacher_logits)
     if top_k is None:
@@ -98,9 +95,9 @@ def distillation_loss(
 def token_mean(
     token_losses: torch.Tensor, mini_batch_tokens: torch.Tensor, processes: int = 1
 ) -> torch.Tensor:
-    """Share of these tokens in the mean over all loss tokens of the optimizer's mini-batch.
+    """Return the share of `token_losses` in the mean over all loss tokens of the optimizer mini-batch.
 
-    Summed over the micro-batches of a mini-batch this is exactly the mean over its tokens, however it was
-    split; `processes` undoes the average over processes that data-parallel training takes.
+    Summed over its micro-batches, this is exactly the mean over the mini-batch's tokens, however it is split. `processes`
+    cancels the mean over processes of data-parallel training.
     """
     return token_losses.sum() * (processes / mini_batch_tokens.clamp(min=1))
