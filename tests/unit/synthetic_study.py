@@ -109,6 +109,7 @@ def responses(fields: dict[str, str], benchmark: str, step: int, seed: int, scal
     frame["problem_id"] = [f"{benchmark}-{index // SAMPLES}" for index in range(count)]
     frame["sample_index"] = np.arange(count) % SAMPLES
     frame["response"], frame["correct"] = texts, correct
+    frame["outcome"] = np.where(correct, "correct", np.where(np.arange(count) % 9, "wrong", "no_answer"))
     frame["extracted_answer"] = np.where(
         correct, "4", np.char.add("not ", (np.arange(count) % 3).astype(str))
     )

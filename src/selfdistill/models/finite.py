@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 class NotFinite(ArithmeticError):
@@ -17,11 +19,13 @@ def check_numbers(values: Mapping[str, float], where: str) -> None:
             raise NotFinite(f"{where}: {name} is {value}")
 
 
-def check_weights(weights: Iterable[tuple[str, torch.Tensor]], where: str) -> None:
+def check_weights(weights: Iterable[tuple[str, "torch.Tensor"]], where: str) -> None:
     """Raise NotFinite if a tensor of `weights` (name, tensor) contains NaN or infinity.
 
     Values are counted only if a sum is not finite: a finite sum has finite terms, and summing takes one fast pass.
     """
+    import torch  # callers that only check numbers do without
+
     tensors = {name: tensor.detach() for name, tensor in weights if tensor.is_floating_point()}
     if torch.stack([tensor.sum(dtype=torch.float32) for tensor in tensors.values()]).isfinite().all():
         return
