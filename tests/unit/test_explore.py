@@ -61,7 +61,9 @@ def folder(tmp_path_factory):
         if run.method != "base":
             write_table(root / PATHS.training(run), records_of(run), training_schema())
     text = {"problem_id": "d2-1", "response": "wait", "has_demonstration": True, "truncated": False}
-    rollout = pd.DataFrame([text | {"step": 0, "sample_index": 0, "score": 1.0, "response_tokens": 1}])
+    rollout = pd.DataFrame(
+        [text | {"step": 0, "sample_index": 0, "score": 1.0, "response_tokens": 1, "outcome": "correct"}]
+    )
     write_table(root / PATHS.rollouts(SDPO), rollout, rollouts_schema())
     for name in ("in-domain", "shorter"):
         problems = problem_frame(["d2"], PROBLEMS).assign(dataset=name, metadata="{}")
@@ -159,7 +161,7 @@ def test_claims_are_a_frame_and_their_absence_an_empty_one(folder):
         (lambda r: r.problems("aime"), "no benchmark 'aime'; there are: in-domain, shorter"),
         (
             lambda r: r.shift,
-            r"shift.parquet does not exist .numbers/r1-test/ holds: differences.parquet, est",
+            r"shift.parquet does not exist .r1-test/ holds: differences.parquet, est",
         ),
         (lambda r: r.table("table1"), "tables/ holds: nothing"),
     ],

@@ -30,7 +30,7 @@ _WHOLE_WORD = re.compile(r"\b(?:" + "|".join(EPISTEMIC_WORDS) + r")\b")
 
 
 def count_substring(text: str) -> dict[str, int]:
-    """Count each epistemic word as the authors do: `text.lower().count(word)`, without word boundaries.
+    """Return the count of each epistemic word as the authors count: `text.lower().count(word)`, without word boundaries.
 
     Source: eval/check_epistemic_tokens.py of the authors' repository.
     """
@@ -39,7 +39,7 @@ def count_substring(text: str) -> dict[str, int]:
 
 
 def count_word(text: str) -> dict[str, int]:
-    """Count each epistemic word as a whole word (regular-expression boundary), whatever its case.
+    """Return the count of each epistemic word as a whole word (regular-expression boundary), whatever its case.
 
     Not in the paper: the check on its substring count, and never larger than it.
     """
@@ -48,16 +48,19 @@ def count_word(text: str) -> dict[str, int]:
 
 
 def count_columns(texts: Sequence[str]) -> pd.DataFrame:
-    """Both counts of every text, as the columns of the samples record.
+    """Return both counts of every text, as the columns of the samples record.
 
-    Returns one row a text in the order given, with a fresh 0-based index and `COUNT_COLUMNS`, all int64: both
+    One row per text in the order given, with a fresh 0-based index and `COUNT_COLUMNS`, all int64: both
     counts of each word, their sums, and `total_words` (whitespace words).
     """
     lowered = [text.lower() for text in texts]
-    columns = {f"substring_{word}": [text.count(word) for text in lowered] for word in EPISTEMIC_WORDS}
-    found = [Counter(_WHOLE_WORD.findall(text)) for text in lowered]
-    columns |= {f"word_{word}": [counts[word] for counts in found] for word in EPISTEMIC_WORDS}
-    frame = pd.DataFrame(columns, index=pd.RangeIndex(len(lowered)), dtype="int64")
+    substrings, words = map(count_substring, lowered), map(count_word, lowered)
+    rows = [
+        {f"substring_{word}": own[word] for word in own} | {f"word_{word}": whole[word] for word in whole}
+        for own, whole in zip(substrings, words, strict=True)
+    ]
+    columns = [*SUBSTRING_COLUMNS, *WORD_COLUMNS]
+    frame = pd.DataFrame(rows, columns=columns, index=pd.RangeIndex(len(lowered)), dtype="int64")
     frame["epistemic_substring"] = frame[list(SUBSTRING_COLUMNS)].sum(axis=1)
     frame["epistemic_word"] = frame[list(WORD_COLUMNS)].sum(axis=1)
     frame["total_words"] = pd.Series([len(text.split()) for text in lowered], dtype="int64")
