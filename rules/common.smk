@@ -131,6 +131,18 @@ def run_of(wildcards):
     return STUDY.run(**dict(wildcards.items()))
 
 
+def problem_set_params(wildcards):
+    """Return the params of a whole problem set: a training set, or a benchmark of held-out problems."""
+    make = jobs.training_set_params if wildcards.split == "train" else jobs.benchmark_params
+    return make(STUDY, wildcards.name).model_dump()
+
+
+def evaluated_model(wildcards):
+    """Return the checkpoints of a run, or the base itself."""
+    run = run_of(wildcards)
+    return base_of(wildcards) if run.method == runs.BASE else PATHS.checkpoints(run)
+
+
 def job_params(make):
     """Return a params function: the typed job object from `make(study, run)`, as plain values."""
     return lambda wildcards: make(STUDY, run_of(wildcards)).model_dump()

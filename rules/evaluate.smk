@@ -4,12 +4,6 @@ SAMPLES = surroundings("evaluate", PATHS.samples(), "evaluate")
 NUMBERS = surroundings("estimate", PATHS.numbers("estimates"), "report")
 
 
-def evaluated_model(wildcards):
-    """Return the checkpoints of a run, or the base itself."""
-    run = run_of(wildcards)
-    return base_of(wildcards) if run.method == runs.BASE else PATHS.checkpoints(run)
-
-
 rule evaluate:
     input:
         model=evaluated_model,

@@ -1,12 +1,6 @@
 # Problem sets: training sets, benchmarks, and nested coverage subsets (section 6.2).
 
 
-def problem_set_params(wildcards):
-    """Return the params of a whole problem set: a training set, or a benchmark of held-out problems."""
-    make = jobs.training_set_params if wildcards.split == "train" else jobs.benchmark_params
-    return make(STUDY, wildcards.name).model_dump()
-
-
 PROBLEMS = surroundings("build_problems", PATHS.problems(), "problems")
 
 
