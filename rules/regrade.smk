@@ -1,7 +1,7 @@
 # Stored samples graded again without a model: `snakemake regrade` by the study's further graders, or `--config grader=NAME`.
 from selfdistill.report.regraded import problem_files, sample_files
 
-REGRADERS = [config["grader"]] if "grader" in config else STUDY.file.benchmarks.graders[1:]
+REGRADERS = [config["grader"]] if "grader" in config else STUDY.file.benchmarks.graders_beside
 REGRADED = surroundings("regrade_samples", PATHS.regraded("{grader}", "csv"), "report")
 
 

@@ -14,6 +14,7 @@ from spoiled import CONFIG
 
 from selfdistill.study.jobs import evaluation_params, training_params
 from selfdistill.study.load import load_study
+from selfdistill.study.shown import display_names
 from selfdistill.study.yaml import StudyError, read_yaml
 
 STUDY = read_yaml(CONFIG / "test.yaml")
@@ -104,7 +105,7 @@ def refused_or_plausible(folder: Path, content) -> None:
     assert all(0 <= run.seed < 2**31 for run in (*study.runs(), *study.base_runs()))
     for name in study.all_benchmarks():
         study.benchmark_spec(name)
-    study.display()
+    display_names(study)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

@@ -45,7 +45,7 @@ def study_with(tmp_path, grader):
     for name in ("models", "benchmarks"):
         (folder / f"{name}.yaml").write_text((CONFIG / f"{name}.yaml").read_text())
     text = (CONFIG / "test.yaml").read_text()
-    text = text.replace("benchmarks:\n", f"benchmarks:\n  graders: [{grader}]\n", 1)
+    text = text.replace("benchmarks:\n", f"benchmarks:\n  grader: {grader}\n", 1)
     (folder / "test.yaml").write_text(text.replace("  rl:\n", f"  rl:\n    grader: {grader}\n", 1))
     return load_study(folder / "test.yaml")
 

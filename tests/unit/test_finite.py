@@ -1,6 +1,7 @@
 """A run whose numbers or weights are not finite fails with run, step and cause, and its last finite checkpoint stays."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -108,8 +109,9 @@ def test_a_learning_rate_at_which_sft_diverges_fails_the_training(tmp_path):
 
 def test_a_score_that_is_nan_is_named_with_its_problem(tmp_path):
     job = job_of(tmp_path, "grpo")
+    unknown = SimpleNamespace(score=float("nan"), outcome="wrong")
     with pytest.raises(NotFinite, match=r"scores of step 1: \S+ is nan"):
-        grpo.train_grpo(job, lambda responses, answers: [float("nan")] * len(responses))
+        grpo.train_grpo(job, lambda responses, answers: [unknown] * len(responses))
 
 
 def test_logits_that_are_not_finite_are_named_with_run_and_step(tmp_path, monkeypatch):

@@ -71,7 +71,7 @@ def test_sft_writes_the_tokenizer_s_end_and_keeps_both(base, tmp_path):
         {row[-1] for row in rows["input_ids"]} == {folder_end_token_ids(base)[0]} == {tokenizer.eos_token_id}
     )
     train_sft(tiny.job(tmp_path, "sft", tiny.SFT))
-    [step] = (tmp_path / "run" / "out" / "checkpoints").iterdir()
+    [step] = (tmp_path / "run" / "out" / "checkpoints").glob("step-*")
     assert folder_end_token_ids(step) == folder_end_token_ids(base)
 
 

@@ -282,7 +282,7 @@ def test_teacher_moves_by_its_rate_per_update_or_not_at_all(tmp_path, teacher):
 
 def test_a_step_without_any_success_trains_nothing_and_says_so(tmp_path):
     job = tiny.job(tmp_path, "sdpo", tiny.SDPO | {"steps": 1, "weight_decay": 0.0, "checkpoint_every": 1})
-    train_sdpo(job, lambda responses, answers: [0.0] * len(responses))
+    train_sdpo(job, lambda responses, answers: tiny.graded([0.0] * len(responses)))
     assert tiny.same_weights(job.base, job.output / "checkpoints" / "step-1")
     row = pandas.read_parquet(job.output / "training.parquet").iloc[0]
     assert row["demonstration_fraction"] == 0.0 and row["loss"] == 0.0 and row["score"] == 0.0

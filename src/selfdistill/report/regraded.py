@@ -58,7 +58,7 @@ def grade_again(study: Study, grader: str, ledger: Path = LEDGER) -> dict[str, i
     claims = changed_claims(
         study, paths, load_ledger(ledger), {file: rows["new_correct"] for file, rows in graded.items()}
     )
-    stored = study.file.benchmarks.graders[0]
+    stored = study.file.benchmarks.grader
     write_text(paths.regraded(grader, "csv"), numbers.to_csv(index=False))
     write_text(paths.regraded(grader, "md"), page(study.name, stored, grader, frame, numbers, claims))
     changed = int((frame["correct"] != frame["new_correct"]).sum())

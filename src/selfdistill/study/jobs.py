@@ -130,7 +130,7 @@ def evaluation_params(study: Study, run: Run) -> EvaluationParams:
         samples=study.file.benchmarks.samples,
         sampling=study.sampling_for(run.model),
         backend=study.file.backend,
-        grader=study.file.benchmarks.graders[0],
+        grader=study.file.benchmarks.grader,
         **study.prompt_form(run.model),
     )
 
@@ -155,7 +155,7 @@ def section_3_params(study: Study, model: str) -> Section3Params:
         settings=section_3.model_copy(update={"models": [model]}),
         sampling=sampling,
         backend=study.file.backend,
-        grader=study.file.benchmarks.graders[0],
+        grader=study.file.benchmarks.grader,
         **study.prompt_form(model),
     )
 

@@ -81,7 +81,7 @@ def facts(study: Study) -> dict[str, dict[str, Any]]:
     found["off-policy"] = study.file.off_policy.model_dump()
     sizes = {name: study.benchmark_spec(name)["expect"]["rows"] for name in study.file.benchmarks.names}
     benchmarks = study.file.benchmarks
-    found["evaluation"] = benchmarks.model_dump() | {"sizes": sizes, "grader": benchmarks.graders[0]}
+    found["evaluation"] = benchmarks.model_dump() | {"sizes": sizes}
     found |= {f"evaluation/{model}": study.sampling_for(model).model_dump() for model in study.models()}
     found |= {name: spec.model_dump() for name, spec in study.file.datasets.items()}
     found["rl"] = study.resources_for("rl").model_dump()

@@ -38,11 +38,12 @@ class BenchmarkSettings(SamplingSettings):
         description="training set: further benchmarks for its runs and their bases; "
         "not part of figures, tables and the OOD mean",
     )
-    graders: list[GraderName] = Field(
-        default=["strict"],
-        min_length=1,
-        description="graders of boxed answers (docs/grading.md): every number is of the first; what changes under each other one "
-        "is shown beside (`snakemake regrade`)",
+    grader: GraderName = Field(
+        default="strict",
+        description="grader of boxed answers (docs/grading.md), from which every number is made",
+    )
+    graders_beside: list[GraderName] = Field(
+        default=[], description="other graders: what changes under each is shown beside (`snakemake regrade`)"
     )
     headline: list[str] = Field(
         default=[],

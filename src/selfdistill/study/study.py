@@ -145,7 +145,7 @@ class Study:
         """Return the modules of the graders that samples and rewards depend on, that of multiple choice included."""
         settings = {self.settings_for(run) for run in self.runs()}
         rewards = {own.grader for own in settings if isinstance(own, RolloutSettings)}
-        return sorted(map(grader_module, {self.file.benchmarks.graders[0], "mcq", *rewards}))
+        return sorted(map(grader_module, {self.file.benchmarks.grader, "mcq", *rewards}))
 
     def all_benchmarks(self) -> list[str]:
         """Every benchmark that some run is evaluated on."""
