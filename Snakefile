@@ -16,7 +16,7 @@ rule all:
     default_target: True
     input:
         PATHS.report,
-        [PATHS.regraded(grader, "md") for grader in STUDY.file.benchmarks.graders[1:]],
+        [PATHS.regraded(grader, "md") for grader in STUDY.file.benchmarks.graders_beside],
 
 
 include: "rules/problems.smk"

@@ -114,7 +114,7 @@ def trl_trainer(method: str, job, settings, reward):
     from trl.experimental.sdpo import SDPOTrainer
 
     from selfdistill.training.checkpoints import load_policy
-    from selfdistill.training.data import rollout_dataset
+    from selfdistill.training.datasets import rollout_dataset
 
     model, tokenizer = load_policy(job.base)
     data = rollout_dataset(

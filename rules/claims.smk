@@ -1,6 +1,6 @@
 # The claims ledger: verdicts on the claims of config/claims.yaml, from the samples (selfdistill.claims). Target: `snakemake claims`.
 from selfdistill.claims.ledger import load_ledger
-from selfdistill.claims.plan import as_params, needed_files, plan_claims
+from selfdistill.claims.selection import as_params, needed_files, plan_claims
 
 LEDGER = os.path.relpath(f"{workflow.basedir}/config/claims.yaml")
 CLAIM_PARTS = plan_claims(load_ledger(LEDGER), STUDY)

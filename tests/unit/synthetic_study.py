@@ -15,7 +15,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from selfdistill.grading.epistemic import count_columns
-from selfdistill.report.data import CONTEXTS, StudyData, base_run
 from selfdistill.report.drawing import draw_figure, make_table
 from selfdistill.report.numbers import (
     frequency_shifts,
@@ -23,6 +22,7 @@ from selfdistill.report.numbers import (
     study_differences,
     study_estimates,
 )
+from selfdistill.report.study_data import CONTEXTS, StudyData, base_run
 from selfdistill.report.tables.form import Table
 from selfdistill.report.tables.reported import load_reported
 from selfdistill.study.displays import FIGURES, display_of

@@ -28,7 +28,7 @@ from selfdistill.claims.judge import (
     verdict_of,
 )
 from selfdistill.claims.ledger import Ledger, load_ledger
-from selfdistill.claims.plan import (
+from selfdistill.claims.selection import (
     PlannedArm,
     PlannedPart,
     as_params,

@@ -18,8 +18,8 @@ from selfdistill.explore import (
 from selfdistill.records.files import write_frame, write_table
 from selfdistill.records.paths import Paths
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
-from selfdistill.report.data import runs_of
 from selfdistill.report.numbers import study_differences, study_estimates
+from selfdistill.report.study_data import runs_of
 from selfdistill.report.style import new_figure
 from selfdistill.vocabulary.runs import Run, base_run
 

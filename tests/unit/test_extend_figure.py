@@ -22,7 +22,7 @@ DRAW = """
 import sys
 from pathlib import Path
 import pandas
-from selfdistill.report.data import StudyData
+from selfdistill.report.study_data import StudyData
 from selfdistill.report.drawing import draw_figure
 from selfdistill.report.style import save_figure
 from selfdistill.study.displays import FIGURES

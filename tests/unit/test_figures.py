@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from synthetic_study import BENCHMARKS, MODELS, draw, drawn, run, samples_frame, study
 
-from selfdistill.report.data import FigureError, StudyData, base_run, rows_of_run, runs_of
 from selfdistill.report.drawing import drawing_function
 from selfdistill.report.figures.curves import training_curve
+from selfdistill.report.study_data import FigureError, StudyData, base_run, rows_of_run, runs_of
 from selfdistill.report.style import coverage_styles, method_style, save_figure
 from selfdistill.study.displays import FIGURES, TABLES
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS

@@ -8,7 +8,7 @@ import yaml
 from spoiled import CONFIG
 
 from selfdistill.claims.ledger import load_ledger
-from selfdistill.claims.plan import as_params, plan_claims
+from selfdistill.claims.selection import as_params, plan_claims
 from selfdistill.organism.chains import make_problem_set
 from selfdistill.study.jobs import (
     benchmark_params,

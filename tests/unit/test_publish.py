@@ -7,7 +7,7 @@ import pytest
 
 from selfdistill.claims.judge import VERDICTS, PartResult, part_record
 from selfdistill.claims.ledger import load_ledger
-from selfdistill.claims.plan import PlannedPart
+from selfdistill.claims.selection import PlannedPart
 from selfdistill.commands.publish import FIGURES, TABLES, publish
 from selfdistill.records.paths import Paths
 from selfdistill.report.claims_page import to_html, to_markdown

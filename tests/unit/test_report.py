@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from synthetic_study import MODELS, STUDY, all_runs, draw, reported_on, run, samples_frame, study, table
 
-from selfdistill.report.data import Cell, StudyData, base_run, final_cell, rows_of_run
 from selfdistill.report.page import (
     Example,
     Report,
@@ -22,6 +21,7 @@ from selfdistill.report.page import (
     pick_examples,
     summary,
 )
+from selfdistill.report.study_data import Cell, StudyData, base_run, final_cell, rows_of_run
 from selfdistill.report.style import save_figure
 from selfdistill.study.displays import FIGURES, TABLES
 from selfdistill.study.shown import example_runs, run_keys

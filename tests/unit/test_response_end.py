@@ -17,7 +17,7 @@ from selfdistill.models.response_end import end_token_ids, folder_end_token_ids,
 from selfdistill.problems.problem import read_problems
 from selfdistill.sampling import evaluation
 from selfdistill.sampling.section_3 import run_section_3
-from selfdistill.training.data import sft_dataset
+from selfdistill.training.datasets import sft_dataset
 from selfdistill.training.grpo import train_grpo
 from selfdistill.training.sdpo import train_sdpo
 from selfdistill.training.sft import train_sft

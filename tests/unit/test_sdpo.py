@@ -13,7 +13,7 @@ import torch
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.seeds import derive_seed
 from selfdistill.training.arguments import sdpo_arguments
-from selfdistill.training.data import problem_schedule
+from selfdistill.training.datasets import problem_schedule
 from selfdistill.training.on_policy import build_trainer
 from selfdistill.training.sdpo import SelfDistillationTrainer, teacher_options, train_sdpo
 from selfdistill.training.teacher import TeacherContextBuilder, foreign_demonstrations, sibling_demonstrations

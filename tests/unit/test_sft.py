@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from selfdistill.organism.tokenizer import build_tokenizer
-from selfdistill.training.data import sft_dataset
+from selfdistill.training.datasets import sft_dataset
 from selfdistill.training.sft import build_sft_trainer, train_sft
 
 QUESTION = "find x : x *5 = 1"

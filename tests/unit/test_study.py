@@ -8,7 +8,7 @@ import yaml
 from spoiled import CONFIG, spoil
 
 from selfdistill.claims.ledger import load_ledger
-from selfdistill.claims.plan import benchmarks_of, plan_claims
+from selfdistill.claims.selection import benchmarks_of, plan_claims
 from selfdistill.study.jobs import evaluation_params, training_params
 from selfdistill.study.load import check_seed_words, load_study, study_from_config
 from selfdistill.study.yaml import StudyError, read_yaml

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from synthetic_study import REPORTED, drawn, problem_frame, run, study, table
 
-from selfdistill.report.data import FigureError, StudyData, rows_of_run
 from selfdistill.report.numbers import OOD_MEAN, problems_summary
+from selfdistill.report.study_data import FigureError, StudyData, rows_of_run
 from selfdistill.report.tables.reported import load_reported, reported_table
 from selfdistill.study.displays import TABLES
 

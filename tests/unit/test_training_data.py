@@ -6,7 +6,7 @@ import pandas
 import pytest
 
 from selfdistill.organism.tokenizer import build_tokenizer
-from selfdistill.training.data import rollout_dataset
+from selfdistill.training.datasets import rollout_dataset
 
 QUESTIONS = ["find x : x +2 = 4", "find x : x +2 +2 +2 +2 = 4"]
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 import pandas as pd
 
 from selfdistill.claims.ledger import Ledger
-from selfdistill.claims.plan import PlannedArm, PlannedPart
+from selfdistill.claims.selection import PlannedArm, PlannedPart
 from selfdistill.statistics import Arm, Comparison, compare, holm, sign_flip
 from selfdistill.vocabulary.runs import RUN_KEY
 

@@ -25,9 +25,9 @@ from selfdistill.explore.plots import run_label
 from selfdistill.records.files import read_frame, read_json, read_table
 from selfdistill.records.paths import RUN_PATTERN, Paths
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
-from selfdistill.report.data import StudyData, run_order
 from selfdistill.report.loading import load_data
 from selfdistill.report.numbers import joined
+from selfdistill.report.study_data import StudyData, run_order
 from selfdistill.study.load import load_study
 from selfdistill.study.shown import display_names
 from selfdistill.study.study import Study

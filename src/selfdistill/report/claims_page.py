@@ -21,7 +21,7 @@ from selfdistill.claims.judge import (
     judge_part,
 )
 from selfdistill.claims.ledger import load_ledger
-from selfdistill.claims.plan import from_params
+from selfdistill.claims.selection import from_params
 from selfdistill.records.files import write_text
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.loading import claim_frames

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from selfdistill.records.files import write_text
 from selfdistill.records.task import Facts, Task, job
-from selfdistill.report.data import StudyData
 from selfdistill.report.loading import load_data, named_files
+from selfdistill.report.study_data import StudyData
 from selfdistill.report.style import save_figure
 from selfdistill.report.tables.form import Table
 from selfdistill.study.displays import heading

@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 
 from selfdistill.claims.judge import Frames, rollouts_as_samples
-from selfdistill.claims.plan import PlannedPart
+from selfdistill.claims.selection import PlannedPart
 from selfdistill.records.files import read_frame, read_json, read_table
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
-from selfdistill.report.data import StudyData
 from selfdistill.report.numbers import joined, problems_summary
+from selfdistill.report.study_data import StudyData
 from selfdistill.report.tables.reported import load_reported
 from selfdistill.vocabulary.runs import RUN_FIELDS
 from selfdistill.vocabulary.words import SUBSTRING_COLUMNS
@@ -84,7 +84,7 @@ def claim_frames(
 ) -> Frames:
     """Return the samples that a plan of claims is judged from.
 
-    inputs: samples, section_3 and rollouts (paths), as `claims.plan.needed_files` names them. Rollouts carry
+    inputs: samples, section_3 and rollouts (paths), as `claims.selection.needed_files` names them. Rollouts carry
     no run fields; they come from their path. correct: file of samples -> the column `correct` that takes the place of the stored one.
     """
     graded = correct or {}

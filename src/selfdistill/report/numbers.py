@@ -18,7 +18,7 @@ from selfdistill.records.completeness import check_samples
 from selfdistill.records.files import read_table, write_frame
 from selfdistill.records.schemas import FAILED_OUTCOMES, samples_schema
 from selfdistill.records.task import Facts, Task, job
-from selfdistill.report.data import base_run, rows_of_run, runs_of
+from selfdistill.report.study_data import base_run, rows_of_run, runs_of
 from selfdistill.statistics import BASE_GROUP, GROUP_COLUMNS, contrasts, estimates, group_shifts, last_step
 from selfdistill.study.jobs import NumbersParams
 from selfdistill.study.methods import ON_POLICY

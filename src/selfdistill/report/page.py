@@ -19,7 +19,9 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from selfdistill.report.data import (
+from selfdistill.report.numbers import OOD_MEAN
+from selfdistill.report.run_browser import costs_table, run_browser
+from selfdistill.report.study_data import (
     ACCURACY,
     EPISTEMIC,
     LENGTH,
@@ -29,8 +31,6 @@ from selfdistill.report.data import (
     final_cell,
     rows_of_run,
 )
-from selfdistill.report.numbers import OOD_MEAN
-from selfdistill.report.run_browser import costs_table, run_browser
 from selfdistill.report.style import method_style
 from selfdistill.report.tables.form import MARKS, number, ours
 from selfdistill.report.tables.reported import reported_table

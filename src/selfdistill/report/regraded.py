@@ -12,7 +12,7 @@ import pandas as pd
 
 from selfdistill.claims.judge import ClaimResult, Frames, judge_claims, judge_part
 from selfdistill.claims.ledger import Ledger, load_ledger
-from selfdistill.claims.plan import PlannedPart, needed_files, plan_claims
+from selfdistill.claims.selection import PlannedPart, needed_files, plan_claims
 from selfdistill.grading.graders import Grader
 from selfdistill.problems.problem import read_problems
 from selfdistill.records.files import read_table, write_text

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from selfdistill.report.data import (
+from selfdistill.report.numbers import OOD_MEAN
+from selfdistill.report.study_data import (
     ACCURACY,
     EPISTEMIC,
     LENGTH,
@@ -20,7 +21,6 @@ from selfdistill.report.data import (
     rows_of_run,
     runs_of,
 )
-from selfdistill.report.numbers import OOD_MEAN
 from selfdistill.report.tables.form import NO_VALUE, Entry, Table, counts_note, number, ours
 from selfdistill.vocabulary.runs import RUN_KEY
 

@@ -9,7 +9,7 @@ from selfdistill.grading.graders import Grader
 from selfdistill.models.response_end import end_token_ids
 from selfdistill.problems.problem import read_problems
 from selfdistill.training.checkpoints import RECORDS, CheckpointStore, load_policy, train_with_resume
-from selfdistill.training.data import rollout_dataset
+from selfdistill.training.datasets import rollout_dataset
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.progress import ProgressCallback
 from selfdistill.training.records import RecordedReward, RolloutRecorder, assemble_records

@@ -21,7 +21,7 @@ from selfdistill.training.checkpoints import (
     load_policy,
     train_with_resume,
 )
-from selfdistill.training.data import sft_dataset
+from selfdistill.training.datasets import sft_dataset
 from selfdistill.training.distributed.sharding import ShardedMixin
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.progress import ProgressCallback

@@ -8,8 +8,8 @@ import pandas as pd
 
 from selfdistill.records.outcomes import outcome_sentence
 from selfdistill.records.schemas import FAILED_OUTCOMES
-from selfdistill.report.data import ACCURACY, StudyData, counts_text, trajectory
 from selfdistill.report.figures.curves import smoothing_window
+from selfdistill.report.study_data import ACCURACY, StudyData, counts_text, trajectory
 from selfdistill.report.style import method_style
 
 

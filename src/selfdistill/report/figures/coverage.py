@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from selfdistill.report.data import ACCURACY, LENGTH, FigureError, StudyData
 from selfdistill.report.figures.captions import arm_label, benchmark_text, training_text
 from selfdistill.report.figures.curves import draw_benchmark, draw_training, fit_limits
+from selfdistill.report.study_data import ACCURACY, LENGTH, FigureError, StudyData
 from selfdistill.report.style import (
     LineStyle,
     coverage_key,

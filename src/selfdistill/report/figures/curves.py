@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from selfdistill.report.data import StudyData, rows_of_run, trajectory
+from selfdistill.report.study_data import StudyData, rows_of_run, trajectory
 from selfdistill.report.style import LineStyle, method_style
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 

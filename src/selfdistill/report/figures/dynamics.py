@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from selfdistill.report.data import ACCURACY, EPISTEMIC, LENGTH, StudyData, counts_text
 from selfdistill.report.figures.captions import arms_text, benchmark_text, training_text
 from selfdistill.report.figures.curves import draw_benchmark, draw_training, draw_word_changes, word_changes
+from selfdistill.report.study_data import ACCURACY, EPISTEMIC, LENGTH, StudyData, counts_text
 from selfdistill.report.style import PANEL_HEIGHT, new_figure, paper_style, shared_legend
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from selfdistill.report.data import ACCURACY, LENGTH, StudyData
 from selfdistill.report.figures.captions import arms_text, benchmark_text, training_text
 from selfdistill.report.figures.curves import draw_benchmark, draw_training
 from selfdistill.report.figures.dynamics import draw_metrics
+from selfdistill.report.study_data import ACCURACY, LENGTH, StudyData
 from selfdistill.report.style import (
     LineStyle,
     method_style,

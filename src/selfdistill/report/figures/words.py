@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from selfdistill.report.data import CONTEXTS, StudyData, counts_text, rows_of_run, select
 from selfdistill.report.figures.curves import draw_intervals
+from selfdistill.report.study_data import CONTEXTS, StudyData, counts_text, rows_of_run, select
 from selfdistill.report.style import (
     CONTEXT_COLOURS,
     CONTEXT_HATCHES,

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from selfdistill.report.data import Cell
+from selfdistill.report.study_data import Cell
 from selfdistill.text import pipe_table, span
 
 MARKS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from selfdistill.report.data import FigureError, StudyData
+from selfdistill.report.study_data import FigureError, StudyData
 from selfdistill.report.tables.form import MARKS_TEXT, Entry, TableParts
 from selfdistill.report.tables.reported import paper_entry, reported_rows
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from selfdistill.report.data import StudyData
+from selfdistill.report.study_data import StudyData
 from selfdistill.report.style import CONTEXT_SYMBOLS, method_style
 from selfdistill.report.tables.form import MARKS, MARKS_TEXT, NO_VALUE, Entry, Table, number
 from selfdistill.study.yaml import read_yaml

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from selfdistill.report.data import (
+from selfdistill.report.figures.words import ORGANISM_TEXT, context_rows
+from selfdistill.report.numbers import OOD_MEAN
+from selfdistill.report.study_data import (
     ACCURACY,
     CONTEXTS,
     EPISTEMIC,
@@ -16,8 +18,6 @@ from selfdistill.report.data import (
     runs_of,
     select,
 )
-from selfdistill.report.figures.words import ORGANISM_TEXT, context_rows
-from selfdistill.report.numbers import OOD_MEAN
 from selfdistill.report.style import CONTEXT_SYMBOLS, method_style
 from selfdistill.report.tables.form import MARKS_TEXT, NO_VALUE, Entry, TableParts, counts_note, ours
 from selfdistill.report.tables.reported import reported, reported_rows
