@@ -21,7 +21,7 @@ from selfdistill.grading.notation import RULES, normalise
 
 HANG = "((((((x+1)^{9})^{9})^{9})^{9})^{9})^{9} + 9^{9^{9^{9}}}"
 """Spends its time in C code that holds the interpreter: a Python signal handler would never run."""
-CASES = Path("/work/shared/grading/cases.jsonl")
+CASES = Path(__file__).parents[3] / "shared/grading/cases.jsonl"
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from grading_corpus import EXOTIC, KINDS, corpus, kind_of
 from selfdistill.grading.answers import extract_answer
 from selfdistill.grading.graders import Grader
 
-DATA = Path("/work/shared/data")
+DATA = Path(__file__).parents[3] / "shared/data"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the data files are not on this machine")
 EVERY = 40
 
