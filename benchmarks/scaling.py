@@ -158,7 +158,7 @@ def seeds_of(results: Path) -> dict:
         counted = [m for own, m in found if (own is None or own <= seed) and "times" in m]
         points.append(
             {
-                "cpu": sum(sum(m["times"]["cpu_seconds"].values()) for m in counted),
+                "cpu": sum(m["times"]["cpu_seconds"] for m in counted),
                 "memory_mb": max(m["peak_memory_mb"] for m in counted),
                 "before_mb": 0,
             }

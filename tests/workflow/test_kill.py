@@ -76,7 +76,7 @@ def test_a_killed_run_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_path
     study = without(whole, tmp_path / "killed", run)
     killed(study, f"{run}/training.parquet", "runs/**/checkpoint-*/files.json")
     call(study, f"{run}/training.parquet")
-    log = log_of(study, f"{run}/training")
+    log = log_of(study, f"{run}/checkpoints")
     assert "step 1 of" not in log, "the second call must go on from the checkpoint"
     assert "step" in log
     names = sorted(path.name for path in (whole.root / RESULTS / run / "checkpoints").glob("step-*"))
