@@ -122,7 +122,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before_and_named(copy, 
 def test_without_what_every_checkpoint_needs_the_run_begins_afresh_and_says_so(copy, caplog, name):
     (copy.resume / name).unlink()
     assert store_of(copy).latest() is None
-    assert "no whole checkpoint is left" in caplog.text
+    assert "no valid checkpoint is left" in caplog.text
 
 
 def test_a_whole_checkpoint_is_taken_without_a_warning(course, copy, caplog):
