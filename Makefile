@@ -19,7 +19,7 @@ VLLM_DEPENDENCIES := envs/vllm-cpu-deps.txt
 VLLM_STAMP := .venv-vllm/.stamp
 VLLM_ENVIRONMENT := OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=0 VLLM_ENABLE_V1_MULTIPROCESSING=0
 
-.PHONY: help setup mini mini-full smollm publish test test-vllm test-slurm lint format docs status plan doctor tokenizers
+.PHONY: help setup mini mini-full smollm publish test test-vllm test-slurm test-chaos lint format docs status plan doctor tokenizers
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test-vllm: $(VLLM_STAMP)  ## test the vLLM backend on the CPU, in .venv-vllm (3 
 
 test-slurm: $(STAMP)  ## test a reduced study on a one-node Slurm, with kills; as root, 10 to 20 minutes; not part of `make test`
 	OMP_NUM_THREADS=1 tests/slurm/cluster.sh $(BIN)/python -m pytest -s tests/slurm
+
+test-chaos: $(STAMP)  ## test a study with kills, power cuts and full disks at random moments; 10 to 20 minutes; not part of `make test`
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/chaos
 
 $(VLLM_STAMP): $(VLLM_DEPENDENCIES) pyproject.toml
 	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm

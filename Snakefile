@@ -37,5 +37,6 @@ onstart:
     check_machine(STUDY, DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method)
     hold_workflow_lock(PATHS.lock)
     check_inputs(STUDY, PATHS)
+    check_outputs(PATHS.results)
     if workflow.local_exec and STUDY.file.backend == "transformers":
         start_server(PATHS.warm_log)

@@ -9,7 +9,7 @@ from selfdistill.commands.status import expected_jobs
 from selfdistill.jobs.fingerprint import check_declared, script_fingerprint
 from selfdistill.jobs.locks import hold_workflow_lock
 from selfdistill.jobs.manifest import check_library
-from selfdistill.jobs.preflight import check_inputs, check_machine
+from selfdistill.jobs.preflight import check_inputs, check_machine, check_outputs
 from selfdistill.jobs.warm.client import start_server
 from selfdistill.problems.build import MAKERS
 from selfdistill.problems.sources import DATA_ROOT

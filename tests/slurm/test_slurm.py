@@ -14,10 +14,9 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import pandas
 import pytest
 import yaml
-from workflow.conftest import Workspace, copy_workflow
+from workflow.conftest import Workspace, assert_same_results, copy_workflow
 
 RESULTS = "results/reduced"
 GRPO = "runs/r1-test/grpo/none/none/chain/full/default/seed-0"
@@ -263,26 +262,8 @@ def test_slurm_ended_the_jobs_as_was_asked(outcome):
 
 def test_results_are_bit_identical_to_the_local_run(outcome):
     """Weights, samples, off-policy data and all numbers; the training records and figures but for what a clock measured."""
-    places = [study.root / RESULTS for study in (outcome.local, outcome.slurm)]
-    names = [
-        sorted(
-            str(path.relative_to(place))
-            for path in place.rglob("*")
-            if path.suffix in {".safetensors", ".parquet", ".csv", ".png", ".svg"}
-            and "resume" not in path.parts
-        )
-        for place in places
-    ]
-    assert names[0] == names[1]
-    assert len([name for name in names[0] if name.endswith(".safetensors")]) >= 6
-    for name in names[0]:
-        files = [place / name for place in places]
-        if name.endswith("training.parquet"):
-            frames = [pandas.read_parquet(file) for file in files]
-            clocks = [column for column in frames[0] if "seconds" in column]
-            pandas.testing.assert_frame_equal(*(frame.drop(columns=clocks) for frame in frames))
-        else:
-            assert files[0].read_bytes() == files[1].read_bytes(), name
+    names = assert_same_results(*(study.root / RESULTS for study in (outcome.local, outcome.slurm)))
+    assert len([name for name in names if name.endswith(".safetensors")]) >= 6
 
 
 def test_partitions_come_from_the_environment_and_small_jobs_share_an_allocation(outcome):

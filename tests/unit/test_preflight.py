@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from selfdistill.jobs.preflight import InputError, MachineError, check_inputs, check_machine
+from selfdistill.jobs.preflight import InputError, MachineError, check_inputs, check_machine, check_outputs
 from selfdistill.problems.sources import DATA_ROOT
+from selfdistill.records.file_lists import write_file_list
+from selfdistill.records.files import Damaged
 from selfdistill.records.paths import Paths
 from selfdistill.study.load import load_study
 
@@ -123,3 +125,45 @@ def test_a_backend_that_is_not_installed_is_refused_before_the_first_job(monkeyp
         check_machine(study)
     check_machine(study, own_environments=True)
     check_machine(load_study(CONFIG / "mini.yaml"))
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A results folder with one file and one listed folder, each with its manifest."""
+    monkeypatch.chdir(tmp_path)
+    model = Path("results/s/bases/b/model")
+    model.mkdir(parents=True)
+    (model / "weights").write_bytes(b"12345")
+    write_file_list(model)
+    Path("results/s/samples.parquet").write_bytes(b"123")
+    for output, sizes in (("results/s/samples.parquet", {"results/s/samples.parquet": 3}), (str(model), {})):
+        manifest = {"outputs": [output], "sizes": sizes}
+        Path(Path(output).with_suffix("")).with_suffix(".manifest.json").write_text(json.dumps(manifest))
+    return Path("results/s")
+
+
+def test_whole_outputs_pass_and_missing_ones_are_left_to_their_rules(results):
+    check_outputs(results)
+    (results / "samples.parquet").unlink()
+    (results / "bases/b/model/weights").unlink()
+    check_outputs(results)
+
+
+@pytest.mark.parametrize("size", [0, 2, 9])
+def test_every_damaged_output_is_named_before_the_first_job(results, size):
+    for name in ("samples.parquet", "bases/b/model/weights"):
+        (results / name).write_bytes(b"x" * size)
+    with pytest.raises(Damaged) as caught:
+        check_outputs(results)
+    *wrong, advice = str(caught.value).splitlines()
+    assert wrong == [
+        f"results/s/bases/b/model/weights: has {size} bytes, must have 5",
+        f"results/s/samples.parquet: has {size} bytes, must have 3",
+    ]
+    assert advice.endswith("`rm -r results/s/bases/b/model results/s/samples.parquet`")
+
+
+def test_a_damaged_manifest_is_named(results):
+    (results / "samples.manifest.json").write_text("")
+    with pytest.raises(Damaged, match=r"samples\.manifest\.json: truncated or damaged"):
+        check_outputs(results)

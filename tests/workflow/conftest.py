@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
@@ -87,6 +88,32 @@ def copy_workflow(target: Path) -> Workspace:
         else:
             shutil.copy2(source, target / part)
     return Workspace(target)
+
+
+def assert_same_results(*places: Path) -> list[str]:
+    """Two results folders have the same weights, tables, figures and numbers, bit for bit but for what a clock measured.
+
+    Return the names of the files.
+    """
+    names = [
+        sorted(
+            str(path.relative_to(place))
+            for path in place.rglob("*")
+            if path.suffix in {".safetensors", ".parquet", ".csv", ".png", ".svg"}
+            and "resume" not in path.parts
+        )
+        for place in places
+    ]
+    assert names[0] == names[1]
+    for name in names[0]:
+        files = [place / name for place in places]
+        if name.endswith("training.parquet"):
+            frames = [pandas.read_parquet(file) for file in files]
+            clocks = [column for column in frames[0] if "seconds" in column]
+            pandas.testing.assert_frame_equal(*(frame.drop(columns=clocks) for frame in frames))
+        else:
+            assert files[0].read_bytes() == files[1].read_bytes(), name
+    return names[0]
 
 
 @pytest.fixture

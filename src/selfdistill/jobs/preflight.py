@@ -1,8 +1,8 @@
-"""What can be known of a study's input files before its first job: that they are there, and that they are the expected ones.
+"""What can be known of a study's files before its first job: that inputs are there and the expected ones, that outputs are whole.
 
-The Snakefile calls `check_machine` and `check_inputs` when a run starts (not for a dry run). Files that a rule will fetch are not
-looked at, nor those of problem sets and bases that are made already. Rows and columns are verified by the rule that reads them
-(`sources`).
+The Snakefile calls `check_machine`, `check_inputs` and `check_outputs` when a run starts (not for a dry run). Files that a rule will
+fetch are not looked at, nor those of problem sets and bases that are made already. Rows and columns are verified by the rule that reads
+them (`sources`), contents of outputs by the job that reads them.
 """
 
 import importlib.util
@@ -15,6 +15,8 @@ from pathlib import Path
 from selfdistill.problems.packaged import PackageMissing, weights_file
 from selfdistill.problems.problem import ProblemError
 from selfdistill.problems.sources import local_file, verify_hash
+from selfdistill.records.file_lists import FILE_LIST, check_size, read_file_list
+from selfdistill.records.files import Damaged, read_json
 from selfdistill.records.paths import Paths
 from selfdistill.study.models import PackageBase
 from selfdistill.study.study import Study
@@ -94,3 +96,31 @@ def check_source(source: dict) -> None:
         path = local_file(source)
         if path is not None:
             verify_hash(path, source["expect"]["sha256"])
+
+
+def check_outputs(folder: str | Path) -> None:
+    """Raise Damaged with every finished output below `folder` whose size differs from that in its manifest or file list.
+
+    A missing output is no error: its rule makes it again.
+    """
+    wrong = {}
+    for manifest in sorted(Path(folder).rglob("*.manifest.json")):
+        name = str(manifest)
+        try:
+            written = read_json(manifest)
+            for name in written["outputs"]:
+                check_output(Path(name), written.get("sizes", {}).get(name))
+        except Damaged as error:
+            wrong[name] = str(error)
+    if wrong:
+        raise Damaged("\n".join([*wrong.values(), f"to make them again: `rm -r {' '.join(wrong)}`"]))
+
+
+def check_output(output: Path, size: int | None) -> None:
+    """Raise Damaged if a file does not have `size` bytes (None: not recorded), or one in a folder not those of its list."""
+    if size is not None and output.is_file():
+        check_size(output, size)
+    for listing in output.rglob(FILE_LIST):
+        for name, entry in read_file_list(listing.parent).items():
+            if (path := listing.parent / name).exists():
+                check_size(path, entry["size"])

@@ -144,6 +144,7 @@ def describe_job(
     return {
         "rule": snakemake.rule,
         "outputs": [str(path) for path in snakemake.output],
+        "sizes": {str(path): os.path.getsize(path) for path in snakemake.output if os.path.isfile(path)},
         "inputs": [str(path) for path in snakemake.input],
         "config": dict(params),
         "config_sha256": slice_hash(params),

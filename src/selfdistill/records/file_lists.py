@@ -48,12 +48,17 @@ def check_files(folder: Path, contents: bool = True) -> None:
     for path, entry in zip(paths, listed.values(), strict=True):
         if not path.exists():
             raise Damaged(f"{path}: missing")
-        if path.stat().st_size != entry["size"]:
-            raise Damaged(f"{path}: has {path.stat().st_size} bytes, must have {entry['size']}")
+        check_size(path, entry["size"])
     if contents:
         for path, entry, digest in zip(paths, listed.values(), hashes(paths), strict=True):
             if digest != entry["sha256"]:
                 raise Damaged(f"{path}: contents differ from those that were written")
+
+
+def check_size(path: Path, size: int) -> None:
+    """Raise Damaged if a file does not have `size` bytes."""
+    if path.stat().st_size != size:
+        raise Damaged(f"{path}: has {path.stat().st_size} bytes, must have {size}")
 
 
 def hashes(files: Iterable[Path]) -> list[str]:
