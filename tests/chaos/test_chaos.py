@@ -22,7 +22,7 @@ from workflow.conftest import Workspace, assert_same_results, copy_workflow
 STUDY = ("--config", "study=test")
 RESULTS = "results/test"
 HITS = 20
-MOMENTS = 1, 14  # seconds after the start of a call
+MOMENTS = 0, 10  # seconds after the first job of a call began
 SECONDS_TO_END = 300  # for a call that was hit
 NEW = 15  # seconds: what was written since may be lost in a power cut
 DISK_MB = 3000
@@ -59,6 +59,16 @@ def kill(*processes: psutil.Process) -> None:
     psutil.wait_procs(processes, timeout=10)
 
 
+def first_job_began(study: Workspace, process: subprocess.Popen) -> None:
+    """Wait until a call has started a job, or has ended."""
+    deadline = time.monotonic() + SECONDS_TO_END
+    while process.poll() is None and not re.search(
+        r"^(local)?rule ", (study.root / "snakemake.log").read_text(), re.MULTILINE
+    ):
+        assert time.monotonic() < deadline, (study.root / "snakemake.log").read_text()
+        time.sleep(0.1)
+
+
 def hit_until_done(
     study: Workspace,
     rng: random.Random,
@@ -73,6 +83,7 @@ def hit_until_done(
     while sum(done.values()) < HITS or not (study.root / RESULTS / "report.html").exists():
         (study.root / "snakemake.log").write_text("")
         process = study.start(*STUDY)
+        first_job_began(study, process)
         try:
             process.wait(rng.uniform(*MOMENTS) if sum(done.values()) < HITS else SECONDS_TO_END)
         except subprocess.TimeoutExpired:
@@ -122,7 +133,7 @@ def newest_files(study: Workspace) -> list[Path]:
         path
         for folder in (RESULTS, ".snakemake/metadata", ".snakemake/incomplete")
         for path in (study.root / folder).rglob("*")
-        if path.is_file() and time.time() - path.stat().st_mtime < NEW
+        if path.is_file() and path.stat().st_size and time.time() - path.stat().st_mtime < NEW
     ]
     return sorted(files, key=lambda path: (path.stat().st_mtime_ns, path), reverse=True)
 
