@@ -62,9 +62,7 @@ def kill(*processes: psutil.Process) -> None:
 def first_job_began(study: Workspace, process: subprocess.Popen) -> None:
     """Wait until a call has started a job, or has ended."""
     deadline = time.monotonic() + SECONDS_TO_END
-    while process.poll() is None and not re.search(
-        r"^(local)?rule ", (study.root / "snakemake.log").read_text(), re.MULTILINE
-    ):
+    while process.poll() is None and "\nExecute " not in (study.root / "snakemake.log").read_text():
         assert time.monotonic() < deadline, (study.root / "snakemake.log").read_text()
         time.sleep(0.1)
 
