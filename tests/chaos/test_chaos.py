@@ -22,8 +22,9 @@ from workflow.conftest import Workspace, assert_same_results, copy_workflow
 STUDY = ("--config", "study=test")
 RESULTS = "results/test"
 HITS = 20
-MOMENTS = 0, 10  # seconds after the first job of a call began
-SECONDS_TO_END = 300  # for a call that was hit
+JOBS = 0, 4  # that a call finishes before it is hit
+MOMENTS = 0, 5  # seconds after that
+SECONDS_TO_END = 900  # for a call that was hit
 NEW = 15  # seconds: what was written since may be lost in a power cut
 DISK_MB = 3000
 ROOM = 200_000  # bytes that a full disk has left, at most
@@ -59,12 +60,13 @@ def kill(*processes: psutil.Process) -> None:
     psutil.wait_procs(processes, timeout=10)
 
 
-def first_job_began(study: Workspace, process: subprocess.Popen) -> None:
-    """Wait until a call has started a job, or has ended."""
-    deadline = time.monotonic() + SECONDS_TO_END
-    while process.poll() is None and "\nExecute " not in (study.root / "snakemake.log").read_text():
-        assert time.monotonic() < deadline, (study.root / "snakemake.log").read_text()
-        time.sleep(0.1)
+def wait_for_jobs(study: Workspace, process: subprocess.Popen, count: int) -> None:
+    """Wait until a call has finished `count` jobs and begun another, or has ended."""
+    deadline, output = time.monotonic() + SECONDS_TO_END, ""
+    while process.poll() is None and (output.count("Finished jobid") < count or "\nExecute " not in output):
+        assert time.monotonic() < deadline, output
+        time.sleep(0.05)
+        output = (study.root / "snakemake.log").read_text()
 
 
 def hit_until_done(
@@ -81,9 +83,11 @@ def hit_until_done(
     while sum(done.values()) < HITS or not (study.root / RESULTS / "report.html").exists():
         (study.root / "snakemake.log").write_text("")
         process = study.start(*STUDY)
-        first_job_began(study, process)
+        more = sum(done.values()) < HITS
         try:
-            process.wait(rng.uniform(*MOMENTS) if sum(done.values()) < HITS else SECONDS_TO_END)
+            if more:
+                wait_for_jobs(study, process, rng.randint(*JOBS))
+            process.wait(rng.uniform(*MOMENTS) if more else SECONDS_TO_END)
         except subprocess.TimeoutExpired:
             what = hit(process)
             done[what] += 1
