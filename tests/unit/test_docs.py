@@ -17,7 +17,7 @@ PAGES = sorted(
     [
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/**/*.md"),
-        *(ROOT / name / "README.md" for name in ("config", "notebooks", "benchmarks")),
+        *(ROOT / name / "README.md" for name in ("config", "notebooks", "benchmarks", "benchmarks/gpu")),
     ]
 )
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
