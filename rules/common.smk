@@ -37,7 +37,6 @@ TEMPLATES = [
     for name in ("report.html.j2", "report.css", "report.js")
 ]
 DEVIATIONS = os.path.relpath(f"{workflow.basedir}/docs/deviations.md")
-ENVIRONMENT = "../envs/gpu.yaml" if STUDY.file.backend == "vllm" else "../envs/cpu.yaml"
 
 # Slurm sends SIGTERM to every process of a job. If the wrapping shell died of it, Snakemake would take the job for finished and kill
 # the training before its checkpoint.

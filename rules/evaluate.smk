@@ -16,8 +16,6 @@ rule evaluate:
     log:
         SAMPLES.log,
     priority: 40
-    conda:
-        ENVIRONMENT
     threads: SAMPLES.threads
     resources:
         **SAMPLES.resources,
@@ -46,8 +44,6 @@ rule estimate:
     log:
         NUMBERS.log,
     priority: 30
-    conda:
-        ENVIRONMENT
     threads: NUMBERS.threads
     resources:
         **NUMBERS.resources,

@@ -22,8 +22,6 @@ rule plot_figure:
         manifest=FIGURE.manifest,
     log:
         FIGURE.log,
-    conda:
-        ENVIRONMENT
     threads: FIGURE.threads
     resources:
         **FIGURE.resources,

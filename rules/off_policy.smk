@@ -14,8 +14,6 @@ rule build_off_policy_data:
     log:
         OFF_POLICY_DATA.log,
     priority: 80
-    conda:
-        ENVIRONMENT
     threads: OFF_POLICY_DATA.threads
     resources:
         **OFF_POLICY_DATA.resources,
@@ -41,8 +39,6 @@ rule train_off_policy:
     wildcard_constraints:
         method=one_of(OFF_POLICY),
     priority: 50
-    conda:
-        ENVIRONMENT
     threads: OFF_POLICY_RUN.threads
     resources:
         **OFF_POLICY_RUN.resources,

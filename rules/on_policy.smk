@@ -18,8 +18,6 @@ rule train_on_policy:
     wildcard_constraints:
         method=one_of(ON_POLICY),
     priority: 60
-    conda:
-        ENVIRONMENT
     threads: ON_POLICY_RUN.threads
     resources:
         **ON_POLICY_RUN.resources,

@@ -14,8 +14,6 @@ rule build_problems:
         split="train|held-out",
         name=one_of([*STUDY.file.datasets, *STUDY.all_benchmarks()]),
     priority: 100
-    conda:
-        ENVIRONMENT
     threads: PROBLEMS.threads
     resources:
         **PROBLEMS.resources,
@@ -42,8 +40,6 @@ rule build_coverage_subset:
     wildcard_constraints:
         coverage=r"[0-9]+",
     priority: 100
-    conda:
-        ENVIRONMENT
     threads: SUBSET.threads
     resources:
         **SUBSET.resources,

@@ -17,8 +17,6 @@ rule regrade_samples:
         manifest=REGRADED.manifest,
     log:
         REGRADED.log,
-    conda:
-        ENVIRONMENT
     threads: REGRADED.threads
     resources:
         **REGRADED.resources,

@@ -31,8 +31,6 @@ rule make_report:
         manifest=PAGE.manifest,
     log:
         PAGE.log,
-    conda:
-        ENVIRONMENT
     threads: PAGE.threads
     resources:
         **PAGE.resources,

@@ -13,8 +13,6 @@ rule sample_section_3:
     log:
         SECTION_3.log,
     priority: 80
-    conda:
-        ENVIRONMENT
     threads: SECTION_3.threads
     resources:
         **SECTION_3.resources,

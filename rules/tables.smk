@@ -20,8 +20,6 @@ rule write_table:
         manifest=TABLE.manifest,
     log:
         TABLE.log,
-    conda:
-        ENVIRONMENT
     threads: TABLE.threads
     resources:
         **TABLE.resources,

@@ -32,7 +32,7 @@ class MachineError(RuntimeError):
 def check_machine(study: Study, own_environments: bool = False) -> None:
     """Raise MachineError if this Python cannot run the study's jobs.
 
-    own_environments: the jobs run in environments of their own, so packages are not looked for here.
+    own_environments: the jobs run in a container, so packages are not looked for here.
     """
     wrong = []
     if found := SPECIAL.search(sys.executable):
@@ -42,8 +42,8 @@ def check_machine(study: Study, own_environments: bool = False) -> None:
         )
     if study.file.backend == "vllm" and not own_environments and importlib.util.find_spec("vllm") is None:
         wrong.append(
-            f"{study.path}: backend: vllm is not installed in {sys.prefix}: install envs/requirements-gpu.txt, or call "
-            "snakemake with `--sdm conda`"
+            f"{study.path}: backend: vllm is not installed in {sys.prefix}: `make setup-gpu` installs "
+            "envs/requirements-gpu.txt with all that it needs (docs/cluster.md)"
         )
     if wrong:
         raise MachineError("\n".join(wrong))
