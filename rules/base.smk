@@ -1,6 +1,7 @@
-# Base models: trained from scratch (mini study), fetched from the hub, or unpacked from an installed package.
+# Base models: trained from scratch (mini study), made of random weights, fetched from the hub, or unpacked from an installed package.
 
 BASE_MODEL = surroundings("train_base", PATHS.base(), "base")
+RANDOM = surroundings("make_base", PATHS.base(), "base")
 FETCHED = surroundings("fetch_base", PATHS.base(), "base")
 
 
@@ -44,3 +45,24 @@ rule fetch_base:
         "Base model {wildcards.base}: fetching"
     script:
         "../workflow/scripts/fetch_base.py"
+
+
+rule make_base:
+    output:
+        model=directory(PATHS.base()),
+        manifest=RANDOM.manifest,
+    log:
+        RANDOM.log,
+    wildcard_constraints:
+        base=one_of(STUDY.bases("random")),
+    priority: 100
+    threads: RANDOM.threads
+    resources:
+        **RANDOM.resources,
+    params:
+        job=lambda wildcards: STUDY.base(wildcards.base).model_dump(),
+        code=code_of("make_base"),
+    message:
+        "Base model {wildcards.base}: random weights"
+    script:
+        "../workflow/scripts/make_base.py"

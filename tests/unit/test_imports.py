@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "evaluate": (GENERATES, GENERATION),
     "sample_section_3": (GENERATES, GENERATION),
     "train_base": ({}, GENERATION),
+    "make_base": ({}, GENERATION),
     "train_off_policy": ({"run": {"method": "sft"}}, TRAINING),
     "train_on_policy": ({"run": {"method": "sdpo"}}, TRAINING),
 }

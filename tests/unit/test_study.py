@@ -14,7 +14,7 @@ from selfdistill.study.load import check_seed_words, load_study, study_from_conf
 from selfdistill.study.yaml import StudyError, read_yaml
 from selfdistill.vocabulary.runs import Run
 
-STUDIES = ("mini", "test", "paper", "single_gpu", "released", "smollm")
+STUDIES = ("mini", "test", "paper", "single_gpu", "released", "smollm", "smoke_gpu", "smoke_random")
 
 
 @pytest.mark.parametrize("name", STUDIES)

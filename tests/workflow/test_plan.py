@@ -1,12 +1,16 @@
 """What Snakemake plans: every study, the cluster profile, refused configs, named targets; all without running a job."""
 
+import re
 import resource
+import subprocess
 import sys
 
 import pytest
 import yte
 
 from .conftest import REPOSITORY
+
+TWO_STEPS = "results/two_steps/runs/deepseek-7b/grpo/none/none/dapo/full/default/seed-0"
 
 
 def processor_seconds():
@@ -15,7 +19,9 @@ def processor_seconds():
     return usage.ru_utime + usage.ru_stime
 
 
-@pytest.mark.parametrize("study", ["mini", "test", "paper", "single_gpu", "smollm"])
+@pytest.mark.parametrize(
+    "study", ["mini", "test", "paper", "single_gpu", "smollm", "smoke_gpu", "smoke_random"]
+)
 def test_dry_run_of_every_study_is_quick(workspace, study):
     started = processor_seconds()
     planned = workspace.planned("--config", f"study={study}")
@@ -148,3 +154,22 @@ def test_unknown_study_and_other_config_keys_are_refused(workspace):
         "-n", "--config", "title=x", fails=True
     )
     assert "must be a list of numbers" in workspace.snakemake("-n", "--config", "seeds=many", fails=True)
+
+
+def test_the_ladder_of_the_cluster_page_can_be_climbed(workspace):
+    """The commands of docs/cluster.md as they stand there, as dry runs."""
+    text = (REPOSITORY / "docs/cluster.md").read_text(encoding="utf-8").partition("## 1.")[0]
+    commands = [
+        line.strip() for line in text.splitlines() if re.match(r" +(sed|\.venv/bin/snakemake) ", line)
+    ]
+    assert len(commands) == 5
+    for command in commands:
+        own = command.replace(".venv/bin/snakemake", f"{sys.executable} -m snakemake -n")
+        done = subprocess.run(
+            ["bash", "-c", own], cwd=workspace.root, env=workspace.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert command.startswith("sed") or "Job stats" in done.stdout + done.stderr
+    assert workspace.planned(f"{TWO_STEPS}/training.parquet", "--config", "study=two_steps") == {
+        "build_problems": 1, "fetch_base": 1, "train_on_policy": 1
+    }  # fmt: skip

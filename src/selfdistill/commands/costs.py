@@ -15,7 +15,7 @@ from typing import NamedTuple
 from selfdistill.study.methods import METHODS
 from selfdistill.study.methods.base import RolloutSettings
 from selfdistill.study.methods.sft import SftSettings
-from selfdistill.study.models import HubBase, OrganismBase
+from selfdistill.study.models import HubBase, OrganismBase, RandomBase
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.families import writes_tags
 from selfdistill.vocabulary.runs import BASE, Run
@@ -86,6 +86,8 @@ class Cost:
 def parameters(study: Study, base: str) -> float:
     """Return the number of parameters of a base: from the size in its repository's name, or from its dimensions."""
     spec = study.base(base)
+    if isinstance(spec, RandomBase):
+        return 12.0 * spec.layers * spec.hidden_size**2 + spec.vocabulary_size * spec.hidden_size
     if not isinstance(spec, OrganismBase):
         name = spec.repo_id if isinstance(spec, HubBase) else spec.file
         sizes = re.findall(r"(\d+(?:\.\d+)?)([BM])\b", name)
@@ -139,7 +141,8 @@ class CostModel:
 
     def base(self, base: str) -> Cost:
         """Return the cost of a base: its weights in bfloat16."""
-        rule = "train_base" if isinstance(self.study.base(base), OrganismBase) else "fetch_base"
+        rules = {OrganismBase: "train_base", RandomBase: "make_base"}
+        rule = rules.get(type(self.study.base(base)), "fetch_base")
         return Cost(rule, base, disk=2 * parameters(self.study, base))
 
     def section_3(self, model: str) -> Cost:

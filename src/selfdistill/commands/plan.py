@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from selfdistill.commands.costs import ZERO, Assumptions, Cost, CostModel, Range, benchmark_sizes
+from selfdistill.commands.measure import read_measured
 from selfdistill.commands.status import expected_jobs, state_of
 from selfdistill.records.paths import Paths
 from selfdistill.study.load import study_from_config
@@ -146,7 +147,7 @@ def effects_section(study: Study) -> list[str]:
 
 def assumption_lines(assumed: Assumptions) -> list[str]:
     """Return the lines on the assumptions, each with its option."""
-    lines = ["assumptions (none is measured; each can be overridden by its option):"]
+    lines = ["assumptions (measured only with --measured; each can be overridden by its option):"]
     for part in fields(assumed):
         value = getattr(assumed, part.name)
         shown = span(value) if isinstance(value, Range) else number(value)
@@ -188,7 +189,11 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Assumpti
         shown = span(part.default) if isinstance(part.default, Range) else number(part.default)
         text = f"{LABELS[part.name]} (default: {shown})".replace("%", "%%")
         parser.add_argument(f"--{part.name.replace('_', '-')}", type=kind, default=part.default, help=text)
+    parser.add_argument("--measured", help="file of `commands.measure`: what it holds replaces assumptions")
     options = parser.parse_args(arguments)
+    if options.measured:  # options that are given still come first
+        parser.set_defaults(**read_measured(options.measured))
+        options = parser.parse_args(arguments)
     return options, Assumptions(**{part.name: getattr(options, part.name) for part in fields(Assumptions)})
 
 

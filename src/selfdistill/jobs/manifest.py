@@ -87,3 +87,15 @@ def peak_memory_mb() -> float:
     """
     usage = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return round(max(usage) / 1024, 1)
+
+
+def peak_gpu_memory_mb() -> float | None:
+    """Return the most memory that torch has reserved on a GPU in this process, in MB; None if it used none.
+
+    A vLLM engine or training processes of their own are not counted.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    peaks = (torch.cuda.max_memory_reserved(index) for index in range(torch.cuda.device_count()))
+    return round(max(peaks) / 2**20, 1)

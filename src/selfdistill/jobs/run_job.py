@@ -20,7 +20,13 @@ from selfdistill.fast_cpu import enabled
 from selfdistill.jobs.allocation import built_for_gpus, check_allocation
 from selfdistill.jobs.clock import date_back
 from selfdistill.jobs.locks import job_lock, lock_of
-from selfdistill.jobs.manifest import device_name, git_commit, package_versions, peak_memory_mb
+from selfdistill.jobs.manifest import (
+    device_name,
+    git_commit,
+    package_versions,
+    peak_gpu_memory_mb,
+    peak_memory_mb,
+)
 from selfdistill.jobs.resume import claim_resume, resume_key
 from selfdistill.jobs.timing import importing
 from selfdistill.jobs.warm.client import hand_over, script_began
@@ -157,6 +163,7 @@ def describe_job(
         "threads": snakemake.threads,
         "wall_seconds": round(seconds, 1),
         "peak_memory_mb": peak_memory_mb(),
+        "peak_gpu_memory_mb": peak_gpu_memory_mb(),
         "tokens": facts.get("tokens"),
         "facts": {key: value for key, value in facts.items() if key != "tokens"},
     }

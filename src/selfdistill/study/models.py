@@ -68,7 +68,26 @@ class PackageBase(Section):
     template: Template = Field(description="family of the chat template")
 
 
-BaseSpec = Annotated[OrganismBase | HubBase | PackageBase, Field(discriminator="source")]
+class RandomBase(Section):
+    """Random weights in the shape of a released Qwen3, which only show that the stages run (organism.random_weights)."""
+
+    source: Literal["random"] = Field(description="`random`: random weights, made in the DAG")
+    template: Template = Field(description="family of the chat template")
+    vocabulary_size: Positive = Field(
+        description="rows of the embedding; the tokenizer, the organism's, has fewer"
+    )
+    positions: Positive = Field(description="longest sequence, prompt and response together")
+    hidden_size: Positive = Field(description="width")
+    layers: Positive = Field(description="number of layers")
+    heads: Positive = Field(description="attention heads")
+    key_heads: Positive = Field(description="heads of keys and values")
+    head_dim: Positive = Field(description="width of a head")
+    intermediate_size: Positive = Field(description="width of the feed-forward part")
+    response_tokens: Positive = Field(description="mean length of its responses")
+    seed: int = Field(default=0, ge=0, description="seed of the weights")
+
+
+BaseSpec = Annotated[OrganismBase | HubBase | PackageBase | RandomBase, Field(discriminator="source")]
 
 
 class SamplingOverride(Section):
