@@ -1,5 +1,6 @@
 """The table that a run of the GPU tests prints: one row per measurement, with seconds and peak memory of the device."""
 
+import gc
 import platform
 import time
 from collections.abc import Iterator
@@ -56,6 +57,7 @@ def markdown(seconds: float) -> str:
 @contextmanager
 def measured(row: Row) -> Iterator[Row]:
     """Measure what happens inside and add the row: seconds, and the peak memory of the device in all, if it is a GPU."""
+    gc.collect()  # trainers are parts of circles: without this, the last one would still hold its model
     if CUDA:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
