@@ -35,7 +35,7 @@ $(STAMP): $(REQUIREMENTS) pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-setup-gpu: $(GPU_STAMP)  ## the same with vLLM, for studies on GPUs, from the lock with hashes; Python 3.11 on Linux, x86_64
+setup-gpu: $(GPU_STAMP)  ## the same with vLLM, for studies on GPUs, from the lock with hashes; Python 3.11.5+ on Linux, x86_64
 
 $(GPU_STAMP): $(GPU_LOCK) pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -91,7 +91,7 @@ def measure(options: argparse.Namespace) -> dict:
     import torch
     import trl.experimental.sdpo  # noqa: F401  here, so that its code is not counted
 
-    import selfdistill.training.chunked  # noqa: F401
+    import selfdistill.training.loss.chunked  # noqa: F401
 
     torch.set_num_threads(options.threads)
     generator = torch.Generator().manual_seed(0)
