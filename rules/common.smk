@@ -94,6 +94,11 @@ def requested(stage):
     return {"mem_mb": asked.mem_mb, "runtime": asked.runtime, **gpus, **shared}
 
 
+def checkpointing(wildcards):
+    """Return the steps between a run's further checkpoints; 0 for none."""
+    return STUDY.settings_for(run_of(wildcards)).resume_every or 0
+
+
 def surroundings(rule, output, stage):
     """Return the directives that follow from a rule's name, first output and stage: log, manifest, threads, resources."""
     return SimpleNamespace(

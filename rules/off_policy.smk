@@ -42,6 +42,7 @@ rule train_off_policy:
     threads: OFF_POLICY_RUN.threads
     resources:
         **OFF_POLICY_RUN.resources,
+        resume_every=checkpointing,
     params:
         job=job_params(jobs.training_params),
         code=trainer_code("train_off_policy"),

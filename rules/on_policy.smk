@@ -21,6 +21,7 @@ rule train_on_policy:
     threads: ON_POLICY_RUN.threads
     resources:
         **ON_POLICY_RUN.resources,
+        resume_every=checkpointing,
     params:
         job=job_params(jobs.training_params),
         code=trainer_code("train_on_policy"),

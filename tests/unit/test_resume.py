@@ -130,6 +130,41 @@ def test_a_killed_sft_run_ends_as_if_it_had_not_been(tmp_path, monkeypatch, kill
     assert_same_outputs(whole, killed, rollouts=False)
 
 
+@pytest.mark.parametrize("every", [1, 3])
+def test_checkpoints_to_resume_from_bound_the_steps_that_a_kill_loses(tmp_path, every):
+    whole, killed = (
+        rl_job(tmp_path, "sdpo-ema", name).model_copy(update={"resume_every": every * (name == "killed")})
+        for name in ("whole", "killed")
+    )
+    run(whole)
+    with pytest.raises(Killed):
+        run(killed, at_call(KILLED_AT, kill))
+    begun = []
+    run(killed, lambda responses, answers: begun.append(1) or tiny.coin_reward(responses, answers))
+    assert len(begun) == STEPS - KILLED_AT, "the step that was killed, and those that had not begun"
+    assert_same_outputs(whole, killed)  # the exported checkpoints are those of checkpoint_every
+
+
+def test_a_killed_sft_run_goes_on_within_its_epoch(tmp_path, monkeypatch):
+    whole = tiny.job(tmp_path, "sft", tiny.SFT, name="whole")
+    killed = tiny.job(tmp_path, "sft", tiny.SFT, name="killed").model_copy(update={"resume_every": 1})
+    train_sft(whole)
+    original, begun = LossRecorder.on_log, []
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        begun.append(state.global_step)
+        original(self, args, state, control, logs=logs, **kwargs)
+        if len(begun) == 4:
+            raise Killed
+
+    monkeypatch.setattr(LossRecorder, "on_log", on_log)
+    with pytest.raises(Killed):
+        train_sft(killed)
+    train_sft(killed)
+    assert begun[4] == 4, "an epoch has two updates: without a checkpoint of its own, update 3 is done again"
+    assert_same_outputs(whole, killed, rollouts=False)
+
+
 def ask_by_signal(job) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -28,6 +28,15 @@ def test_studies_load_and_all_runs_have_settings(name):
         assert getattr(settings, "backend", study.file.backend) == study.file.backend
 
 
+def test_checkpoints_to_resume_from_are_no_param_of_a_training(folder):
+    run = load_study(CONFIG / "mini.yaml").runs(methods=("grpo",))[0]
+    kept = load_study(CONFIG / "mini.yaml")
+    training = read_yaml(CONFIG / "mini.yaml")["training"]
+    changed = spoil(folder, {"training": training | {"rl": training["rl"] | {"resume_every": 1}}})
+    assert changed.settings_for(run).resume_every == 1 and kept.settings_for(run).resume_every is None
+    assert training_params(changed, run).model_dump() == training_params(kept, run).model_dump()
+
+
 def test_lists_are_crossed_and_seeds_come_from_the_study(folder):
     runs = [
         {

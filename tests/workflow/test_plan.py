@@ -51,7 +51,7 @@ def test_cluster_profile_plans_the_paper_by_its_short_name(workspace):
 
 def profile_of(monkeypatch, **variables):
     """profiles/slurm as Snakemake reads it, with these variables of SELFDISTILL_* and no others."""
-    for name in ("ACCOUNT", "PARTITION", "GPU_PARTITION", "SBATCH"):
+    for name in ("ACCOUNT", "PARTITION", "GPU_PARTITION", "SBATCH", "SIGNAL_SECONDS"):
         monkeypatch.delenv(f"SELFDISTILL_{name}", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(f"SELFDISTILL_{name}", value)
@@ -88,6 +88,17 @@ def test_cluster_profile_takes_account_and_partitions_from_the_environment(monke
         profile_of(monkeypatch, PARTITION="all")["set-resources"]["train_on_policy"]["slurm_partition"]
         == "'all'"
     )
+
+
+def signal_of(profile) -> set[str]:
+    """Options of the trainings' signal in a profile."""
+    extras = [names.get("slurm_extra", "") for names in profile["set-resources"].values()]
+    return {word.strip("'") for extra in extras for word in extra.split() if "--signal" in word}
+
+
+def test_cluster_profile_takes_the_lead_time_of_the_signal_from_the_environment(monkeypatch):
+    assert signal_of(profile_of(monkeypatch)) == {"--signal=TERM@1200"}
+    assert signal_of(profile_of(monkeypatch, SIGNAL_SECONDS="4500")) == {"--signal=TERM@4500"}
 
 
 def cores_of_default_profile(monkeypatch, *arguments, **environment):

@@ -100,7 +100,9 @@ def load(function: str, params: Mapping[str, Any]) -> JobFunction:
 
 
 def job_resources(snakemake: Any) -> dict[str, Any]:
-    """Return threads, processes, and the accelerate configuration of several processes on GPUs (None on CPUs)."""
+    """Return threads, processes, the accelerate configuration of several processes on GPUs (None on CPUs), and the steps
+    between further checkpoints.
+    """
     asked = snakemake.resources
     on_gpus = asked.get("gpu", 0) and asked.get("processes", 1) > 1 and built_for_gpus()
     accelerate = Path(asked.accelerate) if on_gpus else None
@@ -108,6 +110,7 @@ def job_resources(snakemake: Any) -> dict[str, Any]:
         "threads": snakemake.threads,
         "processes": asked.get("processes", 1),
         "accelerate": accelerate,
+        "resume_every": asked.get("resume_every", 0),
     }
 
 

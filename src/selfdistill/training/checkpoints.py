@@ -66,14 +66,22 @@ class CheckpointStore:
     """The checkpoints of one run in its resume folder.
 
     run: the run's name, for messages; updates_per_step: optimizer updates per step; exports: steps whose models are
-    exported; updates: optimizer updates of the whole training.
+    exported; updates: optimizer updates of the whole training; resume_every: steps between further checkpoints, which are
+    not exported (0: none).
     """
 
     def __init__(
-        self, folder: Path, *, run: str, updates_per_step: int, exports: Collection[int], updates: int
+        self,
+        folder: Path,
+        *,
+        run: str,
+        updates_per_step: int,
+        exports: Collection[int],
+        updates: int,
+        resume_every: int = 0,
     ) -> None:
         self.folder, self.run, self.updates = folder, run, updates
-        self.updates_per_step, self.exports = updates_per_step, exports
+        self.updates_per_step, self.exports, self.resume_every = updates_per_step, exports, resume_every
 
     def latest(self) -> Path | None:
         """Return the newest valid checkpoint, if there is one, and delete newer ones."""
@@ -225,6 +233,20 @@ class StopOnSignal(TrainerCallback):
         return control
 
 
+class ResumeOften(TrainerCallback):
+    """Write a checkpoint at the end of every `every`-th step too, not only where a model is exported."""
+
+    def __init__(self, updates_per_step: int, every: int) -> None:
+        self.period = updates_per_step * every
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        """Ask for a checkpoint if one is due."""
+        control.should_save = control.should_save or state.global_step % self.period == 0
+        return control
+
+
 def train_with_resume(trainer: "Trainer", store: CheckpointStore) -> None:
     """Train to the end from the newest valid checkpoint of `store`. Raise Interrupted after SIGTERM.
 
@@ -235,6 +257,8 @@ def train_with_resume(trainer: "Trainer", store: CheckpointStore) -> None:
     if checkpoint is not None and number_of(checkpoint) >= store.updates:
         logger.info("training is already complete")
         return
+    if store.resume_every:
+        trainer.add_callback(ResumeOften(store.updates_per_step, store.resume_every))
     with StopOnSignal(store.updates_per_step, store.folder / STOP) as stop:
         trainer.add_callback(stop)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

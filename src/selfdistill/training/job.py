@@ -13,13 +13,15 @@ class TrainingJob(TrainingParams):
 
     base: Hugging Face folder of the initial policy; data: parquet of problems (on-policy methods) or responses (SFT);
     output: run folder, for checkpoints/, training.parquet and rollouts.parquet; resume: folder that survives a killed
-    job. Every random stream is derived by name from the run's seed.
+    job; resume_every: steps between the checkpoints that are written beside those of the settings, 0 for none. Every random
+    stream is derived by name from the run's seed.
     """
 
     base: Path
     data: Path
     output: Path
     resume: Path
+    resume_every: int = 0
 
     @property
     def seed(self) -> int:

@@ -83,6 +83,7 @@ def train_on_policy(
         updates_per_step=updates,
         exports=settings.exported_steps,
         updates=settings.steps * updates,
+        resume_every=job.resume_every,
     )
     with Grader(settings.grader) as grader:
         reward = reward or reward_for(read_problems(job.data), grader)

@@ -30,6 +30,7 @@ def train_run(task: Task) -> Facts:
         data=Path(task.input.data),
         output=Path(task.output.training).parent,
         resume=task.resume,
+        resume_every=resources.get("resume_every", 0),
     )
     processes = resources.get("processes", 1)
     if processes > 1:

@@ -91,7 +91,12 @@ def train_sft(job: TrainingJob) -> None:
     trainer = build_sft_trainer(job)
     updates = job.settings.updates(len(trainer.train_dataset))
     store = CheckpointStore(
-        job.resume, run=str(job.run), updates_per_step=1, exports=[updates], updates=updates
+        job.resume,
+        run=str(job.run),
+        updates_per_step=1,
+        exports=[updates],
+        updates=updates,
+        resume_every=job.resume_every,
     )
     train_with_resume(trainer, store)
     if trainer.is_world_process_zero():

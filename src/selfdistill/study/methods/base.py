@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from selfdistill.study.study import Study
 
 
-class RolloutSettings(Section):
+class TrainingSettings(Section):
+    """What all methods share."""
+
+    resume_every: Positive | None = Field(
+        default=None,
+        exclude=True,  # no result depends on it, so that a change trains nothing again
+        description="steps (SFT: updates) between further checkpoints to resume from, which are not exported: no more are "
+        "done again, whatever ends a job (null: only those that are written anyway)",
+    )
+
+
+class RolloutSettings(TrainingSettings):
     """What on-policy methods share (sections 5 and 6)."""
 
     steps: Positive = Field(description="number of steps; each draws a batch of rollouts")

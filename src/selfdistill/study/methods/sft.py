@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from selfdistill.study.fields import Positive, Rate, Section
-from selfdistill.study.methods.base import Method
+from selfdistill.study.fields import Positive, Rate
+from selfdistill.study.methods.base import Method, TrainingSettings
 from selfdistill.study.yaml import known, reject
 from selfdistill.vocabulary.contexts import SECTION_3
 from selfdistill.vocabulary.looks import GREEN, PURPLE, SKY, YELLOW, Look
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from selfdistill.study.study import Study
 
 
-class SftSettings(Section):
+class SftSettings(TrainingSettings):
     """Off-policy self-distillation (section 4)."""
 
     learning_rate: Rate = Field(description="learning rate of AdamW")
