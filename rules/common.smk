@@ -57,6 +57,10 @@ GRADING = STUDY.grading_modules()
 """Modules of this study's graders, which the fingerprints of grading rules include."""
 
 
+SHARED = ("problems", "report")
+"""Stages of small jobs, which share an allocation on a cluster: the number of an attempt is not one of them."""
+
+
 def one_of(names):
     """Return a wildcard pattern that matches these names; without names, one that matches nothing."""
     return "|".join(name.replace(".", r"\.") for name in names) or "(?!)"
@@ -84,14 +88,16 @@ def requested(stage):
     The distribution of a job over processes is not among its params, because its result does not depend on it.
     """
     asked = STUDY.resources_for(stage)
-    gpus = {"gpu": asked.gpus, "tasks_per_gpu": 0} if asked.gpus else {}
+    # without `nodes`, Slurm may take the GPUs of a job from two nodes, and the step that it starts on one fails
+    gpus = {"gpu": asked.gpus, "tasks_per_gpu": 0, "nodes": 1} if asked.gpus else {}
+    retried = {} if stage in SHARED else {"attempt": lambda wildcards, attempt: attempt}
     shared = {}
     if asked.accelerate:
         shared = {
             "processes": asked.process_count,
             "accelerate": str(STUDY.accelerate_config(asked.accelerate)),
         }
-    return {"mem_mb": asked.mem_mb, "runtime": asked.runtime, **gpus, **shared}
+    return {"mem_mb": asked.mem_mb, "runtime": asked.runtime, **gpus, **retried, **shared}
 
 
 def checkpointing(wildcards):

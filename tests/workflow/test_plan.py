@@ -4,9 +4,11 @@ import re
 import resource
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import yte
+from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 
 from .conftest import REPOSITORY
 
@@ -47,6 +49,39 @@ def test_cluster_profile_plans_the_paper_by_its_short_name(workspace):
     assert "Base model qwen3-8b: fetching" in output
     assert "results/paper/report.html" in output
     assert output.count("Group job problems") == output.count("Group job displays") == 1
+
+
+def plan_in_full(workspace, *arguments: str, **options) -> str:
+    """A dry run that shows all of each job: Snakemake shows only the message of a rule that has one."""
+    for file in (workspace.root / "rules").glob("*.smk"):
+        file.write_text(re.sub(r'\n    message:\n        ".*"', "", file.read_text()))
+    return workspace.snakemake("-n", *arguments, **options)
+
+
+def resources_of(output: str, rule: str) -> str:
+    """The line of resources of the first job of a rule in such a dry run."""
+    return re.search(rf"^\w*rule {rule}:.*?^    resources: (.*?)$", output, re.MULTILINE | re.DOTALL)[1]
+
+
+def test_gpus_of_a_job_are_on_one_node_and_its_attempts_are_counted(workspace):
+    output = plan_in_full(workspace, "--profile", "slurm")
+    for rule in ("train_on_policy", "train_off_policy", "evaluate", "sample_section_3"):
+        asked = resources_of(output, rule)
+        assert "nodes=1" in asked and "attempt=1" in asked
+    assert "nodes=" not in resources_of(output, "fetch_base")
+    call = SimpleNamespace(resources={"nodes": 1, "gpu": 4, "tasks_per_gpu": 0}, threads=32)
+    given = dict.fromkeys(("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir"), "")
+    assert " --nodes=1 " in get_submit_command(call, given)
+
+
+def test_a_job_that_fails_twice_in_the_same_way_is_not_worked_on_again(workspace):
+    workspace.edit(
+        "config/models.yaml", "    steps: 150\n", "    steps: 1\n    acceptance: {arithmetic: [1.0, null]}\n"
+    )
+    target = "results/test/bases/r1-test/model"
+    output = workspace.snakemake(target, "--config", "study=test", "--retries", "3", fails=True)
+    assert output.count("Trying to restart job") == 3
+    assert "NoProgress: not tried again: the last 2 attempts got no further" in output
 
 
 def profile_of(monkeypatch, **variables):

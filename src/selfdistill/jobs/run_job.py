@@ -18,6 +18,7 @@ from typing import Any
 
 from selfdistill.fast_cpu import enabled
 from selfdistill.jobs.allocation import built_for_gpus, check_allocation
+from selfdistill.jobs.attempts import check_failures, record_failure
 from selfdistill.jobs.clock import date_back
 from selfdistill.jobs.locks import job_lock, lock_of
 from selfdistill.jobs.manifest import (
@@ -44,7 +45,7 @@ def run_job(snakemake: Any, function: str) -> None:
     The warm process, which has imported the slow packages, may run it (jobs.warm); this process then only waits. If another
     process, left over from a killed Snakemake, works on the same output, wait for it; if it finishes with the same config
     and code, nothing is left to do. The resume folder is deleted after success, never before. A job with other GPUs than
-    it asked for fails before all this.
+    it asked for fails before all this, one that failed twice in the same way before its work.
     """
     params = dict(snakemake.params.items())
     code = params.pop("code", None)
@@ -65,6 +66,7 @@ def run_job(snakemake: Any, function: str) -> None:
         # otherwise, Snakemake would reject and delete the outputs at the end
         date_back(snakemake.input, results)
         claim_resume(task.resume, resume_key(params, code, snakemake.input))
+        check_failures(task.resume, snakemake.resources.get("attempt", 1))
         finish(snakemake, task, code, function)
         date_back(snakemake.input, results)
 
@@ -75,8 +77,9 @@ def finish(snakemake: Any, task: Task, code: str | None, function: str) -> None:
         call = load(function, task.params)
         began, cpu = time.time(), time.process_time()
         facts = call(task)
-    except Exception:
+    except Exception as error:
         logger.error("%s failed; the next call resumes from %s", snakemake.rule, task.resume)
+        record_failure(task.resume, error)
         raise
     manifest = describe_job(snakemake, task.params, code, time.monotonic() - task.started, facts or {})
     manifest["times"] = {

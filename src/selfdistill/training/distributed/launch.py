@@ -13,8 +13,8 @@ import pkgutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from selfdistill.training.job import STOP, TrainingJob
 logger = logging.getLogger(__name__)
 
 JOB_FILE = "launch.json"
+ERROR = "error.txt"
+"""File of the resume folder with the error of the first process that failed."""
 WORKER = ("-m", "selfdistill.training.distributed.launch")
 PR_SET_PDEATHSIG = 1
 """Option of prctl(2): the signal that this process gets when its parent ends."""
@@ -65,11 +67,12 @@ def launch(
     """Train `job` on `processes` processes of `threads` threads each and wait until they end.
 
     SIGTERM creates the file STOP in the resume folder; all processes then stop after the same step
-    (`checkpoints.StopOnSignal`), and SystemExit 143 is raised, as by a run on one process. Raise RuntimeError if a process
-    failed. However this process ends, the others end with it, so that the next call does not find them writing its files.
+    (`checkpoints.StopOnSignal`), and SystemExit 143 is raised, as by a run on one process. Raise RuntimeError with the error of
+    the first process that failed. However this process ends, the others end with it, so that the next call does not find them writing its files.
     """
-    file, stop = write_job(job), job.resume / STOP
-    stop.unlink(missing_ok=True)
+    file, stop, failed = write_job(job), job.resume / STOP, job.resume / ERROR
+    for left_over in (stop, failed):
+        left_over.unlink(missing_ok=True)
     requested = False
 
     def request(*_: Any) -> None:
@@ -93,9 +96,8 @@ def launch(
     if code and requested:
         raise SystemExit(128 + signal.SIGTERM)
     if code:
-        raise RuntimeError(
-            f"training on {processes} processes failed (exit code {code}); see the error above"
-        )
+        told = failed.read_text(encoding="utf-8") if failed.exists() else "see the error above"
+        raise RuntimeError(f"training on {processes} processes failed (exit code {code}): {told}")
 
 
 def _become_launcher() -> None:
@@ -131,6 +133,17 @@ def train(job: TrainingJob, **options: Callable) -> None:
     pkgutil.resolve_name(METHODS[job.run.method].trainer)(job, **options)
 
 
+@contextmanager
+def telling(folder: Path) -> Iterator[None]:
+    """Leave the error that ends this process to the launcher, in a resume folder, unless another process was first."""
+    try:
+        yield
+    except Exception as error:
+        with suppress(OSError), (folder / ERROR).open("x", encoding="utf-8") as file:
+            file.write(f"{type(error).__name__}: {error}")
+        raise
+
+
 def end_together() -> None:
     """Wait for the other processes, if there are any: none may end while another still needs it."""
     from torch import distributed
@@ -142,5 +155,7 @@ def end_together() -> None:
 
 if __name__ == "__main__":
     become_worker()
-    train(read_job(sys.argv[1]))
+    job = read_job(sys.argv[1])
+    with telling(job.resume):
+        train(job)
     end_together()
