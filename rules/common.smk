@@ -105,6 +105,11 @@ def checkpointing(wildcards):
     return STUDY.settings_for(run_of(wildcards)).resume_every or 0
 
 
+def exported(path):
+    """Return a folder of exported models as an output, which is deleted after its evaluation if the study says so."""
+    return directory(path) if STUDY.file.keep_checkpoints else temp(directory(path))
+
+
 def surroundings(rule, output, stage):
     """Return the directives that follow from a rule's name, first output and stage: log, manifest, threads, resources."""
     return SimpleNamespace(

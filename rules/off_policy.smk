@@ -31,7 +31,7 @@ rule train_off_policy:
         base=base_of,
         data=PATHS.off_policy(),
     output:
-        checkpoints=directory(PATHS.checkpoints()),
+        checkpoints=exported(PATHS.checkpoints()),
         training=PATHS.training(),
         manifest=OFF_POLICY_RUN.manifest,
     log:

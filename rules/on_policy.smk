@@ -9,7 +9,7 @@ rule train_on_policy:
         base=base_of,
         data=PATHS.training_problems(),
     output:
-        checkpoints=directory(PATHS.checkpoints()),
+        checkpoints=exported(PATHS.checkpoints()),
         training=PATHS.training(),
         rollouts=PATHS.rollouts(),
         manifest=ON_POLICY_RUN.manifest,

@@ -78,7 +78,7 @@ def test_slurm():
 def test_disk():
     assert only(doctor.check_disk(PAPER, 10**14))[0] == "ok"
     level, text = only(doctor.check_disk(PAPER, 10**9))
-    assert level == "problem" and text.startswith("1 GB free, the study will write about 9,")
+    assert level == "problem" and text.startswith("1 GB free, the study will write about 5,")
 
 
 def test_data_of_the_mini_study_is_made_by_itself():

@@ -72,7 +72,15 @@ def test_rollout_tokens_and_checkpoints_of_a_run():
     model = CostModel(PAPER, Assumptions())
     assert model.checkpoints(run) == 10
     assert model.training(run).tokens.mid == 100 * 256 * 8 * 11000
-    assert model.training(run).disk == pytest.approx(10 * 4 * 7e9 + 4 * 100 * 256 * 8 * 11000)
+    assert model.training(run).disk == pytest.approx(10 * 2 * 7e9 + 4 * 100 * 256 * 8 * 11000)
+    assert model.training(run).resume == 2 * (4 + 4 + 8 + 4) * 7e9, (
+        "weights twice, Adam, the teacher; the last two"
+    )
+    assert model.training(run).passing == 10 * 2 * 7e9
+    (fixed,) = [r for r in MINI.runs("ablation") if r.variant == "topk-50"]
+    kept = CostModel(MINI, Assumptions())
+    assert kept.training(fixed).passing == 0
+    assert kept.training(fixed).resume == 2 * 12 * kept.size(fixed.model)
     assert model.evaluation(run).tokens.mid == 10 * 600 * 16 * 11000
     assert model.evaluation(PAPER.base_runs("deepseek-7b")[0]).tokens.mid == 600 * 16 * 11000
 
@@ -101,6 +109,8 @@ def test_page_tells_jobs_hours_disk_and_every_assumption():
         "GPU-hours per rule",
         "longest chain:",
         "disk (GB):",
+        "resume folders beside it, while trainings run: up to 320 each",
+        "models that are deleted after their evaluation (keep_checkpoints: false)",
     ):
         assert part in page
     for name in ("--peak-tflops", "--training-utilisation", "--thinking-tokens", "--kept-share"):

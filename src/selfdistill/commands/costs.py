@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from selfdistill.records.resume import KEPT
 from selfdistill.study.methods import METHODS
 from selfdistill.study.methods.base import RolloutSettings
 from selfdistill.study.methods.sft import SftSettings
@@ -22,6 +23,8 @@ from selfdistill.vocabulary.runs import BASE, Run
 
 BYTES_PER_TOKEN = 4.0
 """Text of a token in a parquet file: an upper bound, since parquet compresses."""
+
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
 
 
 class Range(NamedTuple):
@@ -68,7 +71,11 @@ class Assumptions:
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one job. name: what it makes; gpus: number that it requests; disk: bytes that it writes."""
+    """Cost of one job.
+
+    name: what it makes; gpus: number that it requests; disk: bytes that it writes; resume: bytes that it needs beside these
+    while it runs; passing: bytes of `disk` that are deleted after the evaluation.
+    """
 
     rule: str
     name: str
@@ -76,6 +83,8 @@ class Cost:
     gpus: int = 0
     disk: float = 0.0
     tokens: Range = field(default=ZERO)
+    resume: float = 0.0
+    passing: float = 0.0
 
     @property
     def hours(self) -> Range:
@@ -165,9 +174,18 @@ class CostModel:
         length = response_tokens(self.study, run.model, settings.max_new_tokens, self.assumed)
         tokens = length.times(settings.steps * settings.prompts * settings.rollouts)
         hours = self.decode(run.model, tokens, length) + self.passes(run.model, tokens, length, run.method)
-        disk = self.checkpoints(run) * 4 * self.size(run.model) + BYTES_PER_TOKEN * tokens.mid
-        gpus = self.study.resources_for(METHODS[run.method].stage).gpus
-        return Cost(METHODS[run.method].rule, str(run), hours, gpus, disk, tokens)
+        return self.trained(run, hours, tokens, BYTES_PER_TOKEN * tokens.mid)
+
+    def trained(self, run: Run, hours: Range, tokens: Range, text: float) -> Cost:
+        """Return the cost of a training: its exported models, `text` bytes of records, and its checkpoints to resume from."""
+        settings, asked = self.study.settings_for(run), self.study.resources_for(METHODS[run.method].stage)
+        models = self.checkpoints(run) * DTYPE_BYTES[settings.export_dtype] * self.size(run.model)
+        # weights, two moments; with several processes the weights twice; a moving teacher
+        copies = 3 + bool(asked.accelerate) + run.teacher.startswith("ema-")
+        resume = KEPT * copies * 4 * self.size(run.model)
+        passing = 0.0 if self.study.file.keep_checkpoints else models
+        rule = METHODS[run.method].rule
+        return Cost(rule, str(run), hours, asked.gpus, models + text, tokens, resume, passing)
 
     def sft(self, run: Run, settings: SftSettings) -> Cost:
         """Return the cost of SFT: epochs over the off-policy examples."""
@@ -175,8 +193,7 @@ class CostModel:
         length = response_tokens(self.study, run.model, limit, self.assumed)
         tokens = length.times(self.study.file.off_policy.trajectories * settings.epochs)
         hours = self.passes(run.model, tokens, length, run.method)
-        gpus = self.study.resources_for(METHODS[run.method].stage).gpus
-        return Cost(METHODS[run.method].rule, str(run), hours, gpus, 4 * self.size(run.model), tokens)
+        return self.trained(run, hours, tokens, 0.0)
 
     def checkpoints(self, run: Run) -> int:
         """Return the number of checkpoints of a run (1 for a base)."""

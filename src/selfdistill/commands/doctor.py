@@ -168,10 +168,11 @@ def answers(host: str) -> bool:
 
 
 def check_disk(study: Study, free: int | None = None) -> Iterator[Finding]:
-    """Check the free disk space against what the study still has to write."""
+    """Check the free disk space against what the study still has to write, and the largest resume folder beside it."""
     free = shutil.disk_usage(".").free if free is None else free
     done = done_jobs(study)
-    needed = sum(cost.disk for name, cost in costs_of(study, Assumptions()).items() if name not in done)
+    left = [cost for name, cost in costs_of(study, Assumptions()).items() if name not in done]
+    needed = sum(cost.disk for cost in left) + max((cost.resume for cost in left), default=0)
     text = f"{number(free / 1e9)} GB free, the study will write about {number(needed / 1e9)} GB"
     yield Finding("ok" if free > needed else "problem", "disk", text)
 

@@ -123,13 +123,24 @@ def over_time(study: Study, costs: dict[str, Cost]) -> list[str]:
 
 
 def disk_section(costs: dict[str, Cost], done: set[str]) -> list[str]:
-    """Return the line on disk space: in total, remaining, and per rule."""
+    """Return the lines on disk space: in total, remaining, and per rule; what runs and unevaluated models need for a while."""
     by_rule: dict[str, float] = defaultdict(float)
     for cost in costs.values():
         by_rule[cost.rule] += cost.disk / 1e9
     left = sum(cost.disk for manifest, cost in costs.items() if manifest not in done) / 1e9
     parts = ", ".join(f"{rule} {number(size)}" for rule, size in by_rule.items())
-    return [f"disk (GB): {number(sum(by_rule.values()))} in total, {number(left)} still to write: {parts}"]
+    lines = [f"disk (GB): {number(sum(by_rule.values()))} in total, {number(left)} still to write: {parts}"]
+    resume = [cost.resume / 1e9 for manifest, cost in costs.items() if cost.resume and manifest not in done]
+    if resume:
+        lines.append(
+            f"  resume folders beside it, while trainings run: up to {number(max(resume))} each, {number(sum(resume))} if all "
+            f"{len(resume)} run at once"
+        )
+    if passing := sum(cost.passing for cost in costs.values()) / 1e9:
+        lines.append(
+            f"  of it {number(passing)} are models that are deleted after their evaluation (keep_checkpoints: false)"
+        )
+    return lines
 
 
 def effects_section(study: Study) -> list[str]:

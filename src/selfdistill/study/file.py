@@ -58,6 +58,11 @@ class StudyFile(Section):
         default={"default": {}}, description="name: keys of `training` that it overrides"
     )
     runs: list[RunGrid] = Field(description="the grid of runs")
+    keep_checkpoints: bool = Field(
+        default=True,
+        description="whether exported models stay after their evaluation; without them, a change of the evaluation "
+        "trains their runs again",
+    )
     figures: dict[Literal[FIGURES], list[str]] = Field(
         default={}, description="figure: experiments whose runs it draws; [] for a figure of section 3"
     )

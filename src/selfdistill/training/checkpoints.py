@@ -26,6 +26,7 @@ from selfdistill.models.loading import check_model_folder, load_model, load_toke
 from selfdistill.records.file_lists import FILE_LIST, check_files, files_below, write_file_list
 from selfdistill.records.files import atomic_path, link_or_copy
 from selfdistill.records.resume import KEPT, delete_checkpoint, keep_newest, newest_whole, number_of
+from selfdistill.training.exports import export_file
 from selfdistill.training.job import STOP
 
 if TYPE_CHECKING:
@@ -50,15 +51,19 @@ class Interrupted(SystemExit):
         logger.warning("stopped by SIGTERM after step %d of %d; the next call resumes there", step, steps)
 
 
-def link_model(checkpoint: Path, target: Path) -> None:
-    """Make `target` a model folder with the checkpoint's weights, configuration and tokenizer (hard links if possible)."""
+def link_model(checkpoint: Path, target: Path, dtype: str = "float32") -> None:
+    """Make `target` a model folder with the checkpoint's weights, configuration and tokenizer (hard links if possible).
+
+    dtype: `float32` as trained, or `bfloat16`.
+    """
+    put = export_file if dtype == "bfloat16" else link_or_copy
     if target.exists():
         shutil.rmtree(target)
     with atomic_path(target) as temporary:
         temporary.mkdir()
         for file in sorted(checkpoint.iterdir()):
             if file.suffix in MODEL_SUFFIXES and file.name not in NOT_MODEL:
-                link_or_copy(file, temporary / file.name)
+                put(file, temporary / file.name)
         write_file_list(temporary)
 
 
@@ -67,7 +72,7 @@ class CheckpointStore:
 
     run: the run's name, for messages; updates_per_step: optimizer updates per step; exports: steps whose models are
     exported; updates: optimizer updates of the whole training; resume_every: steps between further checkpoints, which are
-    not exported (0: none).
+    not exported (0: none); dtype: of exported weights.
     """
 
     def __init__(
@@ -79,9 +84,11 @@ class CheckpointStore:
         exports: Collection[int],
         updates: int,
         resume_every: int = 0,
+        dtype: str = "float32",
     ) -> None:
         self.folder, self.run, self.updates = folder, run, updates
         self.updates_per_step, self.exports, self.resume_every = updates_per_step, exports, resume_every
+        self.dtype = dtype
 
     def latest(self) -> Path | None:
         """Return the newest valid checkpoint, if there is one, and delete newer ones."""
@@ -101,7 +108,7 @@ class CheckpointStore:
         """Complete `checkpoint`: export its model if it is due, write its list, and delete old checkpoints."""
         step = number_of(checkpoint) // self.updates_per_step
         if step in self.exports:
-            link_model(checkpoint, self.model(step))
+            link_model(checkpoint, self.model(step), self.dtype)
         records = (part for part in (self.folder / RECORDS).glob("*.parquet") if number_of(part) < step)
         models = (self.model(exported) / FILE_LIST for exported in self._exported(checkpoint))
         write_file_list(checkpoint, [*files_below(checkpoint), *records, *models])

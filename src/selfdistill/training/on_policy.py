@@ -84,6 +84,7 @@ def train_on_policy(
         exports=settings.exported_steps,
         updates=settings.steps * updates,
         resume_every=job.resume_every,
+        dtype=settings.export_dtype,
     )
     with Grader(settings.grader) as grader:
         reward = reward or reward_for(read_problems(job.data), grader)

@@ -97,6 +97,7 @@ def train_sft(job: TrainingJob) -> None:
         exports=[updates],
         updates=updates,
         resume_every=job.resume_every,
+        dtype=job.settings.export_dtype,
     )
     train_with_resume(trainer, store)
     if trainer.is_world_process_zero():

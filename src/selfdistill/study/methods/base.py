@@ -31,6 +31,9 @@ class TrainingSettings(Section):
         description="steps (SFT: updates) between further checkpoints to resume from, which are not exported: no more are "
         "done again, whatever ends a job (null: only those that are written anyway)",
     )
+    export_dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="type of the weights of exported models; they are trained in float32"
+    )
 
 
 class RolloutSettings(TrainingSettings):
