@@ -14,6 +14,7 @@ from selfdistill.jobs.warm.client import start_server
 from selfdistill.problems.build import MAKERS
 from selfdistill.problems.sources import DATA_ROOT
 from selfdistill.records.paths import Paths
+from selfdistill.records.pins import LOCK
 from selfdistill.study import jobs, shown
 from selfdistill.study.displays import FIGURES, TABLES, display_of
 from selfdistill.study.load import check_seed_words, study_from_config
@@ -30,6 +31,7 @@ STUDY = study_from_config(config, os.path.relpath(f"{workflow.basedir}/config"))
 PATHS = Paths(STUDY.name)
 if STUDY.file.data_root:  # read when a job runs: results do not depend on where the files are
     os.environ.setdefault(DATA_ROOT, STUDY.file.data_root)
+os.environ.setdefault(LOCK, str(STUDY.path.parent / "lock" / f"{STUDY.name}.yaml"))
 BENCHMARKS = STUDY.file.benchmarks.names
 REPORTED = os.path.relpath(f"{workflow.basedir}/config/reported.yaml")
 TEMPLATES = [

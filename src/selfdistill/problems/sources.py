@@ -8,7 +8,6 @@ with its name: missing, another SHA-256, unreadable, cut, too few rows, a missin
 """
 
 import gzip
-import hashlib
 import json
 import logging
 import os
@@ -19,6 +18,8 @@ from typing import Any
 
 from selfdistill.problems.packaged import SCHEME, package_file
 from selfdistill.problems.problem import Problem, ProblemError
+from selfdistill.records.file_lists import file_hash
+from selfdistill.records.pins import OtherPin, pin
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +139,7 @@ def source_rows(source: Mapping[str, Any]) -> tuple[str, Any]:
         )
         return source["repo_id"], rows
     verify_hash(path, (source.get("expect") or {}).get("sha256"))
+    hold_file(source, path)
     declared = source.get("local") or source.get("data_files") or ""
     return str(path), read_rows(path, Path(declared).suffix or path.suffix)
 
@@ -185,13 +187,28 @@ def verify_hash(path: Path, expected: str | None) -> None:
     """Raise SourceError if the file's SHA-256 is not the expected one."""
     if expected is None:
         return
-    with path.open("rb") as handle:
-        found = hashlib.file_digest(handle, "sha256").hexdigest()
+    found = file_hash(path)
     if found != expected:
         raise SourceError(
             f"{path}: SHA-256 {found}, expected {expected}: corrupted, truncated or another version "
             "(expect.sha256: null in the config accepts another copy with the same rows)"
         )
+
+
+def hold_file(source: Mapping[str, Any], path: Path) -> None:
+    """Hold the study to the contents of a fetched file whose hash the config does not name, also where a local copy is read."""
+    files, repository = source.get("data_files") or "", source["repo_id"] not in ("json", "parquet")
+    if (
+        (source.get("expect") or {}).get("sha256")
+        or files.startswith(SCHEME)
+        or not (repository or "://" in files)
+    ):
+        return
+    name = f"{source['repo_id']}@{source.get('revision') or 'main'}/{files}" if repository else files
+    try:
+        pin(name, f"sha256:{file_hash(path)}")
+    except OtherPin as error:
+        raise SourceError(f"{path}: {error}") from error
 
 
 def read_rows(path: Path, suffix: str) -> list[dict[str, Any]]:
