@@ -36,6 +36,14 @@ include: "rules/regrade.smk"
 include: "rules/report.smk"
 
 
+# What fetches runs where Snakemake runs, so that compute nodes need no network. A profile that groups problem sets (profiles/slurm)
+# takes these to the nodes; they compute little.
+localrules:
+    fetch_base,
+    build_problems,
+    build_coverage_subset,
+
+
 onstart:
     check_library(workflow.basedir)
     check_machine(STUDY, DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method)

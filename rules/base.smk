@@ -39,6 +39,7 @@ rule fetch_base:
     threads: FETCHED.threads
     resources:
         **FETCHED.resources,
+        path=lambda wildcards: getattr(STUDY.base(wildcards.base), "path", None) or "",
     params:
         job=lambda wildcards: STUDY.base(wildcards.base).model_dump(),
     message:

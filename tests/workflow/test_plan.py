@@ -13,6 +13,7 @@ from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from .conftest import REPOSITORY
 
 TWO_STEPS = "results/two_steps/runs/deepseek-7b/grpo/none/none/dapo/full/default/seed-0"
+PAPER = ("--config", "study=paper")
 
 
 def processor_seconds():
@@ -84,9 +85,37 @@ def test_a_job_that_fails_twice_in_the_same_way_is_not_worked_on_again(workspace
     assert "NoProgress: not tried again: the last 2 attempts got no further" in output
 
 
+ASK_WHERE = """
+import atexit  # groups of a profile are known after the Snakefile is read
+atexit.register(lambda: print("local:", *sorted(workflow._localrules - set(workflow.group_settings.overwrite_groups))))
+"""
+
+
+def local_rules(workspace, **environment) -> set[str]:
+    """Rules whose jobs run where Snakemake runs, by Snakemake's own rule (`Workflow.is_local`), which a dry run does not tell."""
+    output = workspace.snakemake("-n", "table3", "--profile", "slurm", environment=environment)
+    return set(re.search(r"^local: (.*)$", output, re.MULTILINE)[1].split())
+
+
+def test_what_fetches_runs_where_snakemake_runs(workspace):
+    (workspace.root / "Snakefile").write_text((workspace.root / "Snakefile").read_text() + ASK_WHERE)
+    assert local_rules(workspace) == {"fetch_base"}, "problem sets share an allocation"
+    fetching = {"fetch_base", "build_problems", "build_coverage_subset"}
+    assert local_rules(workspace, SELFDISTILL_OFFLINE_NODES="1") == fetching
+
+
+def test_a_base_is_told_its_folder_and_a_plan_does_not_depend_on_it(workspace):
+    target = "results/paper/bases/qwen3-8b/model"
+    assert "path=," in f"{resources_of(plan_in_full(workspace, target, *PAPER), 'fetch_base')},"
+    workspace.edit(
+        "config/models.yaml", "repo_id: Qwen/Qwen3-8B,", "repo_id: Qwen/Qwen3-8B, path: /models/q8,"
+    )
+    assert "path=/models/q8" in resources_of(plan_in_full(workspace, target, *PAPER), "fetch_base")
+
+
 def profile_of(monkeypatch, **variables):
     """profiles/slurm as Snakemake reads it, with these variables of SELFDISTILL_* and no others."""
-    for name in ("ACCOUNT", "PARTITION", "GPU_PARTITION", "SBATCH", "SIGNAL_SECONDS"):
+    for name in ("ACCOUNT", "PARTITION", "GPU_PARTITION", "SBATCH", "SIGNAL_SECONDS", "OFFLINE_NODES"):
         monkeypatch.delenv(f"SELFDISTILL_{name}", raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(f"SELFDISTILL_{name}", value)

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from selfdistill.models.fetching import BaseMissing, check_weights_folder
 from selfdistill.problems.packaged import PackageMissing, weights_file
 from selfdistill.problems.problem import ProblemError
 from selfdistill.problems.sources import local_file, verify_hash
 from selfdistill.records.file_lists import FILE_LIST, check_size, read_file_list
 from selfdistill.records.files import Damaged, read_json
 from selfdistill.records.paths import Paths
-from selfdistill.study.models import PackageBase
+from selfdistill.study.models import HubBase, PackageBase
 from selfdistill.study.study import Study
 
 SPECIAL = re.compile(r"""[\s'"\\$`&|;<>()*?\[\]{}!#~]""")
@@ -60,7 +61,7 @@ def check_inputs(study: Study, paths: Paths) -> None:
         if not Path(output).exists():
             try:
                 check()
-            except (ProblemError, PackageMissing) as error:
+            except (ProblemError, PackageMissing, BaseMissing) as error:
                 wrong.append(f"{key}: {error}")
     if wrong:
         raise InputError("\n".join(wrong))
@@ -75,6 +76,9 @@ def inputs(study: Study, paths: Paths) -> Iterator[tuple[str, str, Callable[[], 
         if isinstance(base, PackageBase):
             key = f"{study.path.with_name('models.yaml')}: bases.{name}.file"
             yield key, paths.base(name), partial(weights_file, base.file)
+        elif isinstance(base, HubBase) and base.path:
+            key = f"{study.path.with_name('models.yaml')}: bases.{name}.path"
+            yield key, paths.base(name), partial(check_weights_folder, Path(base.path))
 
 
 def data_sources(study: Study, paths: Paths) -> Iterator[tuple[str, str, str, dict]]:

@@ -103,8 +103,8 @@ def load(function: str, params: Mapping[str, Any]) -> JobFunction:
 
 
 def job_resources(snakemake: Any) -> dict[str, Any]:
-    """Return threads, processes, the accelerate configuration of several processes on GPUs (None on CPUs), and the steps
-    between further checkpoints.
+    """Return threads, processes, the accelerate configuration of several processes on GPUs (None on CPUs), the steps
+    between further checkpoints, and the folder of a base that is not fetched.
     """
     asked = snakemake.resources
     on_gpus = asked.get("gpu", 0) and asked.get("processes", 1) > 1 and built_for_gpus()
@@ -114,6 +114,7 @@ def job_resources(snakemake: Any) -> dict[str, Any]:
         "processes": asked.get("processes", 1),
         "accelerate": accelerate,
         "resume_every": asked.get("resume_every", 0),
+        "path": asked.get("path", ""),
     }
 
 

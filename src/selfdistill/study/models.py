@@ -54,7 +54,13 @@ class HubBase(Section):
     source: Literal["hub"] = Field(description="`hub`: a repository of the Hugging Face hub")
     repo_id: str = Field(min_length=1, description="repository, such as `Qwen/Qwen3-8B`")
     revision: str = Field(
-        default="main", description="commit or tag; pin a commit to make a study repeatable"
+        default="main",
+        description="commit, tag or branch; the first fetch holds the study to the commit that it found (config/lock/)",
+    )
+    path: str | None = Field(
+        default=None,
+        exclude=True,  # where the files are is no part of a result
+        description="folder with the repository's files, copied instead of asking the hub; `~` is not expanded",
     )
     template: Template = Field(description="family of the chat template")
 
