@@ -67,7 +67,7 @@ def make_harder(study: Workspace) -> None:
     older bash would not.
     """
     study.edit("rules/common.smk", "shell.prefix(", 'shell.suffix("; exit $?")\nshell.prefix(')
-    module = "src/selfdistill/training/resume.py"
+    module = "src/selfdistill/training/checkpoints.py"
     study.edit(module, "import signal\n", "import signal\nimport time\n")
     study.edit(module, "self.requested = True\n", f"self.requested = True\n        time.sleep({LAST_STEP})\n")
     study.edit(
@@ -119,7 +119,7 @@ class Killer:
 
     def step(self) -> int:
         """The last step that the training wrote down."""
-        progress = self.study.root / RESULTS / "resume" / self.run / "training/progress.json"
+        progress = self.study.root / RESULTS / "resume" / self.run / "checkpoints/progress.json"
         try:
             return json.loads(progress.read_text())["step"]
         except (FileNotFoundError, ValueError):
