@@ -64,6 +64,13 @@ def test_vllm_reserves_a_prompt_and_a_response_and_no_more(arguments, arm, longe
     assert arguments[arm]["vllm_max_model_length"] == longest
 
 
+@pytest.mark.parametrize("arm", ["grpo", "sdpo", "sdpo-ema"])
+def test_vllm_sleeps_during_updates_and_has_most_of_the_card_while_awake(arguments, arm):
+    own = STUDY.resolve(*ARMS[arm])
+    assert arguments[arm]["vllm_enable_sleep_mode"] is own.vllm_sleep is True
+    assert arguments[arm]["vllm_gpu_memory_utilization"] == own.vllm_memory > 0.5
+
+
 def test_every_trained_arm_of_the_study_has_rows():
     named = {arm for row in ROWS for arm in row.arms}
     assert set(ARMS) <= named

@@ -109,6 +109,7 @@ def _rollout(settings: RolloutSettings, thinking: str, folder: Path, seed: int) 
             {
                 "vllm_mode": "colocate",
                 "vllm_gpu_memory_utilization": settings.vllm_memory,
+                "vllm_enable_sleep_mode": settings.vllm_sleep,
                 # else vLLM reserves the model's longest context (R1-Distill: 131,072 tokens) and may not start
                 "vllm_max_model_length": settings.max_prompt_tokens + settings.max_new_tokens,
             }

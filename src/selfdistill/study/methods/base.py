@@ -65,6 +65,10 @@ class RolloutSettings(TrainingSettings):
     vllm_memory: float = Field(
         default=0.3, gt=0, lt=1, description="share of the GPU memory for vLLM beside the trainer"
     )
+    vllm_sleep: bool = Field(
+        default=False,
+        description="vLLM gives its memory back during updates, so `vllm_memory` need only fit beside weights and optimizer (`make plan`)",
+    )
 
     @property
     def exported_steps(self) -> tuple[int, ...]:
