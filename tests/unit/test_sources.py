@@ -8,7 +8,9 @@ import shutil
 from pathlib import Path
 
 import pandas
+import pyarrow.parquet
 import pytest
+from peak import peak_growth
 
 from selfdistill.problems.sources import (
     DAPO_HEAD,
@@ -280,3 +282,28 @@ def test_a_cut_copy_of_an_authors_file_is_refused(tmp_path, monkeypatch, cut):
     monkeypatch.setenv(DATA_ROOT, str(tmp_path))
     with pytest.raises(SourceError, match=r"aime24.parquet: SHA-256"):
         read_hub_problems("aime24", PAPER.benchmark_spec("aime24"))
+
+
+def test_a_large_file_is_read_a_batch_at_a_time(tmp_path, monkeypatch):
+    """As the hub's file: few problems, each repeated many times, with columns that nothing needs."""
+    monkeypatch.setenv(DATA_ROOT, str(tmp_path))
+    table = pyarrow.Table.from_pylist([nested(f"{i}: " + "why? " * 400, str(i)) for i in range(1000)])
+    with pyarrow.parquet.ParquetWriter(tmp_path / "rows.parquet", table.schema) as writer:
+        for _ in range(60):
+            writer.write_table(table)
+    assert peak_growth("selfdistill.problems.sources:read_hub_problems", "set", SOURCE) < 150
+    assert [problem.answers for problem in read_hub_problems("set", SOURCE)] == [
+        (str(i),) for i in range(1000)
+    ]
+
+
+def test_a_file_that_is_cut_behind_the_problems_asked_for_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv(DATA_ROOT, str(tmp_path))
+    path = tmp_path / "rows.parquet"
+    frame = pandas.DataFrame([nested(f"question {i}", str(i)) for i in range(50_000)])
+    frame.to_parquet(path, row_group_size=10_000, compression=None)
+    data = bytearray(path.read_bytes())
+    data[-300_000:-30_000] = b"\xff" * 270_000
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=r"rows\.parquet"):
+        read_hub_problems("set", SOURCE, 5)

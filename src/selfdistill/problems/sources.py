@@ -12,17 +12,24 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from selfdistill.problems.packaged import SCHEME, package_file
 from selfdistill.problems.problem import Problem, ProblemError
 from selfdistill.records.file_lists import file_hash
 from selfdistill.records.pins import OtherPin, pin
 
+if TYPE_CHECKING:
+    import pyarrow.parquet
+
 logger = logging.getLogger(__name__)
 
+ROWS_AT_ONCE = 4096
+"""Rows of a parquet file that are in memory as Python objects, several KB each. The hub's DAPO-Math-17k repeats its problems about 100 times."""
 DATA_ROOT = "SELFDISTILL_DATA"
 """Variable with the folder of the local files; the study file's `data_root` sets it where it is not set."""
 
@@ -48,11 +55,11 @@ def read_hub_problems(dataset: str, source: Mapping[str, Any], count: int | None
     check_count(name, "rows", len(rows), [expected["rows"]] if expected.get("rows") else [])
     found: dict[str, Problem] = {}
     for index, row in enumerate(rows):
+        if count is not None and len(found) == count:
+            continue  # the rest is only read: a file that is cut is refused
         problem = to_problem(dataset, source, row, index, name)
         check_repeat(found.setdefault(problem.question, problem), problem, name)
-        if count is not None and len(found) == count:
-            break
-    else:
+    if count is None or len(found) < count:
         check_count(name, "distinct questions", len(found), expected.get("distinct") or [])
     return list(found.values())
 
@@ -128,7 +135,7 @@ def check_count(name: str, what: str, count: int, expected: list[int]) -> None:
         raise SourceError(f"{name}: {count} {what}, expected {allowed}: truncated, or another file")
 
 
-def source_rows(source: Mapping[str, Any]) -> tuple[str, Any]:
+def source_rows(source: Mapping[str, Any]) -> tuple[str, Collection[Mapping[str, Any]]]:
     """(name for messages, rows) of a source, its file verified where it is a file."""
     path = source_file(source)
     if path is None:
@@ -211,19 +218,55 @@ def hold_file(source: Mapping[str, Any], path: Path) -> None:
         raise SourceError(f"{path}: {error}") from error
 
 
-def read_rows(path: Path, suffix: str) -> list[dict[str, Any]]:
+def read_rows(path: Path, suffix: str) -> Collection[dict[str, Any]]:
     """The rows of a parquet, JSON or JSON-lines file; raises SourceError if it cannot be read to its end."""
     if suffix == ".parquet":
-        import pyarrow
-        import pyarrow.parquet
-
-        try:
-            return pyarrow.parquet.read_table(path).to_pylist()
-        except (pyarrow.ArrowException, OSError) as error:
-            raise SourceError(f"{path}: cannot be read as parquet: {str(error).splitlines()[0]}") from error
+        return ParquetRows.of(path)
     if suffix in (".json", ".jsonl", ".gz"):
         return read_json_rows(path)
     raise SourceError(f"{path}: unknown kind of file {suffix!r}; allowed: .parquet, .json, .jsonl, .jsonl.gz")
+
+
+@dataclass(frozen=True)
+class ParquetRows:
+    """The rows of a parquet file, a batch of which is in memory at a time; raises SourceError where it cannot be read."""
+
+    path: Path
+    file: "pyarrow.parquet.ParquetFile"
+
+    @classmethod
+    def of(cls, path: Path) -> "ParquetRows":
+        """The rows of the file at `path`."""
+        import pyarrow.parquet
+
+        with unreadable_as_parquet(path):
+            return cls(path, pyarrow.parquet.ParquetFile(path, buffer_size=2**20))
+
+    def __len__(self) -> int:
+        return self.file.metadata.num_rows
+
+    def __contains__(self, row: object) -> bool:
+        return any(row == other for other in self)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        batches = self.file.iter_batches(ROWS_AT_ONCE)
+        while True:
+            with unreadable_as_parquet(self.path):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield from batch.to_pylist()
+
+
+@contextmanager
+def unreadable_as_parquet(path: Path) -> Iterator[None]:
+    """Turn the errors of reading a damaged parquet file into SourceError with its name."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError) as error:
+        raise SourceError(f"{path}: cannot be read as parquet: {str(error).splitlines()[0]}") from error
 
 
 def read_json_rows(path: Path) -> list[dict[str, Any]]:
