@@ -51,7 +51,7 @@ FOUR = "\n".join(["NVIDIA H100 80GB HBM3, 81559, 580.1"] * 4)
     [
         (PAPER, {"nvidia_smi": FOUR}, ["ok", "ok"], "4 x NVIDIA H100 80GB HBM3, a job requests 4"),
         (PAPER, {"nvidia_smi": FOUR.splitlines()[0]}, ["problem", "ok"], "1 x NVIDIA H100"),
-        (PAPER, {"nvidia_smi": FOUR.replace("81559", "40960")}, ["ok", "warning"], "4 x"),
+        (PAPER, {"nvidia_smi": FOUR.replace("81559", "40960")}, ["ok", "problem"], "4 x"),
         (PAPER, {"sinfo": "slurm 22.05"}, ["warning"], "the cluster's nodes may have them"),
         (PAPER, {}, ["problem"], "no NVIDIA driver answers; a job requests 4"),
         (MINI, {}, ["ok"], "a job requests 0"),

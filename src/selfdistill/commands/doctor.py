@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from selfdistill.commands.costs import Assumptions
+from selfdistill.commands.memory import most_demanding, needs_of
 from selfdistill.commands.plan import costs_of, done_jobs, number
 from selfdistill.jobs.preflight import data_sources
 from selfdistill.problems.packaged import SCHEME, PackageMissing
@@ -97,11 +98,21 @@ def check_gpus(study: Study, run: Callable[..., str | None] = output_of) -> Iter
     yield Finding(
         level, "GPUs", f"{len(cards)} x {cards[0][0]}, a job requests {wanted}; driver {cards[0][2]}"
     )
-    if wanted:
-        level = "ok" if smallest >= 75 else "warning"
-        yield Finding(
-            level, "GPU memory", f"{smallest:.0f} GiB on the smallest; the studies are designed for 80 GB"
-        )
+    yield from check_memory(study, smallest)
+
+
+def check_memory(study: Study, card: float) -> Iterator[Finding]:
+    """Check what each stage needs of a GPU's memory against the GiB of the smallest."""
+    needs = most_demanding(needs_of(study), card).values()
+    tight = [f"{need.stage}, {need.model}: {why}" for need in needs if (why := need.problem(card))]
+    if tight:
+        text = f"study {study.name} does not fit: {'; '.join(tight)} (computed, see `make plan`)"
+        yield Finding("problem", "GPU memory", text)
+    elif needs:
+        most = max(needs, key=lambda need: need.size(card))
+        where = f"{most.stage}, {most.model}; computed"
+        text = f"{card:.0f} GiB on the smallest, at most {most.size(card):.0f} needed ({where})"
+        yield Finding("ok", "GPU memory", text)
 
 
 def sources_of(study: Study) -> dict[str, dict]:

@@ -16,6 +16,7 @@ from dataclasses import fields
 
 from selfdistill.commands.costs import ZERO, Assumptions, Cost, CostModel, Range, benchmark_sizes
 from selfdistill.commands.measure import read_measured
+from selfdistill.commands.memory import memory_section
 from selfdistill.commands.status import expected_jobs, state_of
 from selfdistill.records.paths import Paths
 from selfdistill.study.load import study_from_config
@@ -173,7 +174,7 @@ def render(study: Study, assumed: Assumptions, jobs: dict[str, int]) -> str:
     lines = [f"study {study.name}: {study.file.title}", f"jobs to run: {sum(jobs.values())}"]
     lines += [f"  {rule:24} {count:4}" for rule, count in jobs.items()]
     lines.append(f"done already: {len(done)} of {len(costs) + 2} jobs that take time")
-    lines += gpu_section(costs, done) + over_time(study, costs)
+    lines += gpu_section(costs, done) + over_time(study, costs) + memory_section(study)
     if any(cost.gpus for cost in chain):
         names = " -> ".join(f"{cost.rule} {number(cost.hours.mid)} h" for cost in chain)
         lines.append(f"longest chain: {span(hours)} h: {names} ({chain[-1].name})")
