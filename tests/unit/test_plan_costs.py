@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -85,6 +86,27 @@ def test_rollout_tokens_and_checkpoints_of_a_run():
     assert model.evaluation(PAPER.base_runs("deepseek-7b")[0]).tokens.mid == 600 * 16 * 11000
 
 
+def test_the_teacher_reads_the_demonstration_too():
+    """By hand: 10^9 parameters, responses of 1,000 tokens, demonstrations cut at 500: the teacher's pass has half as many tokens again."""
+    model = CostModel(PAPER, Assumptions(peak_tflops=1.0, training_utilisation=Range(1, 1, 1)))
+    (run, *_) = PAPER.runs("on-policy", methods=("sdpo",))
+    model.size = lambda name: 1e9
+    model.study = SimpleNamespace(settings_for=lambda run: SimpleNamespace(max_reprompt_tokens=500))
+    tokens, length = Range(1e6, 1e6, 1e6), Range(1000, 1000, 1000)
+    flops = 1.5e6 * token_flops(1e9, 1500) - 1e6 * token_flops(1e9, 1000)
+    assert model.demonstrations(run, tokens, length).mid == pytest.approx(flops / 1e12 / 3600)
+
+
+def test_only_methods_with_a_teacher_pay_for_demonstrations():
+    model = CostModel(PAPER, Assumptions())
+    runs = {r.method: r for r in PAPER.runs("on-policy") if r.model == "deepseek-7b"}
+    made = {name: model.training(run) for name, run in runs.items()}
+    more = made["sdpo"].gpu_hours.mid - made["grpo"].gpu_hours.mid
+    length, tokens = Range(11000, 11000, 11000), made["grpo"].tokens.mid
+    one_pass = gpu_hours(7e9, Range(tokens, tokens, tokens), length, 1, 989, Range(0.3, 0.3, 0.3)).mid
+    assert more > 2 * one_pass
+
+
 def test_twice_the_peak_is_half_the_hours():
     def total(peak):
         return sum(c.gpu_hours.mid for c in plan.costs_of(PAPER, Assumptions(peak_tflops=peak)).values())
@@ -125,7 +147,7 @@ def test_a_job_that_outlasts_its_time_limit_is_said_to_be_submitted_again_and_th
     asked = PAPER.resources_for("rl").runtime / 60
     hours = max(cost.hours.mid for cost in costs.values() if cost.rule == "train_on_policy")
     assert asked < hours < 2 * asked
-    assert "with a time limit of 72 h (resources.rl.runtime): 2 submissions, at worst 5;" in notes[0]
+    assert "with a time limit of 72 h (resources.rl.runtime): 2 submissions, at worst 6;" in notes[0]
     profile = yaml.safe_load((CONFIG.parent / "profiles" / "slurm" / "config.yaml").read_text())
     worst = max(int(note.split("at worst ")[1].split(";")[0]) for note in notes)
     assert profile["retries"] >= worst - 1

@@ -148,6 +148,19 @@ class CostModel:
         peak, share = a.peak_tflops, a.training_utilisation
         return gpu_hours(self.size(model), tokens, length, METHODS[method].passes, peak, share)
 
+    def demonstrations(self, run: Run, tokens: Range, length: Range) -> Range:
+        """Return the GPU-hours of what the teacher reads before each response: at most another whole response of the step.
+
+        `passes` counts the teacher's pass over the response alone; here its tokens are more, and each sees more.
+        """
+        longest = self.study.settings_for(run).max_reprompt_tokens
+        shown = length.at_most(longest) if longest else length
+        read = tokens + tokens.times(Range(*(s / n for s, n in zip(shown, length, strict=True))))
+        both = ((read, length + shown, 1), (tokens, length, -1))
+        a, count = self.assumed, self.size(run.model)
+        hours = [gpu_hours(count, t, n, sign, a.peak_tflops, a.training_utilisation) for t, n, sign in both]
+        return hours[0] + hours[1]
+
     def base(self, base: str) -> Cost:
         """Return the cost of a base: its weights in bfloat16."""
         rules = {OrganismBase: "train_base", RandomBase: "make_base"}
@@ -174,6 +187,7 @@ class CostModel:
         length = response_tokens(self.study, run.model, settings.max_new_tokens, self.assumed)
         tokens = length.times(settings.steps * settings.prompts * settings.rollouts)
         hours = self.decode(run.model, tokens, length) + self.passes(run.model, tokens, length, run.method)
+        hours += self.demonstrations(run, tokens, length) if METHODS[run.method].has_teacher else ZERO
         return self.trained(run, hours, tokens, BYTES_PER_TOKEN * tokens.mid)
 
     def trained(self, run: Run, hours: Range, tokens: Range, text: float) -> Cost:

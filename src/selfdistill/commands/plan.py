@@ -16,6 +16,7 @@ from dataclasses import fields
 
 from selfdistill.commands.costs import ZERO, Assumptions, Cost, CostModel, Range, benchmark_sizes
 from selfdistill.commands.measure import read_measured
+from selfdistill.commands.decidable import decidable_section
 from selfdistill.commands.memory import memory_section
 from selfdistill.commands.status import expected_jobs, state_of
 from selfdistill.records.paths import Paths
@@ -178,7 +179,8 @@ def render(study: Study, assumed: Assumptions, jobs: dict[str, int]) -> str:
     if any(cost.gpus for cost in chain):
         names = " -> ".join(f"{cost.rule} {number(cost.hours.mid)} h" for cost in chain)
         lines.append(f"longest chain: {span(hours)} h: {names} ({chain[-1].name})")
-    lines += disk_section(costs, done) + effects_section(study) + assumption_lines(assumed)
+    lines += disk_section(costs, done) + effects_section(study) + decidable_section(study)
+    lines += assumption_lines(assumed)
     return "\n".join(lines)
 
 
