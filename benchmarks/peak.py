@@ -12,8 +12,8 @@ import pyarrow.parquet  # noqa: F401
 
 
 def peak_growth(function: str, *arguments: object) -> float:
-    """Return by how many MB a call of `module:function` (of the library or these tests) raises the resident memory of its process at most."""
-    places = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "src")]
+    """Return by how many MB a call of `module:function` (of the library or this folder) raises the resident memory of its process at most."""
+    places = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "src")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
     command = [sys.executable, __file__, function, json.dumps(arguments, default=str)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)

@@ -4,7 +4,7 @@ from selfdistill.claims.selection import as_params, needed_files, plan_claims
 
 LEDGER = os.path.relpath(f"{workflow.basedir}/config/claims.yaml")
 CLAIM_PARTS = plan_claims(load_ledger(LEDGER), STUDY)
-VERDICTS = surroundings("judge_claims", PATHS.claims("json"), "report")
+VERDICTS = surroundings("judge_claims", PATHS.claims("json"), "numbers")
 
 
 rule judge_claims:

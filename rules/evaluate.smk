@@ -1,7 +1,7 @@
 # Samples: every checkpoint on every benchmark, one job per run. Then the numbers of each model, from all its samples.
 
 SAMPLES = surroundings("evaluate", PATHS.samples(), "evaluate")
-NUMBERS = surroundings("estimate", PATHS.numbers("estimates"), "report")
+NUMBERS = surroundings("estimate", PATHS.numbers("estimates"), "numbers")
 
 
 rule evaluate:

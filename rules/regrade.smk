@@ -2,7 +2,7 @@
 from selfdistill.report.regraded import problem_files, sample_files
 
 REGRADERS = [config["grader"]] if "grader" in config else STUDY.file.benchmarks.graders_beside
-REGRADED = surroundings("regrade_samples", PATHS.regraded("{grader}", "csv"), "report")
+REGRADED = surroundings("regrade_samples", PATHS.regraded("{grader}", "csv"), "numbers")
 
 
 rule regrade_samples:

@@ -3,7 +3,7 @@
 JOB_MANIFESTS = [job.manifest for job in expected_jobs(STUDY) if job.kind != "report"]
 
 
-PAGE = surroundings("make_report", PATHS.report, "report")
+PAGE = surroundings("make_report", PATHS.report, "numbers")
 
 
 rule make_report:

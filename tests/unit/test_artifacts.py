@@ -9,7 +9,9 @@ import time
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy
 import pandas
+import pyarrow.parquet
 import pytest
 
 from selfdistill.jobs import run_job as job
@@ -22,6 +24,7 @@ from selfdistill.records.files import (
     read_frame,
     read_json,
     read_table,
+    read_table_rows,
     slice_hash,
     write_table,
 )
@@ -95,7 +98,13 @@ def test_a_wrong_type_is_named_with_the_file(tmp_path):
         write_table(tmp_path / "table.parquet", rollouts(score="good"), rollouts_schema())
 
 
-def test_a_flipped_byte_is_noticed_in_every_page(tmp_path):
+def all_rows(path, schema):
+    """Return the table as chosen rows, all of them."""
+    return read_table_rows(path, schema, numpy.ones(50, dtype=bool), schema.names)
+
+
+@pytest.mark.parametrize("read", [read_table, all_rows])
+def test_a_flipped_byte_is_noticed_in_every_page(tmp_path, read):
     """Without page checksums about one flip in ten is read as other data."""
     path = tmp_path / "table.parquet"
     table = pandas.concat([rollouts()] * 50, ignore_index=True)
@@ -107,11 +116,29 @@ def test_a_flipped_byte_is_noticed_in_every_page(tmp_path):
         damaged[place] ^= 0x10
         path.write_bytes(damaged)
         try:
-            found = read_table(path, rollouts_schema())
+            found = read(path, rollouts_schema())
         except Damaged as error:
             assert str(error).startswith(f"{path}: truncated or damaged")
         else:
             pandas.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.parametrize("size", [1000, 100, 7])
+def test_few_rows_are_read_as_from_the_whole_table(tmp_path, size):
+    """In row groups of every size, also one that no chosen row lies in; columns in the order asked for."""
+    path, schema, columns = tmp_path / "table.parquet", rollouts_schema(), ["score", "response", "step"]
+    table = pandas.concat([rollouts(step=i, response=f"text {i}") for i in range(300)], ignore_index=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pandas(table[schema.names], schema), path, size)
+    for wanted in (range(5, 300, 31), range(250, 280), (), range(300)):
+        chosen = table.index.isin(wanted)
+        expected = read_table(path, schema, columns)[chosen].reset_index(drop=True)
+        pandas.testing.assert_frame_equal(read_table_rows(path, schema, chosen, columns), expected)
+
+
+def test_few_rows_of_a_table_with_other_columns_are_refused(tmp_path):
+    write_table(tmp_path / "table.parquet", rollouts(), rollouts_schema())
+    with pytest.raises(SchemaError, match=r"table.parquet: "):
+        read_table_rows(tmp_path / "table.parquet", training_schema(), numpy.ones(1, dtype=bool), ["score"])
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"no parquet at all, but long enough to have a footer"])

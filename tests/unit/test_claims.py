@@ -24,6 +24,7 @@ from selfdistill.claims.judge import (
     judge_part,
     p_values,
     rollouts_as_samples,
+    rows_at_shares,
     step_at,
     verdict_of,
 )
@@ -297,6 +298,16 @@ def test_rollouts_become_samples_of_the_last_steps():
     assert frame["correct"].sum() == 15
     assert (frame["benchmark"] == "training").all()
     assert not frame.duplicated(["problem_id", "sample_index"]).any()
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_rows_of_an_arm_are_the_same_if_only_the_steps_that_claims_name_are_kept(share):
+    frame = samples(SDPO, 0.3, seeds=2, steps=(10, 20, 40, 70, 100))
+    kept = rows_at_shares(frame, [share])
+    assert set(kept["step"]) == {{0.25: 20, 0.5: 40, 1.0: 100}[share], 100}
+    arm = PlannedArm(SDPO, ("ood",), share, 1.0)
+    whole, few = (Frames(rows, pd.DataFrame(), pd.DataFrame()).rows(arm) for rows in (frame, kept))
+    pd.testing.assert_frame_equal(few, whole)
 
 
 # ---- the page

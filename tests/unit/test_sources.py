@@ -5,12 +5,12 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pandas
 import pyarrow.parquet
 import pytest
-from peak import peak_growth
 
 from selfdistill.problems.sources import (
     DAPO_HEAD,
@@ -23,8 +23,12 @@ from selfdistill.problems.sources import (
 )
 from selfdistill.study.load import load_study
 
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from peak import peak_growth  # noqa: E402
+
 BOXED = "\nPlease reason step by step, and put your final answer within \\boxed{}."
-PAPER = load_study(Path(__file__).parents[2] / "config" / "paper.yaml")
+PAPER = load_study(ROOT / "config" / "paper.yaml")
 FILES = Path(os.environ.get(DATA_ROOT, "data"))
 with_files = pytest.mark.skipif(
     not (FILES / "aime24.parquet").is_file(), reason=f"the authors' data files are not in {DATA_ROOT}"

@@ -19,6 +19,8 @@ REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduce
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN)
 TRAINING_WINDOW = 5
 """Number of last steps of a run whose rollouts form the benchmark `training`."""
+ROLLOUT_COLUMNS = ("step", "problem_id", "score", "response_tokens")
+"""What `rollouts_as_samples` needs of the rollouts."""
 _NAN = math.nan
 
 
@@ -95,12 +97,18 @@ def step_at(steps: Iterable[int], share: float) -> int:
     return min(later, key=lambda step: (abs(step - share * known[-1]), -step))
 
 
+def rows_at_shares(samples: pd.DataFrame, shares: Iterable[float]) -> pd.DataFrame:
+    """Return the rows of one run's samples at shares of its last step; those of that step too, since `step_at` looks for it."""
+    steps = samples["step"].unique()
+    return samples[samples["step"].isin({step_at(steps, share) for share in (*shares, 1.0)})]
+
+
 def rollouts_as_samples(
     rollouts: pd.DataFrame, run: Mapping[str, object], threshold: float = 0.5
 ) -> pd.DataFrame:
     """Return the rollouts of a run's last TRAINING_WINDOW steps, in the columns that an estimate reads.
 
-    rollouts: record of one run (records.schemas.rollouts_schema); run: its fields; threshold: smallest score that
+    rollouts: ROLLOUT_COLUMNS of one run's record; run: its fields; threshold: smallest score that
     counts as correct.
     """
     last = rollouts[rollouts["step"] > rollouts["step"].max() - TRAINING_WINDOW]

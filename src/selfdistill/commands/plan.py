@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import fields
 
 from selfdistill.commands.costs import ZERO, Assumptions, Cost, CostModel, Range, benchmark_sizes
-from selfdistill.commands.measure import read_measured
 from selfdistill.commands.decidable import decidable_section
+from selfdistill.commands.measure import read_measured
 from selfdistill.commands.memory import memory_section
 from selfdistill.commands.status import expected_jobs, state_of
 from selfdistill.records.paths import Paths

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from selfdistill.problems.packaged import SCHEME, package_file
 from selfdistill.problems.problem import Problem, ProblemError
 from selfdistill.records.file_lists import file_hash
+from selfdistill.records.files import BY_PAGES
 from selfdistill.records.pins import OtherPin, pin
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ class ParquetRows:
         import pyarrow.parquet
 
         with unreadable_as_parquet(path):
-            return cls(path, pyarrow.parquet.ParquetFile(path, buffer_size=2**20))
+            return cls(path, pyarrow.parquet.ParquetFile(path, **BY_PAGES))
 
     def __len__(self) -> int:
         return self.file.metadata.num_rows
@@ -249,12 +250,13 @@ class ParquetRows:
         return any(row == other for other in self)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        batches = self.file.iter_batches(ROWS_AT_ONCE)
-        while True:
+        batches, left = self.file.iter_batches(ROWS_AT_ONCE), len(self)
+        while left:
             with unreadable_as_parquet(self.path):
                 batch = next(batches, None)
-            if batch is None:
-                return
+                if batch is None:  # a damaged page can end the batches without an error
+                    raise OSError(f"the last {left} rows are missing")
+            left -= len(batch)
             yield from batch.to_pylist()
 
 

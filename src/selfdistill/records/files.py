@@ -13,8 +13,14 @@ from typing import TYPE_CHECKING, Any
 from selfdistill.records.schemas import SCHEMA_VERSION, SchemaError, check_columns
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
-    import pyarrow
+    import pyarrow.parquet
+
+BY_PAGES = {"buffer_size": 2**20, "pre_buffer": False}
+"""Arguments of pyarrow for reading a column page by page; else it is read whole from a file that is one row group."""
+ROWS_AT_ONCE = 256
+"""Rows with long texts in memory at a time."""
 
 
 class Damaged(RuntimeError):
@@ -54,6 +60,46 @@ def read_table(
         names = pyarrow.parquet.read_schema(path).names
     check_columns(path, names, schema)
     return read_frame(path, columns)
+
+
+def read_table_rows(
+    path: str | Path, schema: "pyarrow.Schema", chosen: "np.ndarray", columns: Sequence[str]
+) -> "pd.DataFrame":
+    """Return the chosen rows of the table at `path`, with few of the others in memory; chosen: bool, one per row.
+
+    For columns of long texts. Raise SchemaError and Damaged as `read_table`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    with naming(path):
+        file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True, **BY_PAGES)
+    check_columns(path, file.schema_arrow.names, schema)
+    with naming(path):
+        found = list(_chosen_batches(file, chosen, columns))
+        kept = pa.schema([schema.field(name) for name in columns])
+        return pa.Table.from_batches(found, kept).to_pandas()
+
+
+def _chosen_batches(
+    file: "pyarrow.parquet.ParquetFile", chosen: "np.ndarray", columns: Sequence[str]
+) -> "Iterator[pyarrow.RecordBatch]":
+    """Yield the chosen rows batch by batch; row groups without one are not read."""
+    import pyarrow as pa
+
+    sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    start = 0
+    for group, size in enumerate(sizes):
+        place, start = start, start + size
+        if not chosen[place:start].any():
+            continue
+        for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=list(columns)):
+            mask = chosen[place : place + len(batch)]
+            place += len(batch)
+            if mask.any():
+                yield batch.select(list(columns)).filter(pa.array(mask)).replace_schema_metadata(None)
+        if place != start:  # a damaged page can end the batches without an error
+            raise ValueError(f"row group {group} ends {start - place} rows early")
 
 
 def read_frame(path: str | Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":

@@ -10,15 +10,15 @@ from typing import Any
 
 import pandas as pd
 
-from selfdistill.claims.judge import Frames, rollouts_as_samples
+from selfdistill.claims.judge import ROLLOUT_COLUMNS, Frames, rollouts_as_samples, rows_at_shares
 from selfdistill.claims.selection import PlannedPart
 from selfdistill.records.files import read_frame, read_json, read_table
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
-from selfdistill.report.numbers import joined, problems_summary
+from selfdistill.report.numbers import problems_summary
+from selfdistill.report.samples import CLAIM_COLUMNS, joined
 from selfdistill.report.study_data import StudyData
 from selfdistill.report.tables.reported import load_reported
-from selfdistill.vocabulary.runs import RUN_FIELDS
-from selfdistill.vocabulary.words import SUBSTRING_COLUMNS
+from selfdistill.vocabulary.runs import RUN_FIELDS, RUN_KEY
 
 
 def load_data(
@@ -67,45 +67,30 @@ def problem_tables(paths: str | Iterable[str]) -> dict[str, pd.DataFrame]:
     return {str(table["dataset"].iloc[0]): table for table in tables}
 
 
-def read_samples(paths: str | Iterable[str]) -> pd.DataFrame:
-    """Return the samples of several runs in one frame."""
-    return joined(read_table(path, samples_schema()) for path in as_list(paths))
-
-
-CLAIM_COLUMNS = (
-    *(*RUN_FIELDS, "step", "benchmark", "problem_id", "sample_index", "correct", "response_tokens"),
-    *(*SUBSTRING_COLUMNS, "epistemic_substring", "epistemic_word"),
-)
-"""What the claims are judged from: all but the texts."""
-
-
 def claim_frames(
-    inputs: Any, parts: Iterable[PlannedPart], correct: Mapping[str, pd.Series] | None = None
+    inputs: Any, parts: Sequence[PlannedPart], correct: Mapping[str, pd.Series] | None = None
 ) -> Frames:
     """Return the samples that a plan of claims is judged from.
 
     inputs: samples, section_3 and rollouts (paths), as `claims.selection.needed_files` names them. Rollouts carry
     no run fields; they come from their path. correct: file of samples -> the column `correct` that takes the place of the stored one.
     """
-    graded = correct or {}
-    runs = {
-        "/".join(arm.run.values()): arm.run
-        for part in parts
-        for arm in part.arms
-        if arm.benchmarks == ("training",)
-    }
+    arms = [arm for part in parts for arm in part.arms]
+    runs = {"/".join(arm.run.values()): arm.run for arm in arms}
 
     def rollouts(path: str) -> pd.DataFrame:
         *_, fields, seed = re.split(r"/runs/|/seed-", str(Path(path).parent))
-        return rollouts_as_samples(read_table(path, rollouts_schema()), {**runs[fields], "seed": int(seed)})
+        table = read_table(path, rollouts_schema(), ROLLOUT_COLUMNS)
+        return rollouts_as_samples(table, {**runs[fields], "seed": int(seed)})
 
-    def samples(paths: Any) -> pd.DataFrame:
-        tables = ((path, read_table(path, samples_schema(), CLAIM_COLUMNS)) for path in as_list(paths))
-        return joined(table.assign(correct=graded.get(path, table["correct"])) for path, table in tables)
+    def samples(path: str) -> pd.DataFrame:
+        table = read_table(path, samples_schema(), CLAIM_COLUMNS)
+        table = table.assign(correct=(correct or {}).get(path, table["correct"]))
+        run = {name: str(table[name].iloc[0]) for name in RUN_KEY}
+        return rows_at_shares(table, [arm.step for arm in arms if arm.run == run])
 
-    return Frames(
-        samples(inputs.samples), samples(inputs.section_3), joined(map(rollouts, as_list(inputs.rollouts)))
-    )
+    kinds = {"samples": samples, "section_3": samples, "rollouts": rollouts}
+    return Frames(*(joined(map(read, as_list(getattr(inputs, name)))) for name, read in kinds.items()))
 
 
 def named_texts(paths: str | Iterable[str]) -> dict[str, str]:

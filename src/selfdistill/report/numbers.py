@@ -7,7 +7,7 @@ rule `estimate` stores them once per model; figures read those of the models tha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -18,6 +18,7 @@ from selfdistill.records.completeness import check_samples
 from selfdistill.records.files import read_table, write_frame
 from selfdistill.records.schemas import FAILED_OUTCOMES, samples_schema
 from selfdistill.records.task import Facts, Task, job
+from selfdistill.report.samples import NUMBER_COLUMNS, joined, last_responses
 from selfdistill.report.study_data import base_run, rows_of_run, runs_of
 from selfdistill.statistics import BASE_GROUP, GROUP_COLUMNS, contrasts, estimates, group_shifts, last_step
 from selfdistill.study.jobs import NumbersParams
@@ -34,26 +35,23 @@ def estimate(task: Task) -> Facts:
     """Write all estimates, differences to base and word shifts of one model, from every sample of it."""
     params = NumbersParams.model_validate(task.params["job"])
     samples = declared_samples(task.input.samples, params)
-    section_3 = joined(read_table(path, samples_schema()) for path in task.input.section_3)
+    section_3 = joined(read_table(path, samples_schema(), NUMBER_COLUMNS) for path in task.input.section_3)
     write_frame(task.output.estimates, study_estimates(samples, section_3, params.ood))
     write_frame(task.output.differences, study_differences(samples, params.ood))
-    write_frame(task.output.shift, frequency_shifts(samples, params.shift_benchmark))
-    return {"samples": len(samples)}
+    count = len(samples)
+    del samples, section_3  # before the texts come
+    responses = last_responses(task.input.samples, params.shift_benchmark)
+    write_frame(task.output.shift, frequency_shifts(responses, params.shift_benchmark))
+    return {"samples": count}
 
 
 def declared_samples(paths: Sequence[str], params: NumbersParams) -> pd.DataFrame:
-    """Return the samples of several runs in one frame; raise Incomplete if a file does not hold what is declared."""
+    """Return the samples of several runs without their texts; raise Incomplete if a file does not hold what is declared."""
     frames = []
     for path, declared in zip(paths, params.declared, strict=True):
-        frames.append(read_table(path, samples_schema()))
+        frames.append(read_table(path, samples_schema(), NUMBER_COLUMNS))
         check_samples(frames[-1], declared.steps, declared.benchmarks, params.samples, path)
     return joined(frames)
-
-
-def joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
-    """Return frames in one, those without rows left out; an empty frame for none."""
-    filled = [frame for frame in frames if len(frame)]
-    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
 
 def ood_samples(samples: pd.DataFrame, ood: Sequence[str]) -> pd.DataFrame:
@@ -108,6 +106,7 @@ def study_differences(samples: pd.DataFrame, ood: Sequence[str], **settings: Any
 def frequency_shifts(samples: pd.DataFrame, benchmark: str) -> pd.DataFrame:
     """Return the word shift of every on-policy run of the samples at its last step, on one benchmark.
 
+    samples: run fields, step, benchmark, problem_id and response, such as `last_responses`.
     Returns: epistemic.frequency_shift's columns with the RUN_KEY fields, n_problems, k and n_seeds, and for the
         word's group (epistemic or not) statistics.group_shifts' columns, the same on each of its rows; responses
         of all seeds are pooled, intervals are over problems. Empty if no run has both its own and its base's

@@ -16,8 +16,8 @@ from selfdistill.study.methods import SECTIONS, STAGES
 from selfdistill.study.resources import ResourceSettings
 from selfdistill.study.sampling import BenchmarkSettings, OffPolicySettings, Section3Settings
 
-JOB_STAGES = ("problems", "base", "section_3", "off_policy", *STAGES, "evaluate", "report")
-"""Stages of jobs, keys of `resources`."""
+JOB_STAGES = ("problems", "base", "section_3", "off_policy", *STAGES, "evaluate", "numbers", "report")
+"""Stages of jobs, keys of `resources`; `numbers`: what reads samples (estimates, claims, the page), `report`: figures and tables."""
 FIGURES, TABLES = tuple(displays.FIGURES), tuple(displays.TABLES)
 
 
