@@ -139,8 +139,9 @@ and has none, is refused before any job starts.
 | `accelerate/zero3.yaml` | DeepSpeed ZeRO-3; SDPO with an `ema-` teacher is refused | only that accelerate takes the file |
 
 With `backend: transformers` a run is the same on any number of processes, up to rounding: every process draws the whole
-batch of rollouts, and mini-batches hold the same rows. With `vllm` each process draws the responses of its own problems
-from a stream of its own, so there the responses depend on the number of GPUs. `ddp` with `processes: 2` and no GPUs runs
+batch of rollouts, and mini-batches hold the same rows. With `vllm` each process draws the responses of its own problems,
+each response with the seed that it has on one process; the last bits of vLLM's logits depend on the batch, so there a
+response can, rarely, depend on the number of GPUs. `ddp` with `processes: 2` and no GPUs runs
 two processes on CPUs with torchrun. SIGTERM (`scancel`, a time limit) stops all processes after the same step, with a
 checkpoint, from which the run goes on with the same configuration.
 """

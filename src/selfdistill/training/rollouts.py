@@ -11,6 +11,7 @@ from accelerate.utils import gather_object
 from selfdistill.generation.transformers_backend import Drawn, sample_batch
 from selfdistill.seeds import derive_seed
 from selfdistill.training.distributed.exchange import deal, exchange, joined, rows_of
+from selfdistill.training.engine import SeededEngine
 
 COMPLETION_TENSORS = (
     "completion_ids",
@@ -80,7 +81,8 @@ class RolloutMixin:
         """Return one completion per prompt from the current policy; the random stream depends on run seed and step only.
 
         Every process draws the completions of all processes, so that rollouts do not depend on the number of processes and
-        all gather sharded weights at the same time. vLLM, which is for long responses, divides them between the processes.
+        all gather sharded weights at the same time. vLLM, which is for long responses, divides them between the processes
+        (`request_seeds`).
         """
         device, own = self.accelerator.device, len(prompt_ids)
         seed = derive_seed(self.run_seed, "rollout", self.rollout_step)
@@ -97,6 +99,17 @@ class RolloutMixin:
         )
         first = self.accelerator.process_index * own
         return Drawn(*(part[first : first + own] for part in drawn))
+
+    def seed_engine(self) -> None:
+        """Have vLLM draw from the run's stream, and return the log-probabilities of what it draws."""
+        generation = self.vllm_generation
+        generation.llm, generation.logprobs = SeededEngine(generation.llm, self.request_seeds), 0
+
+    def request_seeds(self, requests: int) -> list[int]:
+        """Return the seed of each of this process's vLLM requests; rollouts of a step are numbered through all processes."""
+        first = self.accelerator.process_index * requests
+        rows = range(first, first + requests)
+        return [derive_seed(self.run_seed, "rollout", self.rollout_step, row) for row in rows]
 
     def row_order(self, rows: int) -> torch.Tensor:
         """Return the order in which a step's rollouts are split into mini-batches, (rows,)."""
