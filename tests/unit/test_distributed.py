@@ -52,11 +52,11 @@ def job_of(folder, kind: str, name: str):
     return tiny.job(folder, method, settings, name=f"{kind}-{name}", teacher=teacher, context=context)
 
 
-def on_two(jobs, **options) -> None:
+def on_two(jobs, worker=WORKER, **options) -> None:
     """Train jobs one after the other on two processes, with options of `distributed_worker`."""
     files = [str(launch.write_job(job)) for job in jobs]
     os.environ["TEST_OPTIONS"] = json.dumps(options | {"also": files[1:]})
-    launch.launch(jobs[0], 2, None, WORKER)
+    launch.launch(jobs[0], 2, None, worker)
 
 
 @pytest.fixture(scope="module")

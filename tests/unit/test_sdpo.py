@@ -246,15 +246,16 @@ def test_later_mini_batches_are_weighted_by_the_policy_at_rollout_time(tmp_path,
     assert bool(forward_passes) is not drawn
     first, second = trainer._buffered_inputs
     assert "old_per_token_logps" not in first
-    prompt = unpadded(second["prompt_ids"][0], second["prompt_mask"][0])
-    completion = unpadded(second["completion_ids"][0], second["completion_mask"][0])
-    with torch.no_grad():
-        expected = (
-            log_probs(before, prompt, completion).gather(1, torch.tensor(completion)[:, None]).squeeze(1)
-        )
-    torch.testing.assert_close(
-        second["old_per_token_logps"][0, : len(completion)], expected, rtol=1e-4, atol=1e-5
-    )
+    rows = second["self_distillation_mask"].nonzero().flatten().tolist()
+    assert 1 < len(rows) < 8
+    for row in rows:
+        prompt = unpadded(second["prompt_ids"][row], second["prompt_mask"][row])
+        completion = unpadded(second["completion_ids"][row], second["completion_mask"][row])
+        with torch.no_grad():
+            drawn_log_probs = log_probs(before, prompt, completion)
+        expected = drawn_log_probs.gather(1, torch.tensor(completion)[:, None]).squeeze(1)
+        actual = second["old_per_token_logps"][row, : len(completion)]
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("teacher", ["fixed", "ema-0.25"])

@@ -20,7 +20,7 @@ from selfdistill.training.loss.head import causal_model, hidden_at, output_head
 from selfdistill.training.loss.projection import chunked_statistics
 from selfdistill.training.on_policy import train_on_policy
 from selfdistill.training.rewards import Reward
-from selfdistill.training.rollouts import RolloutMixin, compact
+from selfdistill.training.rollouts import RolloutMixin, with_loss
 
 
 class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrainer):
@@ -46,6 +46,14 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrain
         drawn = self.sample_completions(prompt_ids)
         return drawn.token_ids, drawn.log_probs if self.draws_from_policy else None
 
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return TRL's batch of rollouts without importance weights: `_finish_mini_batch` computes them, for rows with loss."""
+        correction, self.vllm_importance_sampling_correction = self.vllm_importance_sampling_correction, False
+        try:
+            return super()._generate_and_score_completions(inputs)
+        finally:
+            self.vllm_importance_sampling_correction = correction
+
     def row_order(self, rows: int) -> torch.Tensor:
         """Return TRL's order: a permutation from the global random state, which `_prepare_inputs` seeds the same way."""
         with torch.random.fork_rng(devices=[]):
@@ -61,11 +69,11 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrain
         *args: Any,
         **kwargs: Any,
     ) -> tuple[torch.Tensor | None, torch.Tensor | None, torch.Tensor | None]:
-        """Return `completion_log_probs`; on the transformers path nothing at rollout time.
+        """Return `completion_log_probs`; at rollout time nothing.
 
-        There `old_log_probs` computes what is needed, for the mini-batches that need it.
+        `old_log_probs` computes what is needed, for the rows and mini-batches that need it.
         """
-        if not torch.is_grad_enabled() and not self.use_vllm:
+        if not torch.is_grad_enabled():
             return None, None, None
         return self.completion_log_probs(model, input_ids, attention_mask, logits_to_keep, *args, **kwargs)
 
@@ -108,17 +116,16 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrain
         """Return TRL's loss on the rows whose advantage is not 0.
 
         If all rollouts of a group have the same score, their advantages and gradients are 0. Their tokens count in the mean,
-        but the rows are not run. Several processes run all rows, because TRL gathers metrics of each.
+        but the rows are not run. Several processes run one token of them, because TRL gathers metrics of all rows.
         """
-        rows = inputs["advantages"] != 0
-        if self.beta == 0 and self.accelerator.num_processes == 1 and not rows.all():
-            rows[0] |= not rows.any()  # one row keeps the (zero) loss attached to the graph
-            inputs = compact(inputs, rows)
+        rows = self.has_loss(inputs)
+        if self.beta == 0 and not rows.all():
+            inputs = with_loss(inputs, rows, all_rows=self.accelerator.num_processes > 1)
         return super()._compute_loss(model, inputs)
 
-    def old_log_probs(self, batch: dict) -> torch.Tensor:
-        """Return the mixin's; with vLLM those of a forward pass, because vLLM's differ from the policy's."""
-        return self.current_log_probs(batch) if self.use_vllm else super().old_log_probs(batch)
+    def has_loss(self, batch: dict) -> torch.Tensor:
+        """Return whether the advantage of a row is not 0, (rows,), bool."""
+        return batch["advantages"] != 0
 
     def current_log_probs(self, batch: dict) -> torch.Tensor:
         """Return the current policy's log-probabilities of the completion, (rows, completion), without gradient."""

@@ -49,10 +49,40 @@ def compact(batch: dict, rows: torch.Tensor | None = None) -> dict:
     return trimmed
 
 
+def cut_to_one_token(batch: dict, rows: torch.Tensor) -> dict:
+    """Return `batch` with all rows but `rows`, (rows,), bool, masked up to one token of each prompt and of the completion."""
+    cut, width = dict(batch), batch["completion_ids"].shape[1]
+    kept = {"prompt_mask": [-1], "completion_mask": [0], "teacher_attention_mask": [-width - 1, -width]}
+    for name in kept.keys() & batch.keys():
+        short = torch.zeros_like(batch[name])
+        short[:, kept[name]] = batch[name][:, kept[name]]
+        cut[name] = torch.where(rows.unsqueeze(1), batch[name], short)
+    return cut
+
+
+def with_loss(batch: dict, rows: torch.Tensor, *, all_rows: bool = False) -> dict:
+    """Return a micro-batch with those of its rows that have a loss, (rows,), bool; the first row, cut to one token, if none has.
+
+    A pass without any row would have no graph, and the other processes would wait for its collective operations. all_rows:
+    keep the other rows too, each cut to one token.
+    """
+    batch, kept = cut_to_one_token(batch, rows), rows.clone()
+    kept[0] |= not rows.any()
+    return compact(batch, None if all_rows else kept)
+
+
+def rollout_weights(old: torch.Tensor, drawn: torch.Tensor, mask: torch.Tensor, clip: float) -> torch.Tensor:
+    """Return the importance weights min(pi_old / pi_drawn, clip) of tokens that another engine drew, (rows, completion).
+
+    old, drawn: log-probabilities; drawn may be NaN where the engine knows none. The weight is 1 there and outside of `mask`.
+    """
+    return ((old - drawn) * mask).nan_to_num(nan=0.0).exp().clamp(max=clip)
+
+
 def by_length(mini_batch: list[dict], used: torch.Tensor) -> list[dict]:
     """Return the micro-batches of a mini-batch with their rows sorted by length, so that each has little padding.
 
-    used: (rows,), tokens in the loss; rows without any come first. The mean over the mini-batch's tokens does not change.
+    used: (rows,), tokens in the passes; rows without any come first. The mean over the mini-batch's tokens does not change.
     """
     rows = [len(batch["completion_ids"]) for batch in mini_batch]
     order = torch.argsort(used, stable=True).split(rows)
@@ -61,9 +91,13 @@ def by_length(mini_batch: list[dict], used: torch.Tensor) -> list[dict]:
 
 
 class RolloutMixin:
-    """Mixin for a TRL trainer (list it first): seeded sampling and exact token means over each optimizer mini-batch."""
+    """Mixin for a TRL trainer (list it first): seeded sampling and exact token means over each optimizer mini-batch.
+
+    run_seed: the run's seed; rollout_is_clip: upper bound of the importance weights of vLLM's rollouts.
+    """
 
     run_seed: int
+    rollout_is_clip: float
 
     @property
     def rollout_step(self) -> int:
@@ -128,7 +162,7 @@ class RolloutMixin:
         # `place`, its inverse: the gathered row of each rollout
         gathered = index.view(processes, rows)[:, self.row_order(rows)].flatten()
         place = torch.argsort(gathered)
-        used = accelerator.gather(self.loss_mask(local).sum(1)).cpu()[place]
+        used = accelerator.gather(self.pass_tokens(local)).cpu()[place]
         updates = self.args.steps_per_generation // self.args.gradient_accumulation_steps
         mine = deal(used, self.row_order(len(index)), updates, accelerator.process_index, processes)
         local = exchange(accelerator, local, place[mine], self._tokenizer.pad_token_id)
@@ -158,29 +192,66 @@ class RolloutMixin:
         """Return the micro-batches of one optimizer mini-batch: sorted, trimmed, with its token count (`loss_tokens`).
 
         moved: whether the policy is updated between the rollouts and this mini-batch; then old log-probabilities are added.
-        If not, the importance ratio is 1.
+        If not, the importance ratio is 1. Rollouts of vLLM also get importance weights.
         """
         used = torch.cat([self.loss_mask(batch).sum(1) for batch in mini_batch])
         tokens = self.accelerator.gather(used.sum()).sum()
+        if self.accelerator.num_processes > 1:
+            # no process shall wait for another's long row while its own row has no loss: these come first on all
+            used = torch.cat([self.pass_tokens(batch) for batch in mini_batch])
         mini_batch = by_length(mini_batch, used)
         mini_batch = [compact(batch) | {"loss_tokens": tokens} for batch in mini_batch]
-        if moved:
-            for batch in mini_batch:
-                if "old_per_token_logps" not in batch:
-                    batch["old_per_token_logps"] = self.old_log_probs(batch)
+        for batch in mini_batch if moved or self.use_vllm else ():
+            self.add_old_log_probs(batch, moved)
         return mini_batch
+
+    def add_old_log_probs(self, batch: dict, moved: bool) -> None:
+        """Add to a micro-batch the log-probabilities at rollout time if the policy has `moved`, and vLLM's importance weights."""
+        old = self.old_log_probs(batch)
+        if self.use_vllm:
+            parts = (batch["sampling_per_token_logps"], batch["completion_mask"])
+            batch["importance_sampling_ratio"] = rollout_weights(old, *parts, self.rollout_is_clip)
+        if moved:
+            batch["old_per_token_logps"] = old
 
     def loss_mask(self, batch: dict) -> torch.Tensor:
         """Return the mask of completion tokens in the loss, (rows, completion)."""
         return batch["completion_mask"]
 
+    def has_loss(self, batch: dict) -> torch.Tensor:
+        """Return whether a row has a loss, (rows,), bool; its gradient is 0 if not."""
+        raise NotImplementedError
+
+    def pass_tokens(self, batch: dict) -> torch.Tensor:
+        """Return the completion tokens of each row that a pass runs, (rows,): 0 without loss."""
+        return self.loss_mask(batch).sum(1) * self.has_loss(batch)
+
     def old_log_probs(self, batch: dict) -> torch.Tensor:
         """Return the log-probabilities of the completion under the policy at rollout time, (rows, completion).
 
-        Those of sampling if they are known, else those of a forward pass before the first update of the step.
+        Those of sampling if the policy itself drew the tokens, else those of a forward pass before the first update of the
+        step; 0 in rows without loss.
         """
         drawn = batch.get("sampling_per_token_logps")
-        return self.current_log_probs(batch) if drawn is None else drawn
+        if drawn is not None and not self.use_vllm:
+            return drawn
+        old = torch.zeros(batch["completion_mask"].shape, device=self.accelerator.device)
+        cut = cut_to_one_token(batch, self.has_loss(batch))
+        for rows in self.old_passes(batch):
+            log_probs = self.current_log_probs(compact(cut, rows))
+            old[rows, : log_probs.shape[1]] = log_probs
+        return old
+
+    def old_passes(self, batch: dict) -> list[torch.Tensor]:
+        """Return the rows, (rows,), bool, of each pass of the old policy: all with a loss at once.
+
+        On several processes each row alone, without padding, if it has a loss on any of them: all run the same passes.
+        """
+        rows, processes = self.has_loss(batch), self.accelerator.num_processes
+        if processes == 1:
+            return [rows] if rows.any() else []
+        rows = self.accelerator.gather(rows.long()).view(processes, -1).any(0)
+        return list(torch.eye(len(rows), dtype=torch.bool, device=rows.device)[rows])
 
     def current_log_probs(self, batch: dict) -> torch.Tensor:
         """Return the current policy's log-probabilities of the completion, (rows, completion), without gradient."""

@@ -3,7 +3,8 @@
 TRL differs from the paper; changed here: the loss is a mean over the mini-batch's tokens (TRL: mean of per-sequence
 means); the teacher's context strips thinking for every model family (TRL's regex misses R1's opening tag, which is in
 the prompt) and is truncated on the right; a top-k larger than the vocabulary is an error; the EMA teacher is part of a
-checkpoint. The loss is computed from hidden states, one chunk of tokens at a time.
+checkpoint; the losses of tokens that vLLM drew have importance weights, as GRPO's. The loss is computed from hidden states,
+one chunk of tokens at a time.
 """
 
 from collections.abc import Iterator
@@ -43,7 +44,7 @@ from selfdistill.training.loss.losses import check_top_k, token_mean
 from selfdistill.training.loss.projection import chunked_log_probs
 from selfdistill.training.on_policy import train_on_policy
 from selfdistill.training.rewards import Reward
-from selfdistill.training.rollouts import RolloutMixin, compact
+from selfdistill.training.rollouts import RolloutMixin, with_loss
 from selfdistill.training.teacher import TeacherContextBuilder
 
 TEACHER_FILE = "teacher.pt"
@@ -82,6 +83,12 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
         if moving:
             self.add_callback(SyncTeacherModelCallback(self.teacher_model, self.accelerator))
 
+    def _generate_vllm(self, prompt_ids: list[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
+        """Return (prompt ids, completion ids), and keep the log-probabilities with which vLLM drew the tokens."""
+        drawn = super()._generate_vllm(prompt_ids)
+        self._drawn_log_probs = self.vllm_generation.llm.drawn_log_probs
+        return drawn
+
     def _generate_transformers(self, prompt_ids: list[list[int]]) -> tuple[list[list[int]], list[list[int]]]:
         """Return (prompt ids, completion ids), and keep the log-probabilities if the policy itself drew the tokens."""
         drawn = self.sample_completions(prompt_ids)
@@ -91,7 +98,8 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
     def sample_rollouts(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Return TRL's batch with the log-probabilities of sampling, (rows, completion), under GRPO's name for them."""
         batch = super().sample_rollouts(inputs)
-        if self._drawn_log_probs is not None and self.args.distillation_is_clip is not None:
+        weighted = self.use_vllm or self.args.distillation_is_clip is not None
+        if self._drawn_log_probs is not None and weighted:
             rows = [torch.tensor(row, device=self.accelerator.device) for row in self._drawn_log_probs]
             batch["sampling_per_token_logps"] = pad_sequence(rows, batch_first=True)
         return batch
@@ -115,6 +123,10 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
             chosen = through_wrapper(self.model, self.policy, log_probs, *student_inputs(batch))
         return torch.zeros(tokens.shape, device=chosen.device).masked_scatter(tokens, chosen)
 
+    def has_loss(self, batch: dict) -> torch.Tensor:
+        """Return whether a rollout has a demonstration, (rows,), bool."""
+        return batch["self_distillation_mask"].bool()
+
     def loss_mask(self, batch: dict) -> torch.Tensor:
         """Return the mask of completion tokens of rollouts with a demonstration, (rows, completion)."""
         return batch["completion_mask"] * batch["self_distillation_mask"].unsqueeze(1)
@@ -126,13 +138,13 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> torch.Tensor:
-        """Return this micro-batch's share of the mini-batch's token mean. Rows without a demonstration are not run."""
+        """Return this micro-batch's share of the mini-batch's token mean.
+
+        Rows without a demonstration are not run; if no row has one, one token of one row is.
+        """
         if return_outputs:
             raise ValueError("SelfDistillationTrainer does not return outputs")
-        rows = inputs["self_distillation_mask"].bool()
-        if not rows.any():
-            rows[0] = True  # one masked row keeps the (zero) loss attached to the graph, on every process
-        loss = self.summed_loss(model, compact(inputs, rows))
+        loss = self.summed_loss(model, with_loss(inputs, self.has_loss(inputs)))
         return token_mean(loss, inputs["loss_tokens"], self.accelerator.num_processes)
 
     @cached_property
@@ -162,7 +174,10 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
         tokens = self.loss_mask(batch).bool()
         teacher_hidden = self.teacher_hidden(batch, tokens)
         student, teacher = causal_model(self.policy), causal_model(self.teacher)
-        old = batch.get("old_per_token_logps")
+        old, weights = (
+            None if column is None else column[tokens]
+            for column in map(batch.get, ("old_per_token_logps", "importance_sampling_ratio"))
+        )
 
         def loss(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             """Return the summed loss inside the wrapper's forward pass."""
@@ -173,7 +188,7 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
                 with maybe_gather_lm_head_ctx(*head, *teacher_head):
                     return chunked_distillation(
                         hidden, head, teacher_hidden, teacher_head, batch["completion_ids"][tokens],
-                        None if old is None else old[tokens], self.loss_options(),
+                        old, self.loss_options(), weights=weights,
                     )[0]  # fmt: skip
 
         return through_wrapper(model, self.policy, loss, *student_inputs(batch))

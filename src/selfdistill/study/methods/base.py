@@ -62,6 +62,9 @@ class RolloutSettings(TrainingSettings):
     backend: Literal["transformers", "vllm"] = Field(
         default="transformers", description="backend that generates the rollouts (default: the study's)"
     )
+    rollout_is_clip: float = Field(
+        default=2.0, gt=0, description="upper bound of the importance weights of vLLM's rollouts"
+    )
     vllm_memory: float = Field(
         default=0.3, gt=0, lt=1, description="share of the GPU memory for vLLM beside the trainer"
     )

@@ -14,9 +14,6 @@ class GrpoSettings(RolloutSettings):
     dual_clip: float = Field(
         default=3.0, gt=1, description="upper bound of the policy ratio for negative advantages"
     )
-    rollout_is_clip: float = Field(
-        default=2.0, gt=0, description="upper bound of the importance weights of vLLM's rollouts"
-    )
 
 
 GRPO = Method(

@@ -1,0 +1,63 @@
+"""What two processes on shards hold and run in every micro-step, with a stand-in for vLLM: no
+padding in passes of the old policy, and next to nothing for rows without loss.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+from test_distributed import on_two
+
+WORKER = (str(Path(__file__).with_name("observed_worker.py")),)
+# 4 groups of 4 rollouts, two a process; a mini-batch has 4 rows a process, a micro-batch one or two
+SETTINGS = {"steps": 1, "checkpoint_every": 1, "warmup_steps": 0, "max_new_tokens": 40, "backend": "vllm"}
+METHODS = {"grpo": tiny.GRPO, "sdpo": tiny.SDPO}
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory):
+    """(method, name) -> what each of the processes noted; `silent`: no row has a loss."""
+    folder = tmp_path_factory.mktemp("observed")
+    jobs = {
+        (method, name): tiny.job(folder, method, settings | SETTINGS | size, name=f"{name}-{method}")
+        for method, settings in METHODS.items()
+        for name, size in (
+            ("rows", {"micro_batch": 1}),
+            ("silent", {"micro_batch": 1}),
+            ("pairs", {"micro_batch": 2}),
+        )
+    }
+    on_two(list(jobs.values()), worker=WORKER)
+    return {
+        key: [json.loads((job.resume / f"observed-{rank}.json").read_text()) for rank in (0, 1)]
+        for key, job in jobs.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["rows", "pairs"])
+@pytest.mark.parametrize("method", METHODS)
+def test_the_old_policy_runs_every_row_with_loss_alone_and_without_padding(notes, method, name):
+    both = notes[method, name]
+    assert (
+        len(both[0]["old"]) == len(both[1]["old"]) < 8
+    )  # the same passes on both, and none for rows without loss
+    for own in both:
+        widths = sorted(own["wanted"] + [2] * (len(own["old"]) - len(own["wanted"])))
+        assert sorted(own["old"]) == [[1, width] for width in widths]
+        assert len(set(own["wanted"])) > 1 and max(own["error"]) < 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_without_loss_cost_one_token_of_prompt_and_completion(notes, method):
+    for own in notes[method, "silent"]:
+        assert own["old"] == [] and own["learning"] == [[1, 2]] * 8
+        assert own["teacher"] == ([[1, 2]] * 8 if method == "sdpo" else [])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_without_loss_run_beside_each_other(notes, method):
+    """Processes wait for each other in every pass: a short row beside a long one saves nothing."""
+    short = [[pair == [1, 2] for pair in own["learning"]] for own in notes[method, "rows"]]
+    assert 4 <= sum(short[0]) + sum(short[1]) < 16
+    assert sum(a != b for a, b in zip(*short, strict=True)) <= 2  # at most one a mini-batch
