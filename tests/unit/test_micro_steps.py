@@ -1,4 +1,4 @@
-"""What two processes on shards hold and run in every micro-step, with a stand-in for vLLM: no
+"""What two processes on shards hold and run in every micro-step, with a stand-in for vLLM: no whole gradients, no
 padding in passes of the old policy, and next to nothing for rows without loss.
 """
 
@@ -33,6 +33,13 @@ def notes(tmp_path_factory):
         key: [json.loads((job.resume / f"observed-{rank}.json").read_text()) for rank in (0, 1)]
         for key, job in jobs.items()
     }
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_are_reduced_in_every_micro_step(notes, method):
+    for own in notes[method, "rows"]:
+        assert own["unsharded"] == [0] * 6  # the fourth micro-step of an update ends it
+        assert min(own["sharded"]) > 0
 
 
 @pytest.mark.parametrize("name", ["rows", "pairs"])

@@ -17,12 +17,23 @@ from trl.models.utils import prepare_fsdp
 
 
 class ShardedMixin:
-    """Mixin for a transformers Trainer (list it first): sets the precision of FSDP."""
+    """Mixin for a transformers Trainer (list it first): sets the precision of FSDP, and when it reduces gradients."""
 
     def create_accelerator_and_postprocess(self) -> None:
-        """Create the accelerator as the trainer does and set its precision. Raise ValueError for FSDP 1."""
+        """Create the accelerator as the trainer does and set it up for FSDP. Raise ValueError for FSDP 1."""
         super().create_accelerator_and_postprocess()
         set_precision(self.accelerator)
+        reduce_every_pass(self.accelerator)
+
+
+def reduce_every_pass(accelerator: Accelerator) -> None:
+    """Have FSDP reduce the gradients of every pass, also while they are accumulated.
+
+    By default it keeps them until the last micro-batch of an update: then every device holds the whole model's gradients in
+    float32 (30 GB for 8 B parameters) instead of its shard.
+    """
+    if accelerator.distributed_type == DistributedType.FSDP:
+        accelerator.gradient_state.plugin_kwargs["sync_each_batch"] = True  # the Trainer reads it there
 
 
 def set_precision(accelerator: Accelerator) -> None:
