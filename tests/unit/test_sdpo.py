@@ -2,6 +2,7 @@
 minimises.
 """
 
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -146,6 +147,21 @@ def test_schedule_repeats_problems_evenly_and_depends_on_the_seed_only():
     assert all(order.count(problem) == 3 for problem in range(8))
     assert order == problem_schedule(8, 48, 0)[:24] != problem_schedule(8, 24, 1)
     assert problem_schedule(1, 12, 0) == [0] * 12
+
+
+def test_independent_draws_leave_as_many_problems_unseen_as_the_papers():
+    """25,600 draws from 17,400 problems: the paper saw 78 % of them, in turn it would be all."""
+    order = problem_schedule(17_400, 25_600, 0, independent=True)
+    assert len(set(order)) / 17_400 == pytest.approx(1 - math.exp(-25_600 / 17_400), abs=0.01)
+    assert order == problem_schedule(17_400, 25_600, 0, independent=True)
+    assert order != problem_schedule(17_400, 25_600, 1, independent=True)
+    assert len(set(problem_schedule(17_400, 25_600, 0))) == 17_400
+
+
+@pytest.mark.parametrize(("draws", "all_drawn"), [("in-turn", True), ("independent", False)])
+def test_the_study_says_how_problems_are_drawn(tmp_path, draws, all_drawn):
+    trainer = sgd_trainer(tmp_path, draws=draws, prompts=6)
+    assert (len(set(trainer.train_dataset["problem_id"])) == 6) is all_drawn
 
 
 @pytest.mark.parametrize(("name", "rate"), [("fixed", 0.0), ("ema-0.05", 0.05), ("ema-.5", 0.5)])

@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def problem_schedule(problems: int, draws: int, seed: int) -> list[int]:
+def problem_schedule(problems: int, draws: int, seed: int, *, independent: bool = False) -> list[int]:
     """Return the indices of `draws` problems in order of use: seeded permutations of all problems, one after the other.
 
     With fewer problems than prompts per step, problems recur within a step; each occurrence has its own group of rollouts,
-    as in the authors' `seen_1x64` (one problem 64 times).
+    as in the authors' `seen_1x64` (one problem 64 times). independent: draw from all problems every time.
     """
+    if independent:
+        generator = torch.Generator().manual_seed(derive_seed(seed, "problems", "independent"))
+        return torch.randint(problems, (draws,), generator=generator).tolist()
     order: list[int] = []
     passes = 0
     while len(order) < draws:
@@ -46,8 +49,11 @@ def rollout_dataset(
     max_tokens: int,
     seed: int,
     coverage: str = "full",
+    independent: bool = False,
 ) -> Dataset:
     """Return `steps` x `prompts` rows in order of use: prompt (conversation), problem_id, answers.
+
+    independent: see `problem_schedule`.
 
     Problems with a prompt longer than max_tokens are excluded, and their number is logged. Raise ValueError if none is left,
     or if a coverage subset has such a problem: it would be smaller than its name says.
@@ -75,7 +81,7 @@ def rollout_dataset(
     frame = frame[short]
     if len(frame) < prompts:
         logger.info("%d problems for %d prompts per step: problems recur within a step", len(frame), prompts)
-    drawn = frame.iloc[problem_schedule(len(frame), steps * prompts, seed)]
+    drawn = frame.iloc[problem_schedule(len(frame), steps * prompts, seed, independent=independent)]
     return Dataset.from_dict(
         {
             "prompt": [[{"role": "user", "content": question}] for question in drawn["question"]],

@@ -8,6 +8,7 @@ from transformers import PrinterCallback
 from selfdistill.grading.graders import Grader
 from selfdistill.models.response_end import end_token_ids
 from selfdistill.problems.problem import read_problems
+from selfdistill.study.methods.base import INDEPENDENT
 from selfdistill.training.checkpoints import RECORDS, CheckpointStore, load_policy, train_with_resume
 from selfdistill.training.datasets import rollout_dataset
 from selfdistill.training.job import TrainingJob
@@ -44,6 +45,7 @@ def build_trainer(
         max_tokens=settings.max_prompt_tokens,
         seed=job.seed,
         coverage=job.run.coverage,
+        independent=settings.draws == INDEPENDENT,
     )
     updates = settings.updates_per_step
     ends = end_token_ids(model.generation_config, tokenizer)

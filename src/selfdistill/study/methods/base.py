@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from selfdistill.study.study import Study
 
 
+IN_TURN, INDEPENDENT = "in-turn", "independent"
+"""Values of `draws`."""
+
+
 class TrainingSettings(Section):
     """What all methods share."""
 
@@ -41,6 +45,11 @@ class RolloutSettings(TrainingSettings):
 
     steps: Positive = Field(description="number of steps; each draws a batch of rollouts")
     prompts: Positive = Field(description="prompts per step")
+    draws: Literal[IN_TURN, INDEPENDENT] = Field(
+        default=IN_TURN,
+        description="how problems are drawn: `in-turn` (each once before any recurs) or `independent` (each "
+        "time from all)",
+    )
     rollouts: Annotated[int, Field(ge=2)] = Field(description="responses per prompt")
     updates_per_step: Positive = Field(description="optimizer updates per step")
     max_prompt_tokens: Positive = Field(
