@@ -164,7 +164,7 @@ def test_power_cuts(undisturbed, tmp_path, rng):
         text = output + "".join(log.read_text() for log in set(logs) if log.exists())
         named = [path for path in cut if str(path.relative_to(study.root)) in text]
         print("    refused:", *(path.relative_to(study.root) for path in named))
-        for command in re.findall(r"rm -r (.*)", text):
+        for command in re.findall(r"`rm -r ([^`]*)`", text):
             for path in command.split():
                 shutil.rmtree(study.root / path) if (study.root / path).is_dir() else (
                     study.root / path
