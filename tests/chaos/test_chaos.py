@@ -4,6 +4,7 @@
 seed gives other moments: SELFDISTILL_CHAOS_SEED=1.
 """
 
+import errno
 import os
 import random
 import re
@@ -26,7 +27,7 @@ JOBS = 0, 4  # that a call finishes before it is hit
 MOMENTS = 0, 5  # seconds after that
 SECONDS_TO_END = 900  # for a call that was hit
 NEW = 15  # seconds: what was written since may be lost in a power cut
-DISK_MB = 3000
+DISK_MB = 1000
 ROOM = 200_000  # bytes that a full disk has left, at most
 
 
@@ -187,15 +188,23 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "--lazy", tmp_path], check=True)
 
 
+def fill(ballast: Path, room: int) -> None:
+    """Write a file that leaves at most `room` bytes of its file system; jobs write at the same time."""
+    with ballast.open("wb") as handle:
+        while (free := shutil.disk_usage(ballast.parent).free) > room:
+            try:
+                os.posix_fallocate(handle.fileno(), handle.seek(0, os.SEEK_END), free - room)
+            except OSError as error:
+                assert error.errno == errno.ENOSPC, error
+
+
 def test_full_disks(undisturbed, small_disk, rng):
     """The disk with the whole study is full until the call has ended."""
     study = copy_workflow(small_disk / "study")
     ballast = small_disk / "ballast"
 
     def hit(process: subprocess.Popen) -> str:
-        free = shutil.disk_usage(small_disk).free
-        with ballast.open("wb") as handle:
-            os.posix_fallocate(handle.fileno(), 0, max(free - rng.randrange(ROOM), 1))
+        fill(ballast, rng.randrange(ROOM))
         process.wait(SECONDS_TO_END)
         ballast.unlink()
         return "ended well" if process.returncode == 0 else "failed"
