@@ -77,7 +77,7 @@ test-vllm: $(VLLM_STAMP)  ## test the vLLM backend on the CPU, in .venv-vllm (3 
 test-slurm: $(STAMP)  ## test a reduced study on a one-node Slurm, with kills; as root, 10 to 20 minutes; not part of `make test`
 	OMP_NUM_THREADS=1 tests/slurm/cluster.sh $(BIN)/python -m pytest -s tests/slurm
 
-test-chaos: $(STAMP)  ## test a study with kills, power cuts and full disks at random moments; 10 to 20 minutes; not part of `make test`
+test-chaos: $(STAMP)  ## test a study with kills, power cuts and full disks at random moments; 20 to 30 minutes; not part of `make test`
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -s tests/chaos
 
 test-gpu:  ## test and measure losses and training steps on one GPU (GPU_PYTHON=python3: in an environment of your own)
