@@ -140,7 +140,8 @@ class Killer:
     def look(self) -> None:
         """Kill the running job once if it has done ten steps."""
         self.read_log()
-        running = [job for job in jobs(self.rule) if job.state == "RUNNING"]
+        wildcards = self.run.removeprefix("runs/").replace("/seed-", "/").replace("/", "_")
+        running = [job for job in jobs(f"{self.rule}_wildcards_{wildcards}") if job.state == "RUNNING"]
         if len(self.done) == len(self.kills) or not running:
             return
         number, step = running[-1].number, self.step()
