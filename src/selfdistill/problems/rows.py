@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from selfdistill.problems.problem import ProblemError
-from selfdistill.records.files import BY_PAGES
+from selfdistill.records.files import BY_PAGES, whole_batches
 
 if TYPE_CHECKING:
     import pyarrow.parquet
@@ -54,13 +54,12 @@ class ParquetRows:
         return any(row == other for other in self)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        batches, left = self.file.iter_batches(ROWS_AT_ONCE), len(self)
-        while left:
+        batches = whole_batches(self.file, len(self), ROWS_AT_ONCE)
+        while True:
             with unreadable_as_parquet(self.path):
                 batch = next(batches, None)
-                if batch is None:  # a damaged page can end the batches without an error
-                    raise OSError(f"the last {left} rows are missing")
-            left -= len(batch)
+            if batch is None:
+                return
             yield from batch.to_pylist()
 
 

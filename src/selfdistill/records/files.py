@@ -93,13 +93,25 @@ def _chosen_batches(
         place, start = start, start + size
         if not chosen[place:start].any():
             continue
-        for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], columns=list(columns)):
+        for batch in whole_batches(file, size, ROWS_AT_ONCE, row_groups=[group], columns=list(columns)):
             mask = chosen[place : place + len(batch)]
             place += len(batch)
             if mask.any():
                 yield batch.select(list(columns)).filter(pa.array(mask)).replace_schema_metadata(None)
-        if place != start:  # a damaged page can end the batches without an error
-            raise ValueError(f"row group {group} ends {start - place} rows early")
+
+
+def whole_batches(
+    file: "pyarrow.parquet.ParquetFile", rows: int, at_once: int, **chosen: Any
+) -> "Iterator[pyarrow.RecordBatch]":
+    """Yield the batches of a file or of the row groups that are `chosen`. Raise OSError if they are not `rows` rows in all.
+
+    A damaged page can end the batches without an error.
+    """
+    for batch in file.iter_batches(at_once, **chosen):
+        rows -= len(batch)
+        yield batch
+    if rows:
+        raise OSError(f"the last {rows} rows are missing")
 
 
 def read_frame(path: str | Path, columns: Sequence[str] | None = None) -> "pd.DataFrame":
