@@ -50,5 +50,7 @@ onstart:
     hold_workflow_lock(PATHS.lock)
     check_inputs(STUDY, PATHS)
     check_outputs(PATHS.results)
+    if not RETRAIN:
+        check_retraining(STUDY, list(workflow.dag.needrun_jobs()))
     if workflow.local_exec and STUDY.file.backend == "transformers":
         start_server(PATHS.warm_log)

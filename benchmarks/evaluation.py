@@ -113,7 +113,7 @@ def grading(options: argparse.Namespace) -> dict:
         for file in sorted((options.results / "problems" / "benchmarks").glob("*.parquet"))
         for problem in read_problems(file)
     }
-    files = sorted((options.results / "runs").rglob("samples.parquet"))
+    files = sorted((options.results / "runs").rglob("samples/*.parquet"))
     frame = pandas.concat(pandas.read_parquet(file, columns=["problem_id", "response"]) for file in files)
     frame = frame[frame["problem_id"].isin(answers_of)].sample(frac=1.0, random_state=0).head(options.answers)
     responses = frame["response"].tolist()

@@ -30,6 +30,7 @@ from selfdistill.records.task import Task
 from selfdistill.study import jobs, shown
 from selfdistill.study.load import load_study
 from selfdistill.study.study import Study
+from selfdistill.vocabulary.runs import LAST
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 LEDGER = str(CONFIG / "claims.yaml")
@@ -65,13 +66,9 @@ def write(path: str, schema: pa.Schema, rows: int, columns: dict[str, pa.Array])
     )
 
 
-def write_samples(
-    path: str, fields: dict, steps: list[int], benchmarks: list[str], problems: int, size: int
-) -> int:
-    """Write the samples of a run, 16 responses per problem; return the bytes of the responses."""
-    keys = [
-        (s, b, f"{b}-{p}", i) for s in steps for b in benchmarks for p in range(problems) for i in range(16)
-    ]
+def write_samples(path: str, fields: dict, step: int, benchmarks: list[str], problems: int, size: int) -> int:
+    """Write the samples of a checkpoint, 16 responses per problem; return the bytes of the responses."""
+    keys = [(step, b, f"{b}-{p}", i) for b in benchmarks for p in range(problems) for i in range(16)]
     names = ("step", "benchmark", "problem_id", "sample_index")
     columns = dict(zip(names, map(pa.array, zip(*keys, strict=True)), strict=True))
     columns |= {name: pa.array([value] * len(keys)) for name, value in fields.items()}
@@ -90,8 +87,10 @@ def write_study(model: str, problems: int, size: int) -> int:
     """Write all samples of a model below the current folder, the rollouts and problems too; return the bytes of the responses of samples."""
     study, total = paper(), 0
     for run in study.runs_of_model(model):
-        steps, names = jobs.declared_steps(study, run) or [3000], study.benchmarks_of(run)
-        total += write_samples(PATHS.samples(run), run.fields(), steps, names, problems, size)
+        for step in study.steps_of(run):
+            number = 3000 if step == LAST else step
+            names = study.benchmarks_at(run, step)
+            total += write_samples(PATHS.samples(run, step), run.fields(), number, names, problems, size)
     for path in needed_files(claims_of(study, model), study, PATHS)["rollouts"]:
         write_rollouts(path, 20, problems * 16, size)
     benchmark = study.shift_benchmark()
@@ -122,9 +121,11 @@ def estimate(model: str) -> None:
     from selfdistill.report.numbers import estimate as job
 
     study = paper()
-    samples = [PATHS.samples(run) for run in study.runs_of_model(model)]
+    runs = study.runs_of_model(model)
+    inputs = {"samples": jobs.sample_files(study, PATHS, runs), "section_3": []}
+    inputs["last"] = jobs.last_sample_files(study, PATHS, runs)
     outputs = {name: PATHS.numbers(name, model) for name in ("estimates", "differences", "shift")}
-    job(task(jobs.numbers_params(study, model).model_dump(), {"samples": samples, "section_3": []}, outputs))
+    job(task(jobs.numbers_params(study, model).model_dump(), inputs, outputs))
 
 
 def judge(model: str) -> None:
@@ -152,7 +153,7 @@ def make_report(model: str) -> None:
     inputs = {name: [] for name in ("figures", "captions", "tables", "manifests")}
     inputs |= {name: PATHS.numbers(name, model) for name in ("estimates", "differences")}
     inputs |= {"ledger": PATHS.claims("json"), "claims": PATHS.claims("html")}
-    inputs |= {"samples": [PATHS.samples(run) for run in runs]}
+    inputs |= {"samples": jobs.last_sample_files(study, PATHS, runs)}
     inputs |= {
         "questions": PATHS.benchmark(study.shift_benchmark()),
         "reported": str(CONFIG / "reported.yaml"),

@@ -5,11 +5,14 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
+from selfdistill.commands.costs import Assumptions, costs_of
+from selfdistill.commands.disk import evaluation_gb, room_gb, training_gb
 from selfdistill.commands.status import expected_jobs
 from selfdistill.jobs.fingerprint import check_declared, script_fingerprint
 from selfdistill.jobs.locks import hold_workflow_lock
 from selfdistill.jobs.manifest import check_library
 from selfdistill.jobs.preflight import check_inputs, check_machine, check_outputs
+from selfdistill.jobs.retraining import check_retraining
 from selfdistill.jobs.warm.client import start_server
 from selfdistill.problems.build import MAKERS
 from selfdistill.problems.sources import DATA_ROOT
@@ -17,7 +20,7 @@ from selfdistill.records.paths import Paths
 from selfdistill.records.pins import LOCK
 from selfdistill.study import jobs, shown
 from selfdistill.study.displays import FIGURES, TABLES, display_of
-from selfdistill.study.load import check_seed_words, study_from_config
+from selfdistill.study.load import asked_to_retrain, check_seed_words, study_from_config
 from selfdistill.study.methods import METHODS, OFF_POLICY, ON_POLICY
 from selfdistill.vocabulary import contexts, runs, teachers
 from selfdistill.vocabulary.graders import GRADERS, grader_module
@@ -28,6 +31,7 @@ sys.modules.setdefault("rfc3987_syntax", None)
 
 check_seed_words(sys.argv)
 STUDY = study_from_config(config, os.path.relpath(f"{workflow.basedir}/config"))
+RETRAIN = asked_to_retrain(config)
 PATHS = Paths(STUDY.name)
 if STUDY.file.data_root:  # read when a job runs: results do not depend on where the files are
     os.environ.setdefault(DATA_ROOT, STUDY.file.data_root)
@@ -39,6 +43,11 @@ TEMPLATES = [
     for name in ("report.html.j2", "report.css", "report.js")
 ]
 DEVIATIONS = os.path.relpath(f"{workflow.basedir}/docs/deviations.md")
+
+ROOM_GB = room_gb(STUDY, costs_of(STUDY, Assumptions()))
+# as `--resources disk_gb=N` on the command line, which comes first
+if ROOM_GB is not None and "disk_gb" not in workflow.global_resources:
+    workflow.register_resource("disk_gb", ROOM_GB)
 
 # Slurm sends SIGTERM to every process of a job. If the wrapping shell died of it, Snakemake would take the job for finished and kill
 # the training before its checkpoint.
@@ -107,6 +116,11 @@ def checkpointing(wildcards):
     return STUDY.settings_for(run_of(wildcards)).resume_every or 0
 
 
+def held(gb):
+    """Return a resource function: the GB that a job on a run holds on disk, by a function of commands.disk."""
+    return lambda wildcards: gb(STUDY, run_of(wildcards))
+
+
 def exported(path):
     """Return a folder of exported models as an output, which is deleted after its evaluation if the study says so."""
     return directory(path) if STUDY.file.keep_checkpoints else temp(directory(path))
@@ -146,6 +160,11 @@ def base_of(wildcards):
 def run_of(wildcards):
     """Return the run of a rule's wildcards; raise StudyError if the grid does not declare it."""
     return STUDY.run(**dict(wildcards.items()))
+
+
+def step_of(wildcards):
+    """Return the step of a rule's wildcards."""
+    return runs.LAST if wildcards.step == runs.LAST else int(wildcards.step)
 
 
 def problem_set_params(wildcards):

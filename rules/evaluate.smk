@@ -1,4 +1,4 @@
-# Samples: every checkpoint on every benchmark, one job per run. Then the numbers of each model, from all its samples.
+# Samples: one job per checkpoint, on its benchmarks. Then the numbers of each model, from all its samples.
 
 SAMPLES = surroundings("evaluate", PATHS.samples(), "evaluate")
 NUMBERS = surroundings("estimate", PATHS.numbers("estimates"), "numbers")
@@ -8,29 +8,36 @@ rule evaluate:
     input:
         model=evaluated_model,
         benchmarks=lambda wildcards: [
-            PATHS.benchmark(name) for name in STUDY.benchmarks_of(run_of(wildcards))
+            PATHS.benchmark(name) for name in STUDY.benchmarks_at(run_of(wildcards), step_of(wildcards))
         ],
     output:
         samples=PATHS.samples(),
         manifest=SAMPLES.manifest,
     log:
         SAMPLES.log,
-    priority: 40
+    wildcard_constraints:
+        step=f"[0-9]+|{runs.LAST}",
+    # above training: models are evaluated, and deleted if the study says so, before others are made
+    priority: 70
     threads: SAMPLES.threads
     resources:
         **SAMPLES.resources,
+        disk_gb=held(evaluation_gb),
     params:
-        job=job_params(jobs.evaluation_params),
+        job=lambda wildcards: jobs.evaluation_params(
+            STUDY, run_of(wildcards), step_of(wildcards)
+        ).model_dump(),
         code=code_of("evaluate", BACKEND, *GRADING),
     message:
-        "Evaluating {wildcards.model} ({wildcards.method}, context {wildcards.context}, teacher {wildcards.teacher}, {wildcards.coverage} of {wildcards.dataset}, {wildcards.variant}), seed {wildcards.seed}"
+        "Evaluating {wildcards.model} ({wildcards.method}, context {wildcards.context}, teacher {wildcards.teacher}, {wildcards.coverage} of {wildcards.dataset}, {wildcards.variant}), seed {wildcards.seed}, step {wildcards.step}"
     script:
         "../workflow/scripts/evaluate.py"
 
 
 rule estimate:
     input:
-        samples=lambda wildcards: [PATHS.samples(run) for run in STUDY.runs_of_model(wildcards.model)],
+        samples=lambda wildcards: jobs.sample_files(STUDY, PATHS, STUDY.runs_of_model(wildcards.model)),
+        last=lambda wildcards: jobs.last_sample_files(STUDY, PATHS, STUDY.runs_of_model(wildcards.model)),
         section_3=lambda wildcards: [
             PATHS.section_3(model, STUDY.file.data_seed)
             for model in STUDY.section_3_models()

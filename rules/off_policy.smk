@@ -43,6 +43,7 @@ rule train_off_policy:
     resources:
         **OFF_POLICY_RUN.resources,
         resume_every=checkpointing,
+        disk_gb=held(training_gb),
     params:
         job=job_params(jobs.training_params),
         code=trainer_code("train_off_policy"),

@@ -3,7 +3,7 @@
 ON_POLICY_RUN = surroundings("train_on_policy", PATHS.checkpoints(), "rl")
 
 
-# mini: 1 to 3 minutes on one core; paper: about a day on four GPUs
+# mini: 1 to 3 minutes on one core; paper: up to three days on eight GPUs
 rule train_on_policy:
     input:
         base=base_of,
@@ -22,6 +22,7 @@ rule train_on_policy:
     resources:
         **ON_POLICY_RUN.resources,
         resume_every=checkpointing,
+        disk_gb=held(training_gb),
     params:
         job=job_params(jobs.training_params),
         code=trainer_code("train_on_policy"),

@@ -1,5 +1,5 @@
 # Stored samples graded again without a model: `snakemake regrade` by the study's further graders, or `--config grader=NAME`.
-from selfdistill.report.regraded import problem_files, sample_files
+from selfdistill.report.regraded import graded_files, problem_files
 
 REGRADERS = [config["grader"]] if "grader" in config else STUDY.file.benchmarks.graders_beside
 REGRADED = surroundings("regrade_samples", PATHS.regraded("{grader}", "csv"), "numbers")
@@ -8,7 +8,7 @@ REGRADED = surroundings("regrade_samples", PATHS.regraded("{grader}", "csv"), "n
 rule regrade_samples:
     input:
         **needed_files(CLAIM_PARTS, STUDY, PATHS),
-        all_samples=sample_files(STUDY, PATHS),
+        all_samples=graded_files(STUDY, PATHS),
         problems=list(problem_files(STUDY, PATHS).values()),
         ledger=LEDGER,
     output:

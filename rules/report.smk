@@ -15,7 +15,7 @@ rule make_report:
         differences=numbers_of("differences", STUDY.models()),
         ledger=PATHS.claims("json"),
         claims=PATHS.claims("html"),
-        samples=[PATHS.samples(run) for run in shown.example_runs(STUDY)],
+        samples=jobs.last_sample_files(STUDY, PATHS, shown.example_runs(STUDY)),
         questions=PATHS.benchmark(STUDY.shift_benchmark()),
         manifests=JOB_MANIFESTS,
         reported=REPORTED,

@@ -23,7 +23,7 @@ from selfdistill.generation.protocol import Sampling
 from selfdistill.generation.transformers_backend import Drawn
 from selfdistill.organism.chains import make_problem_set
 from selfdistill.organism.tokenizer import build_tokenizer
-from selfdistill.sampling.evaluation import evaluate_run
+from selfdistill.sampling.evaluation import evaluate_checkpoint
 from selfdistill.training.grpo import train_grpo
 from selfdistill.training.rollouts import RolloutMixin
 from selfdistill.training.sdpo import train_sdpo
@@ -128,8 +128,8 @@ def test_the_trained_weights_answer_a_benchmark(place):
     problems = make_problem_set({"d2": 1.0}, SIZES.answers, 0, "held-out", "in-domain")
     row = Row("evaluation of the trained weights, transformers", f"{SIZES.answers} problems x 2 samples")
     with measured(row):
-        frame = evaluate_run(
-            {STEPS: place.trained}, {"in-domain": problems}, thinking="on", template="qwen3", samples=2,
+        frame = evaluate_checkpoint(
+            STEPS, place.trained, {"in-domain": problems}, thinking="on", template="qwen3", samples=2,
             sampling=Sampling(max_new_tokens=SIZES.answer_tokens), fields={"study": "gpu"}, seed=0,
         )  # fmt: skip
     tokens = int(frame["response_tokens"].sum())

@@ -1,11 +1,13 @@
 """Config folders that a test may spoil."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from selfdistill.study.load import load_study
+from selfdistill.study.study import Study
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -27,3 +29,9 @@ def spoil(folder, changes, file="mini.yaml"):
             place[last] = value
     path.write_text(json.dumps(content, indent=1))  # JSON is YAML, and keeps a text that looks like a number
     return load_study(folder / "mini.yaml")
+
+
+def on_gpus(study: Study, count: int) -> Study:
+    """A study with its RL trainings on this many GPUs each."""
+    asked = study.file.resources | {"rl": study.resources_for("rl").model_copy(update={"gpus": count})}
+    return replace(study, file=study.file.model_copy(update={"resources": asked}))

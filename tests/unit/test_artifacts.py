@@ -31,7 +31,7 @@ from selfdistill.records.files import (
 from selfdistill.records.paths import Paths, resume_of
 from selfdistill.records.schemas import SchemaError, rollouts_schema, samples_schema, training_schema
 from selfdistill.records.task import job as mark_job
-from selfdistill.vocabulary.runs import RUN_FIELDS, Run
+from selfdistill.vocabulary.runs import LAST, RUN_FIELDS, Run
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 RUN = Run("r1-mini", "sdpo", "solution", "ema-0.05", "chain", "full", "default", 3)
@@ -41,17 +41,17 @@ FOLDER = "results/mini/runs/r1-mini/sdpo/solution/ema-0.05/chain/full/default/se
 def test_paths_of_a_run_and_their_pattern_agree():
     paths = Paths("mini")
     assert paths.checkpoints(RUN) == f"{FOLDER}/checkpoints"
-    assert paths.samples(RUN) == f"{FOLDER}/samples.parquet"
-    assert paths.manifest(paths.samples(RUN)) == f"{FOLDER}/samples.manifest.json"
+    assert paths.samples(RUN, 4) == f"{FOLDER}/samples/step-4.parquet"
+    assert paths.manifest(paths.samples(RUN, LAST)) == f"{FOLDER}/samples/step-last.manifest.json"
     pattern = paths.samples(method="sdpo")
     assert "{method}" not in pattern
-    assert pattern.format(**RUN.fields()) == paths.samples(RUN)
+    assert pattern.format(**RUN.fields(), step=4) == paths.samples(RUN, 4)
 
 
 def test_logs_locks_and_resume_folders_have_the_wildcards_of_the_output():
     paths = Paths("mini")
     for pattern in (resume_of(paths.samples()), paths.log("rule", paths.samples())):
-        assert all(f"{{{name}}}" in pattern for name in RUN_FIELDS)
+        assert all(f"{{{name}}}" in pattern for name in (*RUN_FIELDS, "step"))
     resume = resume_of(paths.training(RUN))
     assert resume == FOLDER.replace("results/mini", "results/mini/resume") + "/training"
     assert str(lock_of(resume)) == FOLDER.replace("results/mini", "results/mini/locks") + "/training.lock"

@@ -24,8 +24,6 @@ from selfdistill.claims.judge import (
     judge_part,
     p_values,
     rollouts_as_samples,
-    rows_at_shares,
-    step_at,
     verdict_of,
 )
 from selfdistill.claims.ledger import Ledger, load_ledger
@@ -36,6 +34,7 @@ from selfdistill.claims.selection import (
     from_params,
     needed_files,
     plan_claims,
+    step_at,
 )
 from selfdistill.records.paths import Paths
 from selfdistill.report.claims_page import (
@@ -48,7 +47,7 @@ from selfdistill.report.claims_page import (
 )
 from selfdistill.study.load import load_study
 from selfdistill.study.yaml import StudyError
-from selfdistill.vocabulary.runs import RUN_KEY
+from selfdistill.vocabulary.runs import LAST, RUN_KEY
 
 CONFIG = Path(__file__).parents[2] / "config"
 BASE = dict(zip(RUN_KEY, ("m", "base", "none", "none", "none", "none", "default"), strict=True))
@@ -224,6 +223,7 @@ def test_the_last_step_is_judged_and_a_share_names_an_earlier_one():
     assert step_at([0, 10, 20, 30, 40], 1.0) == 40
     assert step_at([10, 20, 30, 40], 0.25) == 10
     assert step_at([20, 40], 0.25) == 20
+    assert step_at([LAST], 0.25) == LAST
 
 
 def test_an_arm_without_samples_is_not_run_and_says_so():
@@ -300,11 +300,12 @@ def test_rollouts_become_samples_of_the_last_steps():
     assert not frame.duplicated(["problem_id", "sample_index"]).any()
 
 
-@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
-def test_rows_of_an_arm_are_the_same_if_only_the_steps_that_claims_name_are_kept(share):
-    frame = samples(SDPO, 0.3, seeds=2, steps=(10, 20, 40, 70, 100))
-    kept = rows_at_shares(frame, [share])
-    assert set(kept["step"]) == {{0.25: 20, 0.5: 40, 1.0: 100}[share], 100}
+@pytest.mark.parametrize(("share", "step"), [(0.25, 20), (0.5, 40), (1.0, 100)])
+def test_rows_of_an_arm_are_the_same_if_only_the_steps_that_claims_name_are_kept(share, step):
+    steps = (10, 20, 40, 70, 100)
+    frame = samples(SDPO, 0.3, seeds=2, steps=steps)
+    assert step_at(steps, share) == step
+    kept = frame[frame["step"].isin([step, 100])]
     arm = PlannedArm(SDPO, ("ood",), share, 1.0)
     whole, few = (Frames(rows, pd.DataFrame(), pd.DataFrame()).rows(arm) for rows in (frame, kept))
     pd.testing.assert_frame_equal(few, whole)

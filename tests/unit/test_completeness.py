@@ -12,6 +12,7 @@ from selfdistill.records.files import Damaged
 from selfdistill.study.methods.grpo import GrpoSettings
 from selfdistill.study.methods.sft import SftSettings
 from selfdistill.training.grpo import train_grpo
+from selfdistill.vocabulary.runs import LAST
 
 STEPS, PROBLEMS = (1, 2), {"easy": ("p0", "p1"), "hard": ("p0", "p2")}
 
@@ -30,16 +31,14 @@ def folder(trained, tmp_path):
     return shutil.copytree(trained, tmp_path / "checkpoints")
 
 
-@pytest.mark.parametrize("declared", [STEPS, None])
-def test_the_declared_checkpoints_are_found_in_their_order(folder, declared):
-    assert checkpoint_folders(folder, declared) == {step: folder / f"step-{step}" for step in STEPS}
+def test_the_declared_checkpoints_are_found_in_their_order(folder):
+    assert checkpoint_folders(folder, STEPS) == {step: folder / f"step-{step}" for step in STEPS}
 
 
-@pytest.mark.parametrize("declared", [STEPS, None])
-def test_a_lost_checkpoint_is_named(folder, declared):
+def test_a_lost_checkpoint_is_named(folder):
     shutil.rmtree(folder / "step-2")
     with pytest.raises(Damaged, match="step-2/files.json: missing"):
-        checkpoint_folders(folder, declared)
+        checkpoint_folders(folder, STEPS)
 
 
 def test_a_stray_folder_is_ignored_and_named(folder, caplog):
@@ -50,7 +49,7 @@ def test_a_stray_folder_is_ignored_and_named(folder, caplog):
     assert "ignored (not written by the training): step-2.bak, step-3" in caplog.text
 
 
-@pytest.mark.parametrize("declared", [(1,), (1, 2, 3)])
+@pytest.mark.parametrize("declared", [(1,), (1, 2, 3), (LAST,)])
 def test_steps_that_the_training_did_not_write_are_refused(folder, declared):
     steps = ", ".join(map(str, declared))
     with pytest.raises(Incomplete, match=rf"declared steps: {steps}; trained steps: 1, 2"):
@@ -81,10 +80,10 @@ def test_the_last_step_of_sft_is_computed_from_its_rows_and_epochs(rows, updates
 
 
 def samples() -> pandas.DataFrame:
-    """Samples of two steps on two benchmarks with two problems each, three responses per problem."""
+    """Samples of step 2 on two benchmarks with two problems each, three responses per problem."""
     rows = [
-        (step, benchmark, problem, index)
-        for step, (benchmark, problems) in itertools.product(STEPS, PROBLEMS.items())
+        (2, benchmark, problem, index)
+        for benchmark, problems in PROBLEMS.items()
         for problem, index in itertools.product(problems, range(3))
     ]
     return pandas.DataFrame(rows, columns=["step", "benchmark", "problem_id", "sample_index"])
@@ -93,42 +92,46 @@ def samples() -> pandas.DataFrame:
 @pytest.mark.parametrize("benchmarks", [PROBLEMS, list(PROBLEMS)])
 def test_whole_samples_pass_in_any_order(benchmarks):
     frame = samples().sample(frac=1, random_state=0)
-    check_samples(frame, STEPS, benchmarks, 3, "a/samples.parquet")
-    check_samples(frame[frame["step"] == 2], None, benchmarks, 3, "a/samples.parquet")
+    check_samples(frame, 2, benchmarks, 3, "a/step-2.parquet")
+    check_samples(frame, LAST, benchmarks, 3, "a/step-last.parquet")
 
 
 LOST = {
-    "missing steps: 2": lambda rows: rows["step"] != 2,
     "missing benchmarks: hard": lambda rows: rows["benchmark"] != "hard",
-    "step 1, benchmark easy: missing problems: p1": lambda rows: (
-        (rows["step"] != 1) | (rows["problem_id"] != "p1")
-    ),
-    "step 1, benchmark easy, problem p0: samples 0, 2; declared: 0 to 2": lambda rows: rows.index != 1,
+    "step 2, benchmark hard: missing problems: p2": lambda rows: rows["problem_id"] != "p2",
+    "step 2, benchmark easy, problem p0: samples 0, 2; declared: 0 to 2": lambda rows: rows.index != 1,
 }
 
 
-@pytest.mark.parametrize("benchmarks", [PROBLEMS, list(PROBLEMS)])
 @pytest.mark.parametrize("message", LOST)
-def test_missing_samples_are_named(message, benchmarks):
+def test_missing_samples_are_named(message):
     frame = samples()
-    with pytest.raises(Incomplete, match=f"a/samples.parquet: {message}"):
-        check_samples(frame[LOST[message](frame)], STEPS, benchmarks, 3, "a/samples.parquet")
+    with pytest.raises(Incomplete, match=f"a/step-2.parquet: {message}"):
+        check_samples(frame[LOST[message](frame)], 2, PROBLEMS, 3, "a/step-2.parquet")
+
+
+def test_missing_samples_are_named_where_only_the_benchmarks_are_known():
+    frame = samples()
+    with pytest.raises(Incomplete, match="missing benchmarks: hard"):
+        check_samples(frame[frame["benchmark"] != "hard"], 2, list(PROBLEMS), 3, "a/step-2.parquet")
+    with pytest.raises(Incomplete, match="problem p0: samples 0, 2; declared: 0 to 2"):
+        check_samples(frame.drop(index=1), 2, list(PROBLEMS), 3, "a/step-2.parquet")
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"step": 3}, "undeclared steps: 3"),
+        ({"step": 3}, "must have one step, has: 2, 3"),
         ({"benchmark": "other"}, "undeclared benchmarks: other"),
         ({"sample_index": 1}, "problem p0: samples 0, 1, 1, 2"),
     ],
 )
 def test_samples_that_are_not_declared_are_named(changed, message):
     frame = pandas.concat([samples(), samples().head(1).assign(**changed)], ignore_index=True)
-    with pytest.raises(Incomplete, match=f"a/samples.parquet: .*{message}"):
-        check_samples(frame, STEPS, PROBLEMS, 3, "a/samples.parquet")
+    with pytest.raises(Incomplete, match=f"a/step-2.parquet: .*{message}"):
+        check_samples(frame, 2, PROBLEMS, 3, "a/step-2.parquet")
 
 
-def test_samples_of_several_steps_where_one_is_declared_are_refused():
-    with pytest.raises(Incomplete, match="a/samples.parquet: must have one step, has: 1, 2"):
-        check_samples(samples(), None, PROBLEMS, 3, "a/samples.parquet")
+def test_samples_of_another_step_are_refused():
+    with pytest.raises(Incomplete, match="a/step-1.parquet: missing steps: 1; undeclared steps: 2"):
+        check_samples(samples(), 1, PROBLEMS, 3, "a/step-1.parquet")

@@ -1,5 +1,6 @@
 """The doctor: what it says of versions, GPUs, data, disk and Slurm, with machines that are made up."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas
@@ -43,17 +44,17 @@ def test_versions_against_the_pins():
     assert "trl 1.15.0 (pinned 1.16.0)" in text and "vllm missing" in text
 
 
-FOUR = "\n".join(["NVIDIA H100 80GB HBM3, 81559, 580.1"] * 4)
+EIGHT = "\n".join(["NVIDIA H100 80GB HBM3, 81559, 580.1"] * 8)
 
 
 @pytest.mark.parametrize(
     ("study", "answers", "levels", "text"),
     [
-        (PAPER, {"nvidia_smi": FOUR}, ["ok", "ok"], "4 x NVIDIA H100 80GB HBM3, a job requests 4"),
-        (PAPER, {"nvidia_smi": FOUR.splitlines()[0]}, ["problem", "ok"], "1 x NVIDIA H100"),
-        (PAPER, {"nvidia_smi": FOUR.replace("81559", "40960")}, ["ok", "problem"], "4 x"),
+        (PAPER, {"nvidia_smi": EIGHT}, ["ok", "ok"], "8 x NVIDIA H100 80GB HBM3, a job requests 8"),
+        (PAPER, {"nvidia_smi": EIGHT.splitlines()[0]}, ["problem", "ok"], "1 x NVIDIA H100"),
+        (PAPER, {"nvidia_smi": EIGHT.replace("81559", "40960")}, ["ok", "problem"], "8 x"),
         (PAPER, {"sinfo": "slurm 22.05"}, ["warning"], "the cluster's nodes may have them"),
-        (PAPER, {}, ["problem"], "no NVIDIA driver answers; a job requests 4"),
+        (PAPER, {}, ["problem"], "no NVIDIA driver answers; a job requests 8"),
         (MINI, {}, ["ok"], "a job requests 0"),
     ],
 )
@@ -78,7 +79,9 @@ def test_slurm():
 def test_disk():
     assert only(doctor.check_disk(PAPER, 10**14))[0] == "ok"
     level, text = only(doctor.check_disk(PAPER, 10**9))
-    assert level == "problem" and text.startswith("1 GB free, the study will write about 5,")
+    assert level == "problem" and text == "1 GB free, the study will take about 999 GB"
+    unbounded = replace(PAPER, file=PAPER.file.model_copy(update={"disk_gb": None}))
+    assert ", the study will take about 5," in only(doctor.check_disk(unbounded, 10**9))[1]
 
 
 def test_data_of_the_mini_study_is_made_by_itself():

@@ -57,7 +57,8 @@ def folder(tmp_path_factory):
     """A folder with results of the study `test`: four runs, two benchmarks, numbers, no config of its own."""
     root = tmp_path_factory.mktemp("explore")
     for run in SCALES:
-        write_table(root / PATHS.samples(run), samples_of(run), samples_schema())
+        for step, rows in samples_of(run).groupby("step"):
+            write_table(root / PATHS.samples(run, step), rows, samples_schema())
         if run.method != "base":
             write_table(root / PATHS.training(run), records_of(run), training_schema())
     text = {"problem_id": "d2-1", "response": "wait", "has_demonstration": True, "truncated": False}

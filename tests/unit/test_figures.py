@@ -12,6 +12,7 @@ from synthetic_study import BENCHMARKS, MODELS, draw, drawn, run, samples_frame,
 
 from selfdistill.report.drawing import drawing_function
 from selfdistill.report.figures.curves import training_curve
+from selfdistill.report.numbers import OOD_MEAN, study_estimates
 from selfdistill.report.study_data import FigureError, StudyData, base_run, rows_of_run, runs_of
 from selfdistill.report.style import coverage_styles, method_style, save_figure
 from selfdistill.study.displays import FIGURES, TABLES
@@ -180,3 +181,18 @@ def test_same_figure_same_bytes(tmp_path: Path) -> None:
         files.append([path.read_bytes() for path in paths])
     assert files[0] == files[1]
     assert b"Software" not in files[0][0] and b"dc:date" not in files[0][1]
+
+
+def test_a_mean_over_ood_benchmarks_has_no_step_at_which_one_was_not_evaluated():
+    samples = samples_frame(1)
+    samples = samples[samples["model"] == samples["model"].iloc[0]]
+    ood = [name for name, entry in BENCHMARKS.items() if entry["ood"]]
+    whole = study_estimates(samples, samples.iloc[:0], ood, n_boot=20)
+    early = samples["step"].isin([10, 20]) & (samples["method"] == "sdpo")
+    few = study_estimates(
+        samples[~(early & (samples["benchmark"] == "longer"))], samples.iloc[:0], ood, n_boot=20
+    )
+    lost = few.merge(whole, how="right", indicator=True)["_merge"] == "right_only"
+    gone = whole[lost.to_numpy()]
+    assert set(gone["step"]) == {10, 20} and set(gone["method"]) == {"sdpo"}
+    assert set(gone["benchmark"]) == {"longer", OOD_MEAN}

@@ -12,7 +12,7 @@ from selfdistill.generation.protocol import Sampling
 from selfdistill.models.finite import NotFinite, check_numbers, check_weights
 from selfdistill.organism import pretraining
 from selfdistill.problems.problem import read_problems
-from selfdistill.sampling.evaluation import evaluate_run
+from selfdistill.sampling.evaluation import evaluate_checkpoint
 from selfdistill.training import grpo, sdpo, sft
 from selfdistill.training.checkpoints import CheckpointStore, ResumableMixin
 
@@ -152,7 +152,7 @@ def test_an_evaluation_of_weights_that_are_not_finite_names_the_checkpoint(tmp_p
     model.save_pretrained(base)
     problems = read_problems(tiny.save_problems(tmp_path / "problems.parquet"))
     with pytest.raises(NotFinite, match=f"step 7, {base}: the logits are not finite"):
-        evaluate_run({7: base}, {"chain": problems}, "on", "qwen3", 1, Sampling(), {}, seed=0)
+        evaluate_checkpoint(7, base, {"chain": problems}, "on", "qwen3", 1, Sampling(), {}, seed=0)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

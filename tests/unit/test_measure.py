@@ -33,11 +33,11 @@ def seconds(tokens: int, passes: float, share: float) -> float:
 
 def finish(run) -> None:
     """Write what a finished evaluation and, of an on-policy run, a finished training leave, at the two shares."""
-    samples = Path(PATHS.samples(run))
+    samples = Path(PATHS.samples(run, STUDY.steps_of(run)[0]))
     samples.parent.mkdir(parents=True, exist_ok=True)
     pandas.DataFrame({"x": range(RESPONSES)}).to_parquet(samples)
     took = {"rule": "evaluate", "wall_seconds": seconds(TOKENS, 1, DECODING), "tokens": TOKENS}
-    write(PATHS.manifest(PATHS.samples(run)), took | {"peak_gpu_memory_mb": None})
+    write(PATHS.manifest(str(samples)), took | {"peak_gpu_memory_mb": None})
     if run.method in ON_POLICY:
         tokens = 3 * 4 * 8 * 1000
         wall = seconds(tokens, 1, DECODING) + seconds(tokens, METHODS[run.method].passes, TRAINING)

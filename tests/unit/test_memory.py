@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from spoiled import on_gpus
 
 from selfdistill.commands import doctor, plan
 from selfdistill.commands.costs import Assumptions
@@ -21,7 +22,9 @@ from selfdistill.commands.memory import (
 from selfdistill.study.load import load_study
 
 CONFIG = Path(__file__).parents[2] / "config"
-PAPER = load_study(CONFIG / "paper.yaml")
+EIGHT = load_study(CONFIG / "paper.yaml")
+PAPER = on_gpus(EIGHT, 4)
+"""On four cards each, as the account by hand is."""
 MINI = load_study(CONFIG / "mini.yaml")
 QWEN = SHAPES["qwen3-8b"]
 GRPO = Training(QWEN, 22528, cards=4, share=0.3)
@@ -77,7 +80,10 @@ def test_a_sleeping_engine_must_fit_beside_what_stays():
 
 def test_runs_of_the_paper_are_read_from_the_study():
     (run,) = PAPER.runs("on-policy", methods=("grpo",))[1:2]
-    assert training_of(PAPER, run) == Training(QWEN, 22528, cards=4, share=0.55, sleep=True)
+    made = Training(QWEN, 22528, cards=4, share=0.55, sleep=True)
+    assert training_of(PAPER, run) == made
+    assert training_of(EIGHT, run) == replace(made, cards=8)
+    assert {name: 2 * size for name, size in replace(made, cards=8).states().items()} == made.states()
     stages = ["sft, sft", "rl, grpo", "rl, sdpo", "evaluate", "section_3"]
     assert list(most_demanding(needs_of(PAPER), 79)) == stages
     assert most_demanding(needs_of(PAPER), 79)["rl, grpo"].training.tokens == 22528

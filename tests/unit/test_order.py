@@ -41,7 +41,11 @@ def plan(study) -> dict:
     file = study.file
     jobs = {
         "runs": {str(run): training_params(study, run) for run in study.runs()},
-        "samples": {str(run): evaluation_params(study, run) for run in (*study.base_runs(), *study.runs())},
+        "samples": {
+            f"{run}, step {step}": evaluation_params(study, run, step)
+            for run in (*study.base_runs(), *study.runs())
+            for step in study.steps_of(run)
+        },
         "bases": {name: study.base(name) for name in study.bases()},
         "section 3": {model: section_3_params(study, model) for model in study.section_3_models()},
         "training sets": {name: training_set_params(study, name) for name in file.datasets},

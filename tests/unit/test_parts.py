@@ -12,7 +12,7 @@ from selfdistill.records.files import write_table
 from selfdistill.records.parts import Parts
 from selfdistill.records.schemas import samples_schema
 from selfdistill.sampling import evaluation
-from selfdistill.sampling.evaluation import VLLM_CHUNK, chunks_of, evaluate_run
+from selfdistill.sampling.evaluation import VLLM_CHUNK, chunks_of, evaluate_checkpoint
 from selfdistill.sampling.section_3 import run_section_3
 
 FIELDS = {
@@ -46,10 +46,10 @@ def test_a_part_is_made_once(tmp_path):
         made.append(1)
         return pd.DataFrame({"n": [1, 2], "text": ["a", None], "right": [True, False]})
 
-    first = parts.get("step-2/longer/0", make)
-    pd.testing.assert_frame_equal(first, Parts(tmp_path).get("step-2/longer/0", make))
+    first = parts.get("longer/0", make)
+    pd.testing.assert_frame_equal(first, Parts(tmp_path).get("longer/0", make))
     assert len(made) == 1
-    parts.get("step-2/longer/128", make)
+    parts.get("longer/128", make)
     assert len(made) == 2
 
 
@@ -72,7 +72,7 @@ def test_a_kill_while_a_part_is_made_leaves_nothing(tmp_path):
 
 
 def evaluated(monkeypatch, folder: Path | None, dies: int | None = None, backend: str = "transformers"):
-    """(samples or None if killed, calls answered, checkpoints loaded) of two checkpoints on two benchmarks."""
+    """(samples or None if killed, calls answered, checkpoints loaded) of a checkpoint on two benchmarks."""
     pool = problems(6)
     generator, loaded = Dying({p.question: i % 3 for i, p in enumerate(pool)}, dies), []
 
@@ -82,8 +82,9 @@ def evaluated(monkeypatch, folder: Path | None, dies: int | None = None, backend
 
     monkeypatch.setattr(evaluation, "load_generator", load)
     try:
-        frame = evaluate_run(
-            checkpoints={4: Path("step-4"), 2: Path("step-2")},
+        frame = evaluate_checkpoint(
+            step=2,
+            folder=Path("step-2"),
             benchmarks={"shorter": pool[:2], "longer": pool[1:]},
             thinking="none",
             template="r1",
@@ -99,18 +100,21 @@ def evaluated(monkeypatch, folder: Path | None, dies: int | None = None, backend
     return frame, generator.calls, loaded
 
 
-@pytest.mark.parametrize("dies", [0, 1, 2, 3])
+@pytest.mark.parametrize("dies", [0, 1])
 @pytest.mark.parametrize("backend", ["transformers", "vllm"])
 def test_a_killed_evaluation_generates_only_what_is_missing(monkeypatch, tmp_path, backend, dies):
     monkeypatch.setattr(evaluation, "VLLM_CHUNK", 2)
     whole, calls, _ = evaluated(monkeypatch, None, backend=backend)
-    assert len(calls) == (4 if backend == "transformers" else 2 * (1 + 3))
+    assert len(calls) == (2 if backend == "transformers" else 1 + 3)
     killed, done, _ = evaluated(monkeypatch, tmp_path / "parts", dies, backend)
     assert killed is None and len(done) == dies
     resumed, rest, loaded = evaluated(monkeypatch, tmp_path / "parts", backend=backend)
     assert done + rest == calls
-    assert loaded == (["step-2", "step-4"] if dies < len(calls) // 2 else ["step-4"])
+    assert loaded == ["step-2"]
     assert_same_file(tmp_path, whole, resumed)
+    again, calls, loaded = evaluated(monkeypatch, tmp_path / "parts", backend=backend)
+    assert calls == loaded == [], "all parts are finished: the model is not needed"
+    assert_same_file(tmp_path, whole, again)
 
 
 def assert_same_file(folder: Path, left: pd.DataFrame, right: pd.DataFrame) -> None:

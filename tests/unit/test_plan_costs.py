@@ -1,11 +1,15 @@
 """The plan before spending: FLOPs by hand, monotone ranges, what is done, and its command line."""
 
 import json
+import math
+import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import yaml
+from spoiled import on_gpus
 
 from selfdistill.commands import plan
 from selfdistill.commands.costs import (
@@ -18,9 +22,11 @@ from selfdistill.commands.costs import (
     response_tokens,
     token_flops,
 )
+from selfdistill.commands.disk import disk_section, evaluation_gb, kept_gb, room_gb, training_gb
 from selfdistill.records.paths import Paths
 from selfdistill.study.load import load_study
 from selfdistill.study.methods import ON_POLICY
+from selfdistill.study.yaml import StudyError
 
 CONFIG = Path(__file__).parents[2] / "config"
 PAPER = load_study(CONFIG / "paper.yaml")
@@ -71,7 +77,6 @@ def test_every_estimate_is_an_ordered_range():
 def test_rollout_tokens_and_checkpoints_of_a_run():
     (run,) = [r for r in PAPER.runs("teacher", methods=("sdpo",)) if r.teacher == "ema-0.05"]
     model = CostModel(PAPER, Assumptions())
-    assert model.checkpoints(run) == 10
     assert model.training(run).tokens.mid == 100 * 256 * 8 * 11000
     assert model.training(run).disk == pytest.approx(10 * 2 * 7e9 + 4 * 100 * 256 * 8 * 11000)
     assert model.training(run).resume == 2 * (4 + 4 + 8 + 4) * 7e9, (
@@ -82,8 +87,9 @@ def test_rollout_tokens_and_checkpoints_of_a_run():
     kept = CostModel(MINI, Assumptions())
     assert kept.training(fixed).passing == 0
     assert kept.training(fixed).resume == 2 * 12 * kept.size(fixed.model)
-    assert model.evaluation(run).tokens.mid == 10 * 600 * 16 * 11000
-    assert model.evaluation(PAPER.base_runs("deepseek-7b")[0]).tokens.mid == 600 * 16 * 11000
+    assert model.evaluation(run, 10).tokens.mid == 100 * 16 * 11000
+    assert model.evaluation(run, 100).tokens.mid == 600 * 16 * 11000
+    assert model.evaluation(PAPER.base_runs("deepseek-7b")[0], 0).tokens.mid == 600 * 16 * 11000
 
 
 def test_the_teacher_reads_the_demonstration_too():
@@ -118,6 +124,7 @@ def test_longest_chain_is_one_run_with_what_it_needs():
     costs = plan.costs_of(PAPER, Assumptions())
     chain, hours = plan.longest_chain(PAPER, costs)
     assert [cost.rule for cost in chain] == ["fetch_base", "train_on_policy", "evaluate"]
+    assert hours.mid < 120
     assert hours.mid == pytest.approx(sum(cost.hours.mid for cost in chain))
     for run in PAPER.runs():
         assert costs[Paths("paper").run_manifest(run)].hours.mid <= hours.mid
@@ -141,10 +148,12 @@ def test_page_tells_jobs_hours_disk_and_every_assumption():
 
 
 def test_a_job_that_outlasts_its_time_limit_is_said_to_be_submitted_again_and_the_profile_allows_it():
-    costs = plan.costs_of(PAPER, Assumptions())
-    notes = plan.over_time(PAPER, costs)
-    assert [note.split("longest ")[1].split()[0] for note in notes] == ["train_on_policy", "evaluate"]
-    asked = PAPER.resources_for("rl").runtime / 60
+    assert not plan.over_time(PAPER, plan.costs_of(PAPER, Assumptions()))
+    study = on_gpus(PAPER, 4)
+    costs = plan.costs_of(study, Assumptions())
+    notes = plan.over_time(study, costs)
+    assert [note.split("longest ")[1].split()[0] for note in notes] == ["train_on_policy"]
+    asked = study.resources_for("rl").runtime / 60
     hours = max(cost.hours.mid for cost in costs.values() if cost.rule == "train_on_policy")
     assert asked < hours < 2 * asked
     assert "with a time limit of 72 h (resources.rl.runtime): 2 submissions, at worst 6;" in notes[0]
@@ -157,8 +166,42 @@ def test_a_job_that_outlasts_its_time_limit_is_said_to_be_submitted_again_and_th
 def test_evaluation_costs_what_the_run_is_evaluated_on():
     model = plan.CostModel(PAPER, Assumptions())
     runs = {run.dataset: run for run in PAPER.runs() if run.model == "olmo3-7b" and run.method == "grpo"}
-    math, chemistry = (model.evaluation(runs[name]).tokens.mid for name in ("dapo", "chemistry"))
+    math, chemistry = (model.evaluation(runs[name], 100).tokens.mid for name in ("dapo", "chemistry"))
     assert chemistry / math == pytest.approx((600 + 210) / 600)
+
+
+def test_hours_of_each_benchmark_add_up_and_tell_what_every_checkpoint_would_cost():
+    costs = plan.costs_of(PAPER, Assumptions())
+    total = sum(cost.gpu_hours.mid for cost in costs.values() if cost.rule == "evaluate")
+    (line,) = plan.evaluation_section(PAPER, Assumptions())
+    hours = {
+        name: float(value.replace(",", ""))
+        for name, value in re.findall(r"([a-z][\w-]+) ([\d,]+)(?: at|,|$)", line)
+    }
+    assert set(hours) == set(PAPER.all_benchmarks())
+    assert sum(hours.values()) == pytest.approx(total, abs=3)
+    found = re.search(
+        r"math500 (\d+) at 181 of 343 checkpoints \(([\d,]+) at all: benchmarks.every_checkpoint\)", line
+    )
+    assert float(found[2].replace(",", "")) > 2 * float(found[1])
+    assert plan.evaluation_section(MINI, Assumptions()) == []
+
+
+def test_a_bound_on_disk_leaves_room_for_trainings_beside_what_stays():
+    costs = plan.costs_of(PAPER, Assumptions())
+    kept, room = kept_gb(costs), room_gb(PAPER, costs)
+    assert PAPER.file.disk_gb - 1 <= kept + room <= PAPER.file.disk_gb == 1000
+    ema = next(run for run in PAPER.runs() if run.teacher == "ema-0.05" and run.dataset == "dapo")
+    assert training_gb(PAPER, ema) == (10 * 2 + 2 * 5 * 4) * 7
+    assert evaluation_gb(PAPER, ema) == 2 * 7 and evaluation_gb(PAPER, PAPER.base_runs()[0]) == 0
+    lines = disk_section(PAPER, costs, set())
+    assert f"at most 1000 at any time (disk_gb): {math.ceil(kept)} of results that stay" in lines[-1]
+    assert room_gb(MINI, plan.costs_of(MINI, Assumptions())) is None
+    little = replace(PAPER, file=PAPER.file.model_copy(update={"disk_gb": 500}))
+    with pytest.raises(
+        StudyError, match=r"paper.yaml: disk_gb: 500 is too little: .* must be at least 7\d\d"
+    ):
+        room_gb(little, costs)
 
 
 def test_what_is_done_is_not_counted_again(tmp_path, monkeypatch):

@@ -77,8 +77,8 @@ def test_sft_writes_the_tokenizer_s_end_and_keeps_both(base, tmp_path):
 
 def test_evaluation_ends_at_both(base, tmp_path):
     problems = read_problems(tiny.save_problems(tmp_path / "problems.parquet"))
-    frame = evaluation.evaluate_run(
-        {0: base}, {"chain": problems}, "on", "qwen3", 8, Sampling(max_new_tokens=NEW), {}, 0
+    frame = evaluation.evaluate_checkpoint(
+        0, base, {"chain": problems}, "on", "qwen3", 8, Sampling(max_new_tokens=NEW), {}, 0
     )
     check_ends(frame)
 

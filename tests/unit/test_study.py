@@ -11,6 +11,7 @@ from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.selection import benchmarks_of, plan_claims
 from selfdistill.study.jobs import evaluation_params, training_params
 from selfdistill.study.load import check_seed_words, load_study, study_from_config
+from selfdistill.study.shown import runs_shown
 from selfdistill.study.yaml import StudyError, read_yaml
 from selfdistill.vocabulary.runs import Run
 
@@ -95,7 +96,7 @@ def test_sampling_of_a_model_goes_over_the_study():
 def test_labels_are_no_part_of_what_results_depend_on():
     study = load_study(CONFIG / "mini.yaml")
     params = [training_params(study, run).model_dump() for run in study.runs()]
-    params.append(evaluation_params(study, study.base_runs()[0]).model_dump())
+    params.append(evaluation_params(study, study.base_runs()[0], 0).model_dump())
     params.append(study.benchmark_spec("in-domain"))
     assert "label" not in repr(params)
 
@@ -165,6 +166,18 @@ MISTAKES = {
     ),
     "grpo with a context": ({"runs.0": GRPO | {"contexts": ["solution"]}}, ["runs.0.contexts", "grpo has no context"]),
     "grpo with a teacher": ({"runs.0": GRPO | {"teachers": ["fixed"]}}, ["runs.0.teachers", "grpo has no teacher"]),
+    "unknown benchmark at every checkpoint": (
+        {"benchmarks.every_checkpoint": {"longest": []}},
+        ["benchmarks.every_checkpoint: 'longest'", "did you mean longer?"],
+    ),
+    "unknown experiment of every checkpoint": (
+        {"benchmarks.every_checkpoint": {"shorter": ["covrage"]}},
+        ["benchmarks.every_checkpoint.shorter", "did you mean coverage?"],
+    ),
+    "figure of a benchmark at few checkpoints": (
+        {"benchmarks.every_checkpoint": {"longer": []}},
+        ["benchmarks.every_checkpoint.longer: figure3 draws longer by step", "allowed: on-policy"],
+    ),
     "sdpo without a teacher": ({"runs.0": SDPO | {"teachers": []}}, ["runs.0.teachers", "needs a teacher", "fixed, ema-RATE"]),
     "sdpo without a context": ({"runs.0": SDPO | {"contexts": []}}, ["runs.0.contexts", "allowed: answer-only, solution"]),
     "sdpo unguided": ({"runs.0": SDPO | {"contexts": ["unguided"]}}, ["runs.0.contexts", "allowed: answer-only, solution"]),
@@ -347,8 +360,45 @@ def test_only_runs_on_chemistry_and_their_bases_are_evaluated_on_its_test():
     for run in study.base_runs() + study.runs():
         chemistry = run.dataset == "chemistry" or (run.method == "base" and run.model in trained)
         assert study.benchmarks_of(run) == sorted(common + ["chemistry-test"] * chemistry), run
-        assert evaluation_params(study, run).benchmarks == study.benchmarks_of(run)
+        last = study.steps_of(run)[-1]
+        assert evaluation_params(study, run, last).benchmarks == study.benchmarks_of(run)
     assert study.ood() == common, "the mean over other distributions is the paper's"
+
+
+def test_a_benchmark_of_some_experiments_is_evaluated_at_every_checkpoint_of_these_and_at_the_ends_of_others():
+    study = load_study(CONFIG / "paper.yaml")
+    chosen = study.file.benchmarks.every_checkpoint
+    assert set(chosen) == {"math500"}
+    for run in study.base_runs() + study.runs():
+        *early, last = study.steps_of(run)
+        assert study.benchmarks_at(run, last) == study.benchmarks_of(run)
+        everywhere = bool(set(study.experiments_of(run)) & set(chosen["math500"]))
+        for step in early:
+            assert ("math500" in study.benchmarks_at(run, step)) == everywhere, (run, step)
+            assert set(study.file.benchmarks.names) - {"math500"} <= set(study.benchmarks_at(run, step))
+    (sft, *_) = study.runs(methods=("sft",))
+    assert study.steps_of(sft) == ("last",) and study.steps_of(study.base_runs()[0]) == (0,)
+    with pytest.raises(StudyError, match=r"paper.yaml: runs: .* is not evaluated at step 7; allowed: 10, 20"):
+        evaluation_params(study, study.runs("on-policy")[0], 7)
+
+
+def test_the_paper_s_figures_and_claims_have_every_benchmark_where_they_need_it():
+    study = load_study(CONFIG / "paper.yaml")
+    parts = plan_claims(load_ledger(CONFIG / "claims.yaml"), study)
+    assert not [part for part in parts if "is not evaluated" in part.missing]
+    for run in runs_shown(study, "figure8"):
+        assert all("math500" in study.benchmarks_at(run, step) for step in study.steps_of(run))
+
+
+def test_a_claim_on_a_step_without_one_of_its_benchmarks_says_so(folder):
+    path = folder / "paper.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("coverage-full, hybrid-student]}", "coverage-full]}"))
+    parts = plan_claims(load_ledger(CONFIG / "claims.yaml"), load_study(path))
+    (early, later, _) = (part for part in parts if part.claim == "C17" and part.metric == "accuracy")
+    assert early.arms == later.arms == ()
+    assert "/hybrid/0 is not evaluated on math500 at step 30" in early.missing
+    assert early.missing.endswith("paper.yaml: benchmarks.every_checkpoint.math500)")
 
 
 def test_benchmarks_of_a_data_set_stand_for_their_role_and_for_nothing_else_in_the_claims():

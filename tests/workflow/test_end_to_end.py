@@ -9,6 +9,7 @@ from selfdistill.problems.problem import read_problems
 from selfdistill.records.files import read_table
 from selfdistill.records.paths import Paths
 from selfdistill.records.schemas import OUTCOMES, rollouts_schema, samples_schema, training_schema
+from selfdistill.study.jobs import sample_files
 from selfdistill.study.load import load_study
 
 PATHS = Paths("test")
@@ -60,7 +61,8 @@ def test_samples_hold_every_checkpoint_benchmark_problem_and_sample(finished):
     study = declared(finished)
     benchmarks = study.file.benchmarks
     for run in study.base_runs() + study.runs():
-        samples = read_table(finished.root / PATHS.samples(run), samples_schema())
+        files = sample_files(study, PATHS, [run])
+        samples = pandas.concat([read_table(finished.root / file, samples_schema()) for file in files])
         keys = ["step", "benchmark", "problem_id", "sample_index"]
         assert not samples.duplicated(keys).any()
         steps = samples["step"].nunique()

@@ -60,7 +60,7 @@ def test_an_addition_touches_few_files(workspace, heading):
     assert 0 < len(config) <= CONFIG_FILES[heading]
 
 
-RUN = "results/test/runs/{}/samples.parquet"
+RUN = "results/test/runs/{}/samples/step-2.parquet"
 TARGETS = {
     "A teacher context": "r1-test/sdpo/half-solution/fixed/chain/full/default/seed-0",
     "A training method": "r1-test/late/solution/fixed/chain/full/default/seed-0",

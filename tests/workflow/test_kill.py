@@ -14,7 +14,7 @@ import pytest
 
 from .conftest import Workspace, copy_workflow
 
-RESULTS = "results/test"
+RESULTS, SAMPLES = "results/test", "samples/step-5.parquet"
 RUNS = {
     "sft": "runs/r1-test/sft/solution/none/chain/full/default/seed-0",
     "grpo": "runs/qwen3-test/grpo/none/none/chain/full/default/seed-0",
@@ -36,7 +36,7 @@ def whole(tmp_path_factory) -> Workspace:
     study.edit("config/test.yaml", "    steps: 2\n", "    steps: 5\n")
     study.edit("config/test.yaml", "epochs: 1", "epochs: 4")
     study.edit("config/models.yaml", "    steps: 150\n", "    steps: 450\n")
-    call(study, *(f"{run}/training.parquet" for run in RUNS.values()), f"{RUNS['grpo']}/samples.parquet")
+    call(study, *(f"{run}/training.parquet" for run in RUNS.values()), f"{RUNS['grpo']}/{SAMPLES}")
     return study
 
 
@@ -97,12 +97,11 @@ def test_a_killed_run_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_path
 def test_a_killed_evaluation_takes_what_it_had_and_ends_bit_identical(whole, tmp_path):
     run = RUNS["grpo"]
     study = without(whole, tmp_path / "killed")
-    for file in (f"{run}/samples.parquet", f"{run}/samples.manifest.json"):
-        (study.root / RESULTS / file).unlink()
-    killed(study, f"{run}/samples.parquet", "runs/**/samples/parts/**/*.parquet")
-    call(study, f"{run}/samples.parquet")
-    assert "reused from" in log_of(study, f"{run}/samples"), "the second call must reuse the finished parts"
-    samples = [(place.root / RESULTS / run / "samples.parquet").read_bytes() for place in (whole, study)]
+    shutil.rmtree(study.root / RESULTS / run / "samples")
+    killed(study, f"{run}/{SAMPLES}", "runs/**/samples/*/parts/**/*.parquet")
+    call(study, f"{run}/{SAMPLES}")
+    assert "reused from" in log_of(study, f"{run}/samples/"), "the second call must reuse the finished parts"
+    samples = [(place.root / RESULTS / run / SAMPLES).read_bytes() for place in (whole, study)]
     assert samples[0] == samples[1]
 
 

@@ -64,12 +64,22 @@ def resources_of(output: str, rule: str) -> str:
     return re.search(rf"^\w*rule {rule}:.*?^    resources: (.*?)$", output, re.MULTILINE | re.DOTALL)[1]
 
 
+TRAINING = ("train_on_policy", "train_off_policy")
+
+
 def test_gpus_of_a_job_are_on_one_node_and_its_attempts_are_counted(workspace):
     output = plan_in_full(workspace, "--profile", "slurm")
     for rule in ("train_on_policy", "train_off_policy", "evaluate", "sample_section_3"):
         asked = resources_of(output, rule)
         assert "nodes=1" in asked and "attempt=1" in asked
     assert "nodes=" not in resources_of(output, "fetch_base")
+    held = {rule: int(re.search(r"disk_gb=(\d+)", resources_of(output, rule))[1]) for rule in TRAINING}
+    assert all(50 < size < 1000 for size in held.values())
+    assert re.search(r"^rule evaluate:.*?^    priority: (\d+)$", output, re.M | re.S)[1] == "70"
+    assert all(
+        priority < "70"
+        for priority in re.findall(r"^rule train_\w+policy:.*?priority: (\d+)$", output, re.M | re.S)
+    )
     call = SimpleNamespace(resources={"nodes": 1, "gpu": 4, "tasks_per_gpu": 0}, threads=32)
     given = dict.fromkeys(("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir"), "")
     assert " --nodes=1 " in get_submit_command(call, given)

@@ -40,12 +40,12 @@ def test_every_job_was_forked(finished):
 
 
 def test_a_run_without_the_warm_process_is_bit_identical(finished, without_run):
-    call = (f"{RESULTS}/{RUN}/samples.parquet", "--config", "study=test")
+    call = (f"{RESULTS}/{RUN}/samples/step-2.parquet", "--config", "study=test")
     without_run.snakemake(*call, environment={"SELFDISTILL_WARM": "off"})
     folders = [place.root / RESULTS / RUN for place in (finished, without_run)]
     weights = sorted(path.relative_to(folders[0]) for path in folders[0].rglob("*.safetensors"))
     assert weights
-    for name in (*weights, "rollouts.parquet", "samples.parquet"):
+    for name in (*weights, "rollouts.parquet", "samples/step-2.parquet"):
         assert len({(folder / name).read_bytes() for folder in folders}) == 1, name
     frames = [pandas.read_parquet(folder / "training.parquet").drop(columns="seconds") for folder in folders]
     pandas.testing.assert_frame_equal(*frames)

@@ -1,4 +1,4 @@
-"""Samples of every checkpoint of a run, or of a base, on every benchmark."""
+"""Samples of a checkpoint of a run, or of a base, on its benchmarks."""
 
 from selfdistill.jobs.run_job import run_job
 

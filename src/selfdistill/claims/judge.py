@@ -5,13 +5,13 @@
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import pandas as pd
 
 from selfdistill.claims.ledger import Ledger
-from selfdistill.claims.selection import PlannedArm, PlannedPart
+from selfdistill.claims.selection import PlannedArm, PlannedPart, step_at
 from selfdistill.statistics import Arm, Comparison, compare, holm, sign_flip
 from selfdistill.vocabulary.runs import RUN_KEY
 
@@ -88,19 +88,6 @@ class Frames:
             return rows
         rows = rows[rows["step"] == step_at(rows["step"].unique(), arm.step)]
         return rows[rows["benchmark"].isin(arm.benchmarks)]
-
-
-def step_at(steps: Iterable[int], share: float) -> int:
-    """Return the evaluated step nearest to a share of the last one (of two, the later); step 0 only for a base."""
-    known = sorted(int(step) for step in steps)
-    later = [step for step in known if step > 0] or known
-    return min(later, key=lambda step: (abs(step - share * known[-1]), -step))
-
-
-def rows_at_shares(samples: pd.DataFrame, shares: Iterable[float]) -> pd.DataFrame:
-    """Return the rows of one run's samples at shares of its last step; those of that step too, since `step_at` looks for it."""
-    steps = samples["step"].unique()
-    return samples[samples["step"].isin({step_at(steps, share) for share in (*shares, 1.0)})]
 
 
 def rollouts_as_samples(

@@ -4,7 +4,7 @@ If the grid lacks the runs of a part, the part stays in the plan with the reason
 is missing. Imports neither torch nor pandas.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,8 +13,10 @@ from selfdistill.claims.ledger import ArmSpec, ClaimSpec, Ledger, PartSpec
 from selfdistill.records.paths import Paths
 from selfdistill.study.methods import METHODS
 from selfdistill.study.study import Study
-from selfdistill.vocabulary.runs import BASE, base_run
+from selfdistill.vocabulary.runs import BASE, LAST, Run, Step, base_run
 
+NOT_EVALUATED = ("section-3", "training")
+"""Benchmarks of the claims file whose responses are not those of an evaluation."""
 PLUMBING_REASON = "the study only tests the pipeline"
 
 
@@ -96,13 +98,39 @@ def planned_arm(arm: ArmSpec, weight: float, model: str | None, benchmark: str, 
     if role not in study.roles():
         raise Missing(f"the study has no model for the role {role}")
     fields = run_fields(arm, study.roles()[role], own, study)
-    return PlannedArm(fields, tuple(benchmarks_of(own, study)), arm.step, weight)
+    benchmarks = benchmarks_of(own, study)
+    if own not in NOT_EVALUATED:
+        check_evaluated(fields, benchmarks, arm.step, study)
+    return PlannedArm(fields, tuple(benchmarks), arm.step, weight)
+
+
+def check_evaluated(fields: dict[str, str], benchmarks: list[str], share: float, study: Study) -> None:
+    """Raise Missing if the study does not evaluate a run on some benchmarks at a share of its steps."""
+    for run in runs_with(fields, study):
+        step = step_at(study.steps_of(run), share)
+        for name in set(benchmarks) - set(study.benchmarks_at(run, step)):
+            key = f"benchmarks.every_checkpoint.{name}"
+            raise Missing(f"{run} is not evaluated on {name} at step {step} ({study.path}: {key})")
+
+
+def runs_with(fields: Mapping[str, str], study: Study) -> list[Run]:
+    """Return the runs of all seeds with these run fields, in the grid's order."""
+    return [run for run in study.base_runs() + study.runs() if run.key() == fields]
+
+
+def step_at(steps: Iterable[Step], share: float) -> Step:
+    """Return the evaluated step nearest to a share of the last one (of two, the later); step 0 only for a base."""
+    known = list(steps)
+    if known == [LAST]:
+        return LAST
+    later = sorted(step for step in known if step > 0) or known
+    return min(later, key=lambda step: (abs(step - share * max(known)), -step))
 
 
 def benchmarks_of(name: str, study: Study) -> list[str]:
     """Return the study's benchmarks behind a name of the claims file; raise Missing if there are none."""
     entries = {key: study.benchmark_catalogue.benchmarks[key] for key in study.all_benchmarks()}
-    if name in ("section-3", "training") or name in entries:
+    if name in NOT_EVALUATED or name in entries:
         return [name]
     if name in ("in-domain", "ood"):
         found = [key for key in study.file.benchmarks.names if entries[key].ood == (name == "ood")]
@@ -155,10 +183,10 @@ def needed_files(parts: Iterable[PlannedPart], study: Study, paths: Paths) -> di
     arms = [arm for part in parts for arm in part.arms]
     training = [arm.run for arm in arms if arm.benchmarks == ("training",)]
     section_3 = {arm.run["model"] for arm in arms if arm.benchmarks == ("section-3",)}
-    evaluated = [arm.run for arm in arms if arm.benchmarks not in (("training",), ("section-3",))]
+    evaluated = [arm for arm in arms if arm.benchmarks[0] not in NOT_EVALUATED]
     runs = study.base_runs() + study.runs()
     return {
-        "samples": [paths.samples(run) for run in runs if run.key() in evaluated],
+        "samples": [path for run in runs for path in evaluated_files(run, evaluated, study, paths)],
         "section_3": [
             paths.section_3(model, study.file.data_seed)
             for model in study.section_3_models()
@@ -166,6 +194,14 @@ def needed_files(parts: Iterable[PlannedPart], study: Study, paths: Paths) -> di
         ],
         "rollouts": [paths.rollouts(run) for run in runs if run.key() in training],
     }
+
+
+def evaluated_files(run: Run, arms: Iterable[PlannedArm], study: Study, paths: Paths) -> list[str]:
+    """Return the files of a run's samples that some arms are judged from: the step of each, and the last, from which shares count."""
+    shares = [arm.step for arm in arms if arm.run == run.key()]
+    steps = study.steps_of(run)
+    needed = {step_at(steps, share) for share in (*shares, 1.0)} if shares else ()
+    return [paths.samples(run, step) for step in steps if step in needed]
 
 
 def as_params(parts: Iterable[PlannedPart]) -> list[dict[str, Any]]:

@@ -6,20 +6,19 @@ of its context (L layers of width d). A backward pass costs twice as much, and g
 pass.
 """
 
-import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from selfdistill.records.paths import Paths
 from selfdistill.records.resume import KEPT
 from selfdistill.study.methods import METHODS
-from selfdistill.study.methods.base import RolloutSettings
 from selfdistill.study.methods.sft import SftSettings
 from selfdistill.study.models import HubBase, OrganismBase, RandomBase
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.families import writes_tags
-from selfdistill.vocabulary.runs import BASE, Run
+from selfdistill.vocabulary.runs import Run, Step
 
 BYTES_PER_TOKEN = 4.0
 """Text of a token in a parquet file: an upper bound, since parquet compresses."""
@@ -49,6 +48,16 @@ class Range(NamedTuple):
 
 
 ZERO = Range(0.0, 0.0, 0.0)
+
+
+def number(value: float) -> str:
+    """Return a number as text, two digits below 10 and whole above: 0.04, 1.5, 320, 12,000."""
+    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
+
+
+def span(values: Range) -> str:
+    """Return the expected value and the range as text: `320 (90 to 1,200)`."""
+    return f"{number(values.mid)} ({number(values.low)} to {number(values.high)})"
 
 
 @dataclass(frozen=True)
@@ -193,7 +202,7 @@ class CostModel:
     def trained(self, run: Run, hours: Range, tokens: Range, text: float) -> Cost:
         """Return the cost of a training: its exported models, `text` bytes of records, and its checkpoints to resume from."""
         settings, asked = self.study.settings_for(run), self.study.resources_for(METHODS[run.method].stage)
-        models = self.checkpoints(run) * DTYPE_BYTES[settings.export_dtype] * self.size(run.model)
+        models = len(self.study.steps_of(run)) * DTYPE_BYTES[settings.export_dtype] * self.size(run.model)
         # weights, two moments; with several processes the weights twice; a moving teacher
         copies = 3 + bool(asked.accelerate) + run.teacher.startswith("ema-")
         resume = KEPT * copies * 4 * self.size(run.model)
@@ -209,28 +218,31 @@ class CostModel:
         hours = self.passes(run.model, tokens, length, run.method)
         return self.trained(run, hours, tokens, 0.0)
 
-    def checkpoints(self, run: Run) -> int:
-        """Return the number of checkpoints of a run (1 for a base)."""
-        if run.method == BASE:
-            return 1
-        settings = self.study.settings_for(run)
-        return (
-            math.ceil(settings.steps / settings.checkpoint_every)
-            if isinstance(settings, RolloutSettings)
-            else 1
-        )
-
-    def evaluation(self, run: Run) -> Cost:
-        """Return the cost of evaluating every checkpoint of a run on every benchmark."""
-        benchmarks = self.study.file.benchmarks
-        problems = sum(
-            size or 0 for size in benchmark_sizes(self.study, self.study.benchmarks_of(run)).values()
-        )
-        length = response_tokens(self.study, run.model, benchmarks.max_new_tokens, self.assumed)
-        tokens = length.times(self.checkpoints(run) * problems * benchmarks.samples)
+    def evaluation(self, run: Run, step: Step, benchmarks: Iterable[str] | None = None) -> Cost:
+        """Return the cost of evaluating a checkpoint of a run; benchmarks: default, those that the study asks for."""
+        asked, names = self.study.file.benchmarks, benchmarks or self.study.benchmarks_at(run, step)
+        problems = sum(size or 0 for size in benchmark_sizes(self.study, names).values())
+        length = response_tokens(self.study, run.model, asked.max_new_tokens, self.assumed)
+        tokens = length.times(problems * asked.samples)
         gpus = self.study.resources_for("evaluate").gpus
         hours = self.decode(run.model, tokens, length)
-        return Cost("evaluate", str(run), hours, gpus, BYTES_PER_TOKEN * tokens.mid, tokens)
+        return Cost("evaluate", f"{run}, step {step}", hours, gpus, BYTES_PER_TOKEN * tokens.mid, tokens)
+
+
+def costs_of(study: Study, assumed: Assumptions) -> dict[str, Cost]:
+    """Return manifest -> cost of every job that takes time."""
+    model, paths = CostModel(study, assumed), Paths(study.name)
+    found = {paths.manifest(paths.base(base)): model.base(base) for base in study.bases()}
+    found |= {
+        paths.manifest(paths.section_3(m, study.file.data_seed)): model.section_3(m)
+        for m in study.section_3_models()
+    }
+    found |= {paths.run_manifest(run): model.training(run) for run in study.runs()}
+    return found | {
+        paths.manifest(paths.samples(run, step)): model.evaluation(run, step)
+        for run in study.base_runs() + study.runs()
+        for step in study.steps_of(run)
+    }
 
 
 def benchmark_sizes(study: Study, names: Iterable[str] | None = None) -> dict[str, int | None]:

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from selfdistill.commands.costs import Assumptions
+from selfdistill.commands.costs import Assumptions, costs_of, number
+from selfdistill.commands.disk import kept_gb, room_gb
 from selfdistill.commands.memory import most_demanding, needs_of
-from selfdistill.commands.plan import costs_of, done_jobs, number
+from selfdistill.commands.plan import done_jobs
 from selfdistill.jobs.preflight import data_sources
 from selfdistill.problems.packaged import SCHEME, PackageMissing
 from selfdistill.problems.problem import ProblemError
@@ -179,13 +180,16 @@ def answers(host: str) -> bool:
 
 
 def check_disk(study: Study, free: int | None = None) -> Iterator[Finding]:
-    """Check the free disk space against what the study still has to write, and the largest resume folder beside it."""
+    """Check the free disk space against what the study still has to write, and the largest resume folder beside it, or its `disk_gb`."""
     free = shutil.disk_usage(".").free if free is None else free
     done = done_jobs(study)
-    left = [cost for name, cost in costs_of(study, Assumptions()).items() if name not in done]
-    needed = sum(cost.disk for cost in left) + max((cost.resume for cost in left), default=0)
-    text = f"{number(free / 1e9)} GB free, the study will write about {number(needed / 1e9)} GB"
-    yield Finding("ok" if free > needed else "problem", "disk", text)
+    left = {name: cost for name, cost in costs_of(study, Assumptions()).items() if name not in done}
+    resume = max((cost.resume for cost in left.values()), default=0)
+    needed = (sum(cost.disk for cost in left.values()) + resume) / 1e9
+    if study.file.disk_gb and left:
+        needed = min(needed, kept_gb(left) + room_gb(study, costs_of(study, Assumptions())))
+    text = f"{number(free / 1e9)} GB free, the study will take about {number(needed)} GB"
+    yield Finding("ok" if free > needed * 1e9 else "problem", "disk", text)
 
 
 def check_slurm(study: Study, run: Callable[..., str | None] = output_of) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from selfdistill.commands.costs import Assumptions, CostModel, Range, gpu_hours
 from selfdistill.commands.status import expected_jobs
 from selfdistill.records.files import read_json, write_text
 from selfdistill.records.paths import Paths
+from selfdistill.study.jobs import sample_files
 from selfdistill.study.load import study_from_config
 from selfdistill.study.methods import METHODS, ON_POLICY
 from selfdistill.study.study import Study
@@ -74,8 +75,9 @@ def evaluations(study: Study) -> Iterator[tuple[Run, Mapping[str, Any], int]]:
 
     paths = Paths(study.name)
     for run in study.base_runs() + study.runs():
-        if manifest := read_manifest(paths.manifest(paths.samples(run))):
-            yield run, manifest, read_metadata(paths.samples(run)).num_rows
+        for path in sample_files(study, paths, [run]):
+            if manifest := read_manifest(paths.manifest(path)):
+                yield run, manifest, read_metadata(path).num_rows
 
 
 def decoding_share(study: Study, model: CostModel) -> float | None:

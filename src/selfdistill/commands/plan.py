@@ -14,12 +14,24 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields
 
-from selfdistill.commands.costs import ZERO, Assumptions, Cost, CostModel, Range, benchmark_sizes
+from selfdistill.commands.costs import (
+    ZERO,
+    Assumptions,
+    Cost,
+    CostModel,
+    Range,
+    benchmark_sizes,
+    costs_of,
+    number,
+    span,
+)
 from selfdistill.commands.decidable import decidable_section
+from selfdistill.commands.disk import disk_section
 from selfdistill.commands.measure import read_measured
 from selfdistill.commands.memory import memory_section
 from selfdistill.commands.status import expected_jobs, state_of
 from selfdistill.records.paths import Paths
+from selfdistill.study.jobs import sample_files
 from selfdistill.study.load import study_from_config
 from selfdistill.study.methods import METHODS, OFF_POLICY
 from selfdistill.study.study import Study
@@ -32,19 +44,6 @@ LABELS = {
     "plain_tokens": "mean response length of other models (tokens)",
     "kept_share": "share of the problems tried in section 3 that are kept",
 }
-
-
-def costs_of(study: Study, assumed: Assumptions) -> dict[str, Cost]:
-    """Return manifest -> cost of every job that takes time."""
-    model, paths = CostModel(study, assumed), Paths(study.name)
-    found = {paths.manifest(paths.base(base)): model.base(base) for base in study.bases()}
-    found |= {
-        paths.manifest(paths.section_3(m, study.file.data_seed)): model.section_3(m)
-        for m in study.section_3_models()
-    }
-    found |= {paths.run_manifest(run): model.training(run) for run in study.runs()}
-    runs = study.base_runs() + study.runs()
-    return found | {paths.manifest(paths.samples(run)): model.evaluation(run) for run in runs}
 
 
 def done_jobs(study: Study) -> set[str]:
@@ -61,8 +60,10 @@ def longest_chain(study: Study, costs: dict[str, Cost]) -> tuple[list[Cost], Ran
         manifests = [paths.manifest(paths.base(study.model(run.model).base))]
         if run.method in OFF_POLICY:
             manifests.append(paths.manifest(paths.section_3(run.model, study.file.data_seed)))
-        manifests += [paths.run_manifest(run), paths.manifest(paths.samples(run))]
-        chains.append([costs[name] for name in manifests if name in costs])
+        manifests.append(paths.run_manifest(run))
+        before = [costs[name] for name in manifests if name in costs]
+        evaluated = (costs[paths.manifest(path)] for path in sample_files(study, paths, [run]))
+        chains.append([*before, max(evaluated, key=lambda cost: cost.hours.mid)])
     longest = max(chains, key=lambda chain: sum(cost.hours.mid for cost in chain))
     return longest, sum((cost.hours for cost in longest), ZERO)
 
@@ -75,16 +76,6 @@ def dry_run(study: str) -> dict[str, int]:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
     stats = done.stdout.partition("Job stats:")[2].partition("\ntotal")[0]
     return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", stats, re.MULTILINE)}
-
-
-def number(value: float) -> str:
-    """Return a number as text, two digits below 10 and whole above: 0.04, 1.5, 320, 12,000."""
-    return f"{value:,.0f}" if abs(value) >= 10 else f"{value:.2g}"
-
-
-def span(values: Range) -> str:
-    """Return the expected value and the range as text: `320 (90 to 1,200)`."""
-    return f"{number(values.mid)} ({number(values.low)} to {number(values.high)})"
 
 
 def gpu_section(costs: dict[str, Cost], done: set[str]) -> list[str]:
@@ -107,6 +98,29 @@ def gpu_section(costs: dict[str, Cost], done: set[str]) -> list[str]:
     return lines
 
 
+def evaluation_section(study: Study, assumed: Assumptions) -> list[str]:
+    """Return the lines on GPU-hours per benchmark, and on what evaluating it at every checkpoint would cost."""
+    if not study.resources_for("evaluate").gpus:
+        return []
+    model, shown = CostModel(study, assumed), []
+    for name in study.all_benchmarks():
+        pairs = [
+            (run, step)
+            for run in study.base_runs() + study.runs()
+            if name in study.benchmarks_of(run)
+            for step in study.steps_of(run)
+        ]
+        asked = [pair for pair in pairs if name in study.benchmarks_at(*pair)]
+        hours, all_hours = (
+            sum((model.evaluation(*pair, [name]).gpu_hours for pair in some), ZERO) for some in (asked, pairs)
+        )
+        text = f"{name} {number(hours.mid)}"
+        if len(asked) < len(pairs):
+            text += f" at {len(asked)} of {len(pairs)} checkpoints ({number(all_hours.mid)} at all: benchmarks.every_checkpoint)"
+        shown.append(text)
+    return [f"  of evaluate, GPU-hours per benchmark: {', '.join(shown)}"]
+
+
 def over_time(study: Study, costs: dict[str, Cost]) -> list[str]:
     """Return a note per rule whose longest job is expected to exceed its time limit: how often it will be submitted."""
     stages = {method.rule: method.stage for method in METHODS.values()}
@@ -122,27 +136,6 @@ def over_time(study: Study, costs: dict[str, Cost]) -> list[str]:
         for rule, hours in longest.items()
         if hours.mid > (limit := study.resources_for(stages[rule]).runtime / 60)
     ]
-
-
-def disk_section(costs: dict[str, Cost], done: set[str]) -> list[str]:
-    """Return the lines on disk space: in total, remaining, and per rule; what runs and unevaluated models need for a while."""
-    by_rule: dict[str, float] = defaultdict(float)
-    for cost in costs.values():
-        by_rule[cost.rule] += cost.disk / 1e9
-    left = sum(cost.disk for manifest, cost in costs.items() if manifest not in done) / 1e9
-    parts = ", ".join(f"{rule} {number(size)}" for rule, size in by_rule.items())
-    lines = [f"disk (GB): {number(sum(by_rule.values()))} in total, {number(left)} still to write: {parts}"]
-    resume = [cost.resume / 1e9 for manifest, cost in costs.items() if cost.resume and manifest not in done]
-    if resume:
-        lines.append(
-            f"  resume folders beside it, while trainings run: up to {number(max(resume))} each, {number(sum(resume))} if all "
-            f"{len(resume)} run at once"
-        )
-    if passing := sum(cost.passing for cost in costs.values()) / 1e9:
-        lines.append(
-            f"  of it {number(passing)} are models that are deleted after their evaluation (keep_checkpoints: false)"
-        )
-    return lines
 
 
 def effects_section(study: Study) -> list[str]:
@@ -175,11 +168,12 @@ def render(study: Study, assumed: Assumptions, jobs: dict[str, int]) -> str:
     lines = [f"study {study.name}: {study.file.title}", f"jobs to run: {sum(jobs.values())}"]
     lines += [f"  {rule:24} {count:4}" for rule, count in jobs.items()]
     lines.append(f"done already: {len(done)} of {len(costs) + 2} jobs that take time")
-    lines += gpu_section(costs, done) + over_time(study, costs) + memory_section(study)
+    lines += gpu_section(costs, done) + evaluation_section(study, assumed)
+    lines += over_time(study, costs) + memory_section(study)
     if any(cost.gpus for cost in chain):
         names = " -> ".join(f"{cost.rule} {number(cost.hours.mid)} h" for cost in chain)
         lines.append(f"longest chain: {span(hours)} h: {names} ({chain[-1].name})")
-    lines += disk_section(costs, done) + effects_section(study) + decidable_section(study)
+    lines += disk_section(study, costs, done) + effects_section(study) + decidable_section(study)
     lines += assumption_lines(assumed)
     return "\n".join(lines)
 

@@ -17,6 +17,7 @@ from selfdistill.records.files import read_json
 from selfdistill.records.outcomes import outcome_warnings
 from selfdistill.records.paths import Paths, resume_of
 from selfdistill.records.progress import read_progress
+from selfdistill.study.jobs import sample_files
 from selfdistill.study.load import study_from_config
 from selfdistill.study.methods import ON_POLICY
 from selfdistill.study.study import Study
@@ -57,7 +58,8 @@ def expected_jobs(study: Study) -> Iterator[Entry]:
         yield Entry(kind, str(run), paths.run_manifest(run), resume_of(paths.checkpoints(run)))
     for run in study.base_runs() + study.runs():
         kind = "evaluate base" if run.method == BASE else "evaluate"
-        yield _entry(paths, kind, str(run), paths.samples(run))
+        for step in study.steps_of(run):
+            yield _entry(paths, kind, f"{run}, step {step}", paths.samples(run, step))
     for model in study.models():
         yield _entry(paths, "estimate", model, paths.numbers("estimates", model))
     yield _entry(paths, "report", study.name, paths.report)
@@ -67,7 +69,7 @@ def graded_files(study: Study) -> list[str]:
     """Return the files that hold grades: samples of all runs, rollouts of those that have them, section 3."""
     paths = Paths(study.name)
     return [
-        *(paths.samples(run) for run in study.base_runs() + study.runs()),
+        *sample_files(study, paths, study.base_runs() + study.runs()),
         *(paths.rollouts(run) for run in study.runs(methods=ON_POLICY)),
         *(paths.section_3(model, study.file.data_seed) for model in study.section_3_models()),
     ]

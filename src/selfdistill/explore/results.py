@@ -70,7 +70,7 @@ class StudyResults:
                 "label": run_label(run.fields(), self.study.file.domains.broad),
                 "experiments": experiments,
                 "has_training": (self.root / self.paths.training(run)).exists(),
-                "has_samples": (self.root / self.paths.samples(run)).exists(),
+                "has_samples": bool(self._sample_files(run)),
             }
             for run, experiments in (found | declared).items()
         ]
@@ -84,9 +84,15 @@ class StudyResults:
     def _found_runs(self) -> Iterator[Run]:
         """Return the runs that have samples or a training record on disk."""
         folder = self.root / self.paths.results / "runs"
-        for path in sorted(folder.glob("*/" * (len(RUN_FIELDS) - 1) + "seed-*/*.parquet")):
-            if match := _RUN_FOLDER.fullmatch(path.parent.relative_to(folder).as_posix()):
+        for path in sorted(folder.glob("*/" * (len(RUN_FIELDS) - 1) + "seed-*")):
+            match = _RUN_FOLDER.fullmatch(path.relative_to(folder).as_posix())
+            if match and (any(path.glob("*.parquet")) or any(path.glob("samples/*.parquet"))):
                 yield Run(**{**match.groupdict(), "seed": int(match["seed"])})
+
+    def _sample_files(self, run: Run) -> list[Path]:
+        """Return the files of a run's samples that are there, by step."""
+        pattern = self.root / self.paths.samples(run, "*")
+        return sorted(pattern.parent.glob(pattern.name), key=lambda path: (len(path.stem), path.stem))
 
     def model_rank(self, model: str) -> tuple[int, str]:
         """Return sort key of a model: the study's order, unknown ones last by name."""
@@ -134,7 +140,9 @@ class StudyResults:
         needed = list(dict.fromkeys([*columns, *of_rows])) if columns else None
         runs = self._with_file(self.select(**of_runs), "has_samples", "samples")
         frames = [
-            read_table(self.root / self.paths.samples(run), samples_schema(), needed) for run in as_runs(runs)
+            read_table(path, samples_schema(), needed)
+            for run in as_runs(runs)
+            for path in self._sample_files(run)
         ]
         return filter_rows(pd.concat(frames, ignore_index=True), "sample", of_rows)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from selfdistill.records.file_lists import FILE_LIST, check_files, read_file_list
 from selfdistill.records.resume import number_of
+from selfdistill.vocabulary.runs import LAST, Step
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,20 +19,17 @@ class Incomplete(ValueError):
     """A folder or file is not what the study declares; the message names it and what is missing."""
 
 
-def checkpoint_folders(folder: Path, steps: Collection[int] | None = None) -> dict[int, Path]:
+def checkpoint_folders(folder: Path, steps: Collection[Step]) -> dict[int, Path]:
     """Return the model folder of every checkpoint of a run, by step.
 
-    steps: the declared steps; None for those that training listed (SFT, whose last step depends on the number of
-    examples). Raise Incomplete if declared and listed steps differ, Damaged if a listed file is missing or has
-    another size. Other files are ignored with a warning.
+    steps: the declared steps; [LAST] for one of any number. Raise Incomplete if declared and listed steps differ, Damaged if a
+    listed file is missing or has another size. Other files are ignored with a warning.
     """
     listed = {
         number_of(path): path for path in (folder / Path(name).parent for name in read_file_list(folder))
     }
-    if steps is not None and set(steps) != set(listed):
-        raise Incomplete(
-            f"{folder}: declared steps: {_join(sorted(steps))}; trained steps: {_join(sorted(listed))}"
-        )
+    if set(steps) != set(listed) and not (LAST in steps and len(listed) == 1):
+        raise Incomplete(f"{folder}: declared steps: {_join(steps)}; trained steps: {_join(sorted(listed))}")
     check_files(folder)
     for path in listed.values():
         check_files(path, contents=False)  # hashing the weights here would read them twice
@@ -44,26 +42,23 @@ def checkpoint_folders(folder: Path, steps: Collection[int] | None = None) -> di
 
 def check_samples(
     frame: "pd.DataFrame",
-    steps: Collection[int] | None,
+    step: Step,
     benchmarks: Mapping[str, Collection[str]] | Collection[str],
     samples: int,
     path: str | Path,
 ) -> None:
-    """Raise Incomplete if `frame`, read from `path`, is not steps x benchmarks x problems x samples.
+    """Raise Incomplete if `frame`, read from `path`, is not benchmarks x problems x samples of one step.
 
-    steps: the declared steps; None for any single step (SFT). benchmarks: problem ids by benchmark, or names only if
-    the ids are not known; then all steps must have the same problems.
+    step: the declared step; LAST for any. benchmarks: problem ids by benchmark, or names only if the ids are not known.
     """
     found = sorted(frame["step"].unique())
-    if steps is None and len(found) != 1:
+    if len(found) != 1:
         raise Incomplete(f"{path}: must have one step, has: {_join(found)}")
-    _same(found, found if steps is None else steps, "step", path)
+    _same(found, found if step == LAST else [step], "step", path)
     _same(frame["benchmark"].unique(), benchmarks, "benchmark", path)
     for benchmark, rows in frame.groupby("benchmark", observed=True):
         problems = benchmarks[benchmark] if isinstance(benchmarks, Mapping) else rows["problem_id"].unique()
-        for step in found:
-            place = f"{path}: step {step}, benchmark {benchmark}"
-            _check_problems(rows[rows["step"] == step], problems, samples, place)
+        _check_problems(rows, problems, samples, f"{path}: step {found[0]}, benchmark {benchmark}")
 
 
 def _check_problems(rows: "pd.DataFrame", problems: Collection[str], samples: int, place: str) -> None:

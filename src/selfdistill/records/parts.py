@@ -1,6 +1,6 @@
 """Parts of a long job, written as soon as they are finished, so that a resumed job generates only the missing ones.
 
-Used by `sampling.evaluation` (a part is one checkpoint on some problems of a benchmark) and `sampling.section_3` (a part is a
+Used by `sampling.evaluation` (a part is some problems of a benchmark) and `sampling.section_3` (a part is a
 batch of problems under a context). The folder is in the job's resume folder. `jobs.resume.claim_resume` empties that if config,
 code or inputs have changed, so any part found there is still valid.
 """

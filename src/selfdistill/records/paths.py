@@ -5,7 +5,7 @@ Paths are relative to the working directory; patterns for rules contain wildcard
 
 import os
 
-from selfdistill.vocabulary.runs import RUN_FIELDS, Run
+from selfdistill.vocabulary.runs import RUN_FIELDS, Run, Step
 
 RUN_PATTERN = "{model}/{method}/{context}/{teacher}/{dataset}/{coverage}/{variant}/seed-{seed}"
 
@@ -91,9 +91,9 @@ class Paths:
         """Return the path of the manifest of a run's training."""
         return self.manifest(self.checkpoints(run, **fields))
 
-    def samples(self, run: Run | None = None, **fields: str) -> str:
-        """Return the path of the samples of a run's checkpoints on all benchmarks."""
-        return f"{self.run(run, **fields)}/samples.parquet"
+    def samples(self, run: Run | None = None, step: Step | str = "{step}", **fields: str) -> str:
+        """Return the path of the samples of one checkpoint of a run."""
+        return f"{self.run(run, **fields)}/samples/step-{step}.parquet"
 
     def manifest(self, path: str) -> str:
         """Return the path of an output's manifest: x.manifest.json beside x.parquet or x/."""

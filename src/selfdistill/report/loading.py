@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from selfdistill.claims.judge import ROLLOUT_COLUMNS, Frames, rollouts_as_samples, rows_at_shares
+from selfdistill.claims.judge import ROLLOUT_COLUMNS, Frames, rollouts_as_samples
 from selfdistill.claims.selection import PlannedPart
 from selfdistill.records.files import read_frame, read_json, read_table
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
@@ -18,7 +18,7 @@ from selfdistill.report.numbers import problems_summary
 from selfdistill.report.samples import CLAIM_COLUMNS, joined
 from selfdistill.report.study_data import StudyData
 from selfdistill.report.tables.reported import load_reported
-from selfdistill.vocabulary.runs import RUN_FIELDS, RUN_KEY
+from selfdistill.vocabulary.runs import RUN_FIELDS
 
 
 def load_data(
@@ -75,8 +75,7 @@ def claim_frames(
     inputs: samples, section_3 and rollouts (paths), as `claims.selection.needed_files` names them. Rollouts carry
     no run fields; they come from their path. correct: file of samples -> the column `correct` that takes the place of the stored one.
     """
-    arms = [arm for part in parts for arm in part.arms]
-    runs = {"/".join(arm.run.values()): arm.run for arm in arms}
+    runs = {"/".join(arm.run.values()): arm.run for part in parts for arm in part.arms}
 
     def rollouts(path: str) -> pd.DataFrame:
         *_, fields, seed = re.split(r"/runs/|/seed-", str(Path(path).parent))
@@ -85,9 +84,7 @@ def claim_frames(
 
     def samples(path: str) -> pd.DataFrame:
         table = read_table(path, samples_schema(), CLAIM_COLUMNS)
-        table = table.assign(correct=(correct or {}).get(path, table["correct"]))
-        run = {name: str(table[name].iloc[0]) for name in RUN_KEY}
-        return rows_at_shares(table, [arm.step for arm in arms if arm.run == run])
+        return table.assign(correct=(correct or {}).get(path, table["correct"]))
 
     kinds = {"samples": samples, "section_3": samples, "rollouts": rollouts}
     return Frames(*(joined(map(read, as_list(getattr(inputs, name)))) for name, read in kinds.items()))

@@ -18,12 +18,12 @@ from selfdistill.records.completeness import check_samples
 from selfdistill.records.files import read_table, write_frame
 from selfdistill.records.schemas import FAILED_OUTCOMES, samples_schema
 from selfdistill.records.task import Facts, Task, job
-from selfdistill.report.samples import NUMBER_COLUMNS, joined, last_responses
+from selfdistill.report.samples import NUMBER_COLUMNS, joined, responses_of
 from selfdistill.report.study_data import base_run, rows_of_run, runs_of
 from selfdistill.statistics import BASE_GROUP, GROUP_COLUMNS, contrasts, estimates, group_shifts, last_step
 from selfdistill.study.jobs import NumbersParams
 from selfdistill.study.methods import ON_POLICY
-from selfdistill.vocabulary.runs import BASE
+from selfdistill.vocabulary.runs import BASE, RUN_FIELDS
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS, SUBSTRING_COLUMNS
 
 OOD_MEAN = "ood-mean"
@@ -40,7 +40,7 @@ def estimate(task: Task) -> Facts:
     write_frame(task.output.differences, study_differences(samples, params.ood))
     count = len(samples)
     del samples, section_3  # before the texts come
-    responses = last_responses(task.input.samples, params.shift_benchmark)
+    responses = responses_of(task.input.last, params.shift_benchmark)
     write_frame(task.output.shift, frequency_shifts(responses, params.shift_benchmark))
     return {"samples": count}
 
@@ -50,13 +50,18 @@ def declared_samples(paths: Sequence[str], params: NumbersParams) -> pd.DataFram
     frames = []
     for path, declared in zip(paths, params.declared, strict=True):
         frames.append(read_table(path, samples_schema(), NUMBER_COLUMNS))
-        check_samples(frames[-1], declared.steps, declared.benchmarks, params.samples, path)
+        check_samples(frames[-1], declared.step, declared.benchmarks, params.samples, path)
     return joined(frames)
 
 
 def ood_samples(samples: pd.DataFrame, ood: Sequence[str]) -> pd.DataFrame:
-    """Return the samples of the OOD benchmarks; each benchmark stays a stratum of equal weight."""
-    return samples[samples["benchmark"].isin(list(ood))]
+    """Return the samples of the OOD benchmarks; each benchmark stays a stratum of equal weight.
+
+    A step at which not all of them were evaluated is left out, since its mean would be of other benchmarks.
+    """
+    outside = samples[samples["benchmark"].isin(list(ood))]
+    at = outside.groupby([*RUN_FIELDS, "step"], observed=True)["benchmark"]
+    return outside[at.transform("nunique") == len(ood)]
 
 
 def study_estimates(
@@ -106,7 +111,7 @@ def study_differences(samples: pd.DataFrame, ood: Sequence[str], **settings: Any
 def frequency_shifts(samples: pd.DataFrame, benchmark: str) -> pd.DataFrame:
     """Return the word shift of every on-policy run of the samples at its last step, on one benchmark.
 
-    samples: run fields, step, benchmark, problem_id and response, such as `last_responses`.
+    samples: run fields, step, benchmark, problem_id and response, such as `responses_of`.
     Returns: epistemic.frequency_shift's columns with the RUN_KEY fields, n_problems, k and n_seeds, and for the
         word's group (epistemic or not) statistics.group_shifts' columns, the same on each of its rows; responses
         of all seeds are pooled, intervals are over problems. Empty if no run has both its own and its base's

@@ -22,15 +22,16 @@ from selfdistill.records.schemas import samples_schema
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.loading import claim_frames
 from selfdistill.sampling.regrading import NUMBER, numbers_of, problems_by_id, regrade
+from selfdistill.study.jobs import sample_files
 from selfdistill.study.load import load_study
 from selfdistill.study.study import Study
 
 LEDGER = Path("config/claims.yaml")
 
 
-def sample_files(study: Study, paths: Paths) -> list[str]:
+def graded_files(study: Study, paths: Paths) -> list[str]:
     """Return the files of all samples of a study, those of section 3 at the end."""
-    evaluated = [paths.samples(run) for run in study.base_runs() + study.runs()]
+    evaluated = sample_files(study, paths, study.base_runs() + study.runs())
     return evaluated + [paths.section_3(model, study.file.data_seed) for model in study.section_3_models()]
 
 
@@ -51,7 +52,7 @@ def grade_again(study: Study, grader: str, ledger: Path = LEDGER) -> dict[str, i
     with Grader(grader) as own:
         graded = {
             file: regrade(read_table(file, samples_schema()), problems, own)
-            for file in sample_files(study, paths)
+            for file in graded_files(study, paths)
         }
     frame = pd.concat(graded.values(), ignore_index=True)
     numbers = numbers_of(frame)

@@ -9,7 +9,7 @@ from selfdistill.records.task import Facts, Task, job
 from selfdistill.report import loading
 from selfdistill.report.claims_page import counts_of, summary_sentences
 from selfdistill.report.page import Report, build_report, pick_examples
-from selfdistill.report.samples import last_responses
+from selfdistill.report.samples import responses_of
 from selfdistill.study.shown import ReportJob
 
 
@@ -20,7 +20,7 @@ def make_report(task: Task) -> Facts:
     data = loading.load_data(loading.named_files(source), {"title": asked.title, **asked.names})
     captions, manifests = loading.named_texts(source.captions), loading.read_manifests(source.manifests)
     questions = {problem.problem_id: problem.question for problem in read_problems(source.questions)}
-    samples = last_responses(source.samples, asked.benchmark, samples=1)
+    samples = responses_of(source.samples, asked.benchmark, samples=1)
     ledger = read_json(source.ledger)
     report = Report(
         study=asked.study,

@@ -1,6 +1,6 @@
 """What the jobs behind the numbers read of the samples: the columns that they need, and few of the responses.
 
-A file of the paper's study holds 4 GB of responses. Only word frequencies and the report's examples need some, of a run's last step on one
+The paper's study holds tens of GB of responses. Only word frequencies and the report's examples need some, of a run's last step on one
 benchmark; these are picked out of a file that is never in memory as a whole.
 """
 
@@ -28,19 +28,18 @@ def joined(frames: Iterable[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
 
-def last_responses(paths: Iterable[str], benchmark: str, samples: int | None = None) -> pd.DataFrame:
-    """Return the responses of several runs at their last step on one benchmark.
+def responses_of(paths: Iterable[str], benchmark: str, samples: int | None = None) -> pd.DataFrame:
+    """Return the responses in several files of samples on one benchmark.
 
-    paths: files of samples, one per run and seed; samples: the first so many of each problem (None: all). Columns: run fields, step, benchmark,
-    problem_id, sample_index, correct, response_tokens, response.
+    samples: the first so many of each problem (None: all). Columns: run fields, step, benchmark, problem_id, sample_index, correct,
+    response_tokens, response.
     """
-    return joined(_last_responses(path, benchmark, samples) for path in paths)
+    return joined(_responses_of(path, benchmark, samples) for path in paths)
 
 
-def _last_responses(path: str, benchmark: str, samples: int | None) -> pd.DataFrame:
-    place = read_table(path, samples_schema(), ("step", "benchmark", "sample_index"))
+def _responses_of(path: str, benchmark: str, samples: int | None) -> pd.DataFrame:
+    place = read_table(path, samples_schema(), ("benchmark", "sample_index"))
     chosen = place["benchmark"] == benchmark
     if samples is not None:
         chosen &= place["sample_index"] < samples
-    chosen &= place["step"] == place.loc[chosen, "step"].max()
     return read_table_rows(path, samples_schema(), chosen.to_numpy(), (*_KEYS, "response"))

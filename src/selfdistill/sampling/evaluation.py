@@ -1,7 +1,7 @@
 """From a model and problems to *samples*: one row per response, the record from which all numbers of the study are computed.
 
-Paper: acc@16 and pass@16 on the benchmarks (sections 4 to 6); the authors' settings are in paper.md 4.5. One job evaluates all
-checkpoints of a run and keeps finished parts (records.parts). Section 3 uses the same function with other user turns.
+Paper: acc@16 and pass@16 on the benchmarks (sections 4 to 6); the authors' settings are in paper.md 4.5. A job evaluates one
+checkpoint and keeps finished parts (records.parts). Section 3 uses the same function with other user turns.
 """
 
 import hashlib
@@ -93,8 +93,9 @@ def _thinking_tokens(
     return [len(ids) for ids in tokenizer(thinking, add_special_tokens=False)["input_ids"]]
 
 
-def evaluate_run(
-    checkpoints: Mapping[int, Path],
+def evaluate_checkpoint(
+    step: int,
+    folder: Path,
     benchmarks: Mapping[str, Sequence[Problem]],
     thinking: str,
     template: str,
@@ -107,43 +108,32 @@ def evaluate_run(
     progress: Callable[[int, int], None] = lambda done, total: None,
     parts: Parts = NOT_KEPT,
 ) -> pd.DataFrame:
-    """Return the samples of every checkpoint on every benchmark.
+    """Return the samples of a checkpoint on every benchmark.
 
-    checkpoints: step -> Hugging Face folder; fields: fields of study and run, the first columns of each row; grader: name of the
-    grader of boxed answers; parts: finished parts are reused, and a checkpoint with all parts finished is not loaded. The sampling
-    seed depends on the run's seed and the benchmark only, so that checkpoints and runs of the same seed differ in their weights
-    only.
+    folder: in Hugging Face's format; fields: fields of study and run, the first columns of each row; grader: name of the grader of
+    boxed answers; parts: finished parts are reused, and if all are finished, the model is not loaded. The sampling seed depends on
+    the run's seed and the benchmark only, so that checkpoints and runs of the same seed differ in their weights only.
     """
-    frames, done = [], 0
+    frames, generator = [], cache(partial(load_generator, folder, thinking, backend))
     with Grader(grader) as own:
 
-        def answer(
-            generator: Callable[[], Generator], name: str, problems: Sequence[Problem]
-        ) -> pd.DataFrame:
+        def answer(name: str, problems: Sequence[Problem]) -> pd.DataFrame:
             """Return the samples of a chunk of a benchmark."""
             stream = derive_seed(seed, "evaluation", name)
             return response_frame(generator(), problems, template, samples, sampling, stream, own)
 
-        for step, folder in sorted(checkpoints.items()):
-            generator = cache(partial(load_generator, folder, thinking, backend))
-            for name, problems in benchmarks.items():
-                with naming_checkpoint(step, folder):
-                    chunks = [
-                        parts.get(f"step-{step}/{name}/{start}", partial(answer, generator, name, chunk))
-                        for start, chunk in chunks_of(problems, backend)
-                    ]
-                frame = pd.concat(chunks, ignore_index=True)
-                lead = {**fields, "step": step, "benchmark": name}
-                frames.append(pd.concat([pd.DataFrame([lead] * len(frame)), frame], axis=1))
-                done += 1
-                logger.info(
-                    "step %d, %s: accuracy %.3f, %.1f tokens",
-                    step,
-                    name,
-                    frame["correct"].mean(),
-                    frame["response_tokens"].mean(),
-                )
-                progress(done, len(checkpoints) * len(benchmarks))
+        for name, problems in benchmarks.items():
+            with naming_checkpoint(step, folder):
+                chunks = [
+                    parts.get(f"{name}/{start}", partial(answer, name, chunk))
+                    for start, chunk in chunks_of(problems, backend)
+                ]
+            frame = pd.concat(chunks, ignore_index=True)
+            lead = {**fields, "step": step, "benchmark": name}
+            frames.append(pd.concat([pd.DataFrame([lead] * len(frame)), frame], axis=1))
+            accuracy, tokens = frame["correct"].mean(), frame["response_tokens"].mean()
+            logger.info("step %d, %s: accuracy %.3f, %.1f tokens", step, name, accuracy, tokens)
+            progress(len(frames), len(benchmarks))
     return pd.concat(frames, ignore_index=True)
 
 

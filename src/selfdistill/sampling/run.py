@@ -1,6 +1,6 @@
 """Jobs that generate: samples of a run's checkpoints, samples of section 3, and the off-policy data sets."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ from selfdistill.records.completeness import check_samples, checkpoint_folders
 from selfdistill.records.files import read_table, write_table
 from selfdistill.records.schemas import off_policy_schema, samples_schema
 from selfdistill.records.task import Facts, Task, job
-from selfdistill.sampling.evaluation import evaluate_run, load_generator
+from selfdistill.sampling.evaluation import evaluate_checkpoint, load_generator
 from selfdistill.sampling.off_policy import build_datasets
 from selfdistill.sampling.section_3 import run_section_3
 from selfdistill.study.jobs import EvaluationParams, Section3Params
 from selfdistill.study.sampling import OffPolicySettings
-from selfdistill.vocabulary.runs import BASE
+from selfdistill.vocabulary.runs import BASE, LAST
 
 
 def backend_modules(params: Mapping[str, Any]) -> Sequence[str]:
@@ -29,13 +29,14 @@ def backend_modules(params: Mapping[str, Any]) -> Sequence[str]:
 
 @job(late=backend_modules)
 def evaluate(task: Task) -> Facts:
-    """Write the samples of a run: every checkpoint on every benchmark. A base is its own checkpoint at step 0."""
+    """Write the samples of one checkpoint of a run on its benchmarks. A base is its own checkpoint at step 0."""
     params = EvaluationParams.model_validate(task.params["job"])
     paths = zip(params.benchmarks, task.input.benchmarks, strict=True)
     benchmarks = {name: read_problems(path) for name, path in paths}
-    checkpoints = checkpoints_of(params, Path(task.input.model))
-    frame = evaluate_run(
-        checkpoints,
+    step, folder = checkpoint_of(params, Path(task.input.model))
+    frame = evaluate_checkpoint(
+        step,
+        folder,
         benchmarks,
         thinking=params.thinking,
         template=params.template,
@@ -49,22 +50,24 @@ def evaluate(task: Task) -> Facts:
         parts=task.parts,
     )
     ids = {name: [problem.problem_id for problem in problems] for name, problems in benchmarks.items()}
-    check_samples(frame, params.steps, ids, params.samples, task.output.samples)
+    check_samples(frame, params.step, ids, params.samples, task.output.samples)
     write_table(task.output.samples, frame, samples_schema())
-    return generated(frame, checkpoints.values())
+    return generated(frame, folder)
 
 
-def generated(frame: pd.DataFrame, folders: Iterable[Path]) -> Facts:
-    """Return the facts of samples: number of tokens, and the end token ids of the models that generated them."""
-    ends = {token for folder in folders for token in folder_end_token_ids(folder)}
-    return {"tokens": int(frame["response_tokens"].sum()), "end_token_ids": sorted(ends)}
+def generated(frame: pd.DataFrame, folder: Path) -> Facts:
+    """Return the facts of samples: number of tokens, and the end token ids of the model that generated them."""
+    ends = sorted(set(folder_end_token_ids(folder)))
+    return {"tokens": int(frame["response_tokens"].sum()), "end_token_ids": ends}
 
 
-def checkpoints_of(params: EvaluationParams, folder: Path) -> dict[int, Path]:
-    """Return step -> model folder: the folder of a base, or the declared checkpoints of a run."""
+def checkpoint_of(params: EvaluationParams, folder: Path) -> tuple[int, Path]:
+    """Return the number of a job's step and its model's folder: that of a base, or one of the run's checkpoints."""
     if params.run.method == BASE:
-        return {0: folder}
-    return checkpoint_folders(folder, params.steps)
+        return 0, folder
+    found = checkpoint_folders(folder, params.steps)
+    step = max(found) if params.step == LAST else params.step
+    return step, found[step]
 
 
 @job(late=backend_modules)
@@ -86,7 +89,7 @@ def sample_section_3(task: Task) -> Facts:
     constant = {name: value for name, value in params.run.fields().items() if name != "context"}
     frame = frame.assign(study=params.study, **constant, step=0, benchmark="section-3")
     write_table(task.output.samples, frame, samples_schema())
-    return generated(frame, [base])
+    return generated(frame, base)
 
 
 @job()

@@ -10,7 +10,7 @@ from selfdistill.study.feasibility import check_feasible
 from selfdistill.study.grid import RunGrid, expand
 from selfdistill.study.methods import METHODS, STAGES, RolloutSettings
 from selfdistill.study.resources import ResourceSettings
-from selfdistill.study.shown import runs_shown
+from selfdistill.study.shown import curves_of, runs_shown
 from selfdistill.study.yaml import distinct, known, read_yaml, reject
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def check_study(study: "Study", models_path: Path, benchmarks_path: Path) -> Non
     check_processes(study)
     check_roles(study, models_path)
     check_outputs(study)
+    check_every_checkpoint(study)
     check_feasible(study)
 
 
@@ -238,3 +239,24 @@ def check_outputs(study: "Study") -> None:
         for name, shown in getattr(study.file, kind).items():
             known(study.path, f"{kind}.{name}", shown, experiments)
             runs_shown(study, name)
+
+
+def check_every_checkpoint(study: "Study") -> None:
+    """Raise StudyError unless benchmarks and experiments are declared and every figure has what it draws by step."""
+    key, chosen = "benchmarks.every_checkpoint", study.file.benchmarks.every_checkpoint
+    known(study.path, key, chosen, study.all_benchmarks())
+    for name, experiments in chosen.items():
+        known(
+            study.path,
+            f"{key}.{name}",
+            experiments,
+            dict.fromkeys(entry.experiment for entry in study.file.runs),
+        )
+        distinct(study.path, f"{key}.{name}", experiments)
+    for figure in study.file.figures:
+        for run in runs_shown(study, figure):
+            seen = [set(study.benchmarks_at(run, step)) for step in study.steps_of(run)]
+            for name in curves_of(study, figure):
+                if not all(name in names for names in seen):
+                    problem = f"{figure} draws {name} by step, of {run} too: must list one of its experiments"
+                    reject(study.path, f"{key}.{name}", problem, study.experiments_of(run))

@@ -31,6 +31,7 @@ class Display:
         most values, the study's first among equals.
     where: run field -> values; other runs are left out.
     options: keyword arguments of the function.
+    curves: the benchmarks that it draws by step: `headline`, `ood` or `all`; none if it shows last steps only.
     """
 
     title: str
@@ -42,6 +43,7 @@ class Display:
     compares: str = ""
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
+    curves: Literal["", "headline", "ood", "all"] = ""
 
     @property
     def module(self) -> str:
@@ -119,6 +121,7 @@ FIGURES: dict[str, Display] = {
         _DYNAMICS,
         _WORDS,
         roles=("deepseek",),
+        curves="headline",
     ),
     "figure4": Display(
         "Training dynamics, Qwen3 with thinking",
@@ -126,6 +129,7 @@ FIGURES: dict[str, Display] = {
         _DYNAMICS,
         _WORDS,
         roles=("qwen3-think",),
+        curves="headline",
     ),
     "figure5": Display(
         "Training dynamics, Qwen3 without thinking",
@@ -134,6 +138,7 @@ FIGURES: dict[str, Display] = {
         _CURVES,
         roles=("qwen3-nothink",),
         options=_SHORT,
+        curves="headline",
     ),
     "figure6": Display(
         "Fixed and moving teacher",
@@ -141,6 +146,7 @@ FIGURES: dict[str, Display] = {
         f"{_FIGURES}.settings:draw_teachers",
         _CURVES,
         compares="teacher",
+        curves="headline",
     ),
     "figure7": Display(
         "Coverage: training score and length",
@@ -154,6 +160,7 @@ FIGURES: dict[str, Display] = {
         "section 6.2",
         f"{_FIGURES}.coverage:draw_coverage_out_of_domain",
         compares="coverage",
+        curves="ood",
     ),
     "figure9": Display(
         "Epistemic words under four contexts",
@@ -173,6 +180,7 @@ FIGURES: dict[str, Display] = {
         f"{_FIGURES}.settings:draw_hybrid_teachers",
         roles=("qwen3-nothink", "qwen3-think"),
         compares="variant",
+        curves="headline",
     ),
     "figure18": Display(
         "Training dynamics, Olmo-3 setting",
@@ -181,12 +189,14 @@ FIGURES: dict[str, Display] = {
         _CURVES,
         roles=("olmo3",),
         options=_SHORT,
+        curves="headline",
     ),
     "figure19": Display(
         "pass@k of GRPO and SDPO",
         "appendix F",
         f"{_FIGURES}.settings:draw_pass_at_k",
         roles=("deepseek", "qwen3-think"),
+        curves="headline",
     ),
     "figure20": Display(
         "Top-k and learning rate",
@@ -194,15 +204,18 @@ FIGURES: dict[str, Display] = {
         f"{_FIGURES}.settings:draw_ablation",
         _CURVES,
         compares="variant",
+        curves="headline",
     ),
     "figure3-all": Display(
-        "DeepSeek-R1-Distill setting", "section 5.1", _ALL_BENCHMARKS, roles=("deepseek",)
+        "DeepSeek-R1-Distill setting", "section 5.1", _ALL_BENCHMARKS, roles=("deepseek",), curves="all"
     ),
-    "figure4-all": Display("Qwen3 with thinking", "section 5.2", _ALL_BENCHMARKS, roles=("qwen3-think",)),
+    "figure4-all": Display(
+        "Qwen3 with thinking", "section 5.2", _ALL_BENCHMARKS, roles=("qwen3-think",), curves="all"
+    ),
     "figure5-all": Display(
-        "Qwen3 without thinking", "section 5.3", _ALL_BENCHMARKS, roles=("qwen3-nothink",)
+        "Qwen3 without thinking", "section 5.3", _ALL_BENCHMARKS, roles=("qwen3-nothink",), curves="all"
     ),
-    "figure18-all": Display("Olmo-3 setting", "appendix F", _ALL_BENCHMARKS, roles=("olmo3",)),
+    "figure18-all": Display("Olmo-3 setting", "appendix F", _ALL_BENCHMARKS, roles=("olmo3",), curves="all"),
 }
 
 TABLES: dict[str, Display] = {

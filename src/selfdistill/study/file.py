@@ -10,7 +10,7 @@ from pydantic import Field
 
 from selfdistill.study import displays
 from selfdistill.study.data import DatasetSpec, Domains
-from selfdistill.study.fields import Name, Section
+from selfdistill.study.fields import Name, Positive, Section
 from selfdistill.study.grid import RunGrid
 from selfdistill.study.methods import SECTIONS, STAGES
 from selfdistill.study.resources import ResourceSettings
@@ -61,7 +61,12 @@ class StudyFile(Section):
     keep_checkpoints: bool = Field(
         default=True,
         description="whether exported models stay after their evaluation; without them, a change of the evaluation "
-        "trains their runs again",
+        "would train their runs again, and `--config retrain=yes` must allow it",
+    )
+    disk_gb: Positive | None = Field(
+        default=None,
+        description="GB that the study may take on disk at once, as `make plan` computes them: trainings wait until there is room "
+        "(null: no bound)",
     )
     figures: dict[Literal[FIGURES], list[str]] = Field(
         default={}, description="figure: experiments whose runs it draws; [] for a figure of section 3"

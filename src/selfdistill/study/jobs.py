@@ -3,15 +3,17 @@
 The functions at the end make them from a study; the job functions of the library validate them again.
 """
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, field_serializer, field_validator, model_validator
 
+from selfdistill.records.paths import Paths
 from selfdistill.study.fields import GraderName, Section
 from selfdistill.study.methods import METHODS
 from selfdistill.study.sampling import SamplingSettings, Section3Settings
 from selfdistill.study.study import Study
-from selfdistill.vocabulary.runs import BASE, Run, base_run
+from selfdistill.vocabulary.runs import Run, Step, base_run
 
 
 class JobParams(BaseModel):
@@ -53,13 +55,14 @@ class TrainingParams(ModelJob):
 
 
 class EvaluationParams(ModelJob):
-    """Samples of one run on benchmarks.
+    """Samples of one checkpoint of a run.
 
-    steps: of its checkpoints, None for the one whose number its data decides; samples: responses per problem.
+    step: of the checkpoint; steps: of all checkpoints of the run; samples: responses per problem.
     """
 
     study: str
-    steps: list[int] | None
+    step: Step
+    steps: list[Step]
     benchmarks: list[str]
     samples: int
     sampling: SamplingSettings
@@ -68,9 +71,9 @@ class EvaluationParams(ModelJob):
 
 
 class DeclaredSamples(JobParams):
-    """What a samples file must hold; steps: None for one, whichever."""
+    """What a samples file must hold."""
 
-    steps: list[int] | None
+    step: Step
     benchmarks: list[str]
 
 
@@ -85,7 +88,7 @@ class Section3Params(ModelJob):
 
 
 class NumbersParams(JobParams):
-    """Numbers of one model: its samples, each with the steps and benchmarks that its study declares.
+    """Numbers of one model: its samples, each with the step and the benchmarks that its study declares.
 
     declared: one entry per samples file; samples: responses per problem; ood: out-of-domain benchmarks; shift_benchmark:
     where word frequencies are compared.
@@ -120,27 +123,20 @@ def training_params(study: Study, run: Run) -> TrainingParams:
     return TrainingParams(run=run, settings=study.settings_for(run), **study.prompt_form(run.model))
 
 
-def evaluation_params(study: Study, run: Run) -> EvaluationParams:
-    """Return what the samples of a run depend on."""
+def evaluation_params(study: Study, run: Run, step: Step) -> EvaluationParams:
+    """Return what the samples of a run at one of its steps depend on; raise StudyError if it has no checkpoint there."""
     return EvaluationParams(
         study=study.name,
         run=run,
-        steps=declared_steps(study, run),
-        benchmarks=study.benchmarks_of(run),
+        step=step,
+        steps=list(study.steps_of(run)),
+        benchmarks=study.benchmarks_at(run, step),
         samples=study.file.benchmarks.samples,
         sampling=study.sampling_for(run.model),
         backend=study.file.backend,
         grader=study.file.benchmarks.grader,
         **study.prompt_form(run.model),
     )
-
-
-def declared_steps(study: Study, run: Run) -> list[int] | None:
-    """Return the steps at which a run is evaluated; None for one step whose number depends on the rows of its data."""
-    if run.method == BASE:
-        return [0]
-    steps = study.settings_for(run).exported_steps
-    return None if steps is None else list(steps)
 
 
 def section_3_params(study: Study, model: str) -> Section3Params:
@@ -160,11 +156,22 @@ def section_3_params(study: Study, model: str) -> Section3Params:
     )
 
 
+def sample_files(study: Study, paths: Paths, runs: Iterable[Run]) -> list[str]:
+    """Return the files of the samples of some runs, step by step."""
+    return [paths.samples(run, step) for run in runs for step in study.steps_of(run)]
+
+
+def last_sample_files(study: Study, paths: Paths, runs: Iterable[Run]) -> list[str]:
+    """Return the files of the samples of some runs at their last step."""
+    return [paths.samples(run, study.steps_of(run)[-1]) for run in runs]
+
+
 def numbers_params(study: Study, model: str) -> NumbersParams:
     """Return what the numbers of a model depend on beside its samples."""
     declared = [
-        DeclaredSamples(steps=declared_steps(study, run), benchmarks=study.benchmarks_of(run))
+        DeclaredSamples(step=step, benchmarks=study.benchmarks_at(run, step))
         for run in study.runs_of_model(model)
+        for step in study.steps_of(run)
     ]
     return NumbersParams(
         ood=study.ood(),

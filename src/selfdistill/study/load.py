@@ -23,6 +23,10 @@ NO_STUDIES = ("models", "benchmarks", "claims", "paper_settings", "reported")
 """Files of config/ that are not studies."""
 
 
+OWN_KEYS = ("study", "seeds", "grader", "retrain")
+"""Keys of --config that are none of the study file."""
+
+
 def load_study(path: str | Path, seeds: Sequence[int] | None = None) -> Study:
     """Read and check a study file, with other `seeds` than its own if they are given; raises StudyError."""
     path = Path(path)
@@ -42,8 +46,8 @@ def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> 
     """The study that Snakemake's config asks for: `study` is a name (config/NAME.yaml) or a path, mini
     without it; `seeds` replaces the file's seeds.
 
-    A whole study file given by --configfile is the same as its name. `grader` is for the target `regrade`. Other keys are refused:
-    a study is its file.
+    A whole study file given by --configfile is the same as its name. `grader` is for the target `regrade`, `retrain` for
+    `asked_to_retrain`. Other keys are refused: a study is its file.
     """
     asked = str(config.get("study", "mini"))
     path = Path(asked) if asked.endswith((".yaml", ".yml")) else Path(folder) / f"{asked}.yaml"
@@ -52,9 +56,18 @@ def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> 
         raise StudyError(
             f"{path}: no such study file; allowed: {', '.join(names)}, or a path{suggestion(asked, names)}"
         )
-    if others := {key: value for key, value in config.items() if key not in ("study", "seeds", "grader")}:
+    if others := {key: value for key, value in config.items() if key not in OWN_KEYS}:
         check_others(others, path)
     return load_study(path, parse_seeds(config.get("seeds")))
+
+
+def asked_to_retrain(config: dict[str, Any]) -> bool:
+    """Whether `--config retrain=yes` allows to train finished runs again whose models were deleted; raises StudyError for other values."""
+    value = config.get("retrain", "no")
+    words = {"yes": True, "no": False, "True": True, "False": False}  # YAML 1.1 reads yes as True
+    if str(value) not in words:
+        raise StudyError(f"--config retrain={value}: must be yes or no")
+    return words[str(value)]
 
 
 def check_seed_words(words: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ class SamplingSettings(Section):
 
 
 class BenchmarkSettings(SamplingSettings):
-    """Evaluation: every checkpoint on every benchmark."""
+    """Evaluation of checkpoints on benchmarks."""
 
     names: list[str] = Field(min_length=1, description="keys of benchmarks.yaml, in display order")
     problems: Positive | None = Field(default=None, description="problems per benchmark (null: all)")
@@ -37,6 +37,11 @@ class BenchmarkSettings(SamplingSettings):
         default={},
         description="training set: further benchmarks for its runs and their bases; "
         "not part of figures, tables and the OOD mean",
+    )
+    every_checkpoint: dict[Name, list[str]] = Field(
+        default={},
+        description="benchmark: experiments whose runs are evaluated on it at every checkpoint, other runs before and after "
+        "training only ([]: all runs); every run at every checkpoint on a benchmark that is not named here",
     )
     grader: GraderName = Field(
         default="strict",

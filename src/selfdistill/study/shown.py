@@ -95,6 +95,16 @@ def check_without_experiments(
         reject(study.path, key_of(name), "needs `section_3`, which is not declared")
 
 
+def curves_of(study: Study, name: str) -> list[str]:
+    """Return the benchmarks that a figure draws by step."""
+    labels = study.benchmark_labels()
+    inside, outside = ([key for key, label in labels.items() if label["ood"] is ood] for ood in (False, True))
+    headline = study.file.benchmarks.headline or (inside[:1] + outside)[:2]
+    return {"": [], "headline": headline, "ood": outside or inside, "all": list(labels)}[
+        display_of(name).curves
+    ]
+
+
 def run_keys(runs: Iterable[Run]) -> list[dict[str, str]]:
     """Return the distinct runs without their seeds: how a rule's params and the frames name them."""
     return list({tuple(run.key().values()): run.key() for run in runs}.values())

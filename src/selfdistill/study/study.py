@@ -16,7 +16,7 @@ from selfdistill.study.sampling import SamplingSettings
 from selfdistill.study.yaml import reject, validated
 from selfdistill.vocabulary.families import Family, family_of
 from selfdistill.vocabulary.graders import grader_module
-from selfdistill.vocabulary.runs import BASE, Run, base_run
+from selfdistill.vocabulary.runs import BASE, LAST, Run, Step, base_run
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,25 @@ class Study:
         also = self.file.benchmarks.also
         found = [name for dataset in also if dataset in trained_on for name in also[dataset]]
         return sorted({*self.file.benchmarks.names, *found})
+
+    def steps_of(self, run: Run) -> tuple[Step, ...]:
+        """The steps at which a run is evaluated, in order: those of its exported models, 0 for a base."""
+        if run.method == BASE:
+            return (0,)
+        exported = self.settings_for(run).exported_steps
+        return (LAST,) if exported is None else exported
+
+    def benchmarks_at(self, run: Run, step: Step) -> list[str]:
+        """What a run is evaluated on at one of its steps, by name; raises StudyError if it has no checkpoint there."""
+        steps = self.steps_of(run)
+        if step not in steps:
+            reject(self.path, "runs", f"{run} is not evaluated at step {step}", map(str, steps))
+        found = self.benchmarks_of(run)
+        if step == steps[-1]:
+            return found
+        chosen = self.file.benchmarks.every_checkpoint
+        serves = set(self.experiments_of(run))
+        return [name for name in found if name not in chosen or serves & set(chosen[name])]
 
     def section_3_models(self) -> list[str]:
         """Models of section 3; none if the study leaves it out."""

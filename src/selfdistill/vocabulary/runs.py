@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 RUN_FIELDS = ("model", "method", "context", "teacher", "dataset", "coverage", "variant", "seed")
 """Fields that identify a run."""
@@ -12,6 +12,11 @@ BASE = "base"
 """Method of a model before training."""
 FULL, DEFAULT = "full", "default"
 """Coverage of a whole training set; variant without overrides."""
+LAST = "last"
+"""Step of the only checkpoint of a run whose number of steps its data decide."""
+
+Step = int | Literal["last"]
+"""Step of a checkpoint: its number (0: a base), or LAST."""
 
 
 @dataclass(frozen=True)
