@@ -35,7 +35,7 @@ RETRAIN = asked_to_retrain(config)
 PATHS = Paths(STUDY.name)
 if STUDY.file.data_root:  # read when a job runs: results do not depend on where the files are
     os.environ.setdefault(DATA_ROOT, STUDY.file.data_root)
-os.environ.setdefault(LOCK, str(STUDY.path.parent / "lock" / f"{STUDY.name}.yaml"))
+os.environ.setdefault(LOCK, str(STUDY.lock))
 BENCHMARKS = STUDY.file.benchmarks.names
 REPORTED = os.path.relpath(f"{workflow.basedir}/config/reported.yaml")
 TEMPLATES = [

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from huggingface_hub import constants
 
+from selfdistill.commands import doctor
 from selfdistill.jobs.preflight import InputError, check_inputs
 from selfdistill.models.fetching import BaseMissing, fetch_weights
 from selfdistill.models.run import fetch_base
@@ -172,3 +173,68 @@ def test_a_folder_of_another_commit_is_refused(cache, tmp_path):
         fetch_weights(other, tmp_path / "model", tmp_path / "resume")
     with pytest.raises(OtherPin, match=f"owner/name@{FIRST}: the weights in .* are of commit {SECOND}"):
         fetch_weights(other.model_copy(update={"revision": FIRST}), tmp_path / "model", tmp_path / "resume")
+
+
+@pytest.fixture
+def study(cache, folder):
+    """A copy of the study whose only base is that of the cache."""
+    models = yaml.safe_load((folder / "models.yaml").read_text())
+    models["bases"]["qwen3-1.7b"]["repo_id"] = SPEC.repo_id
+    (folder / "models.yaml").write_text(yaml.safe_dump(models))
+    return load_study(folder / "smoke_gpu.yaml")
+
+
+def with_path(study, path: Path):
+    """The study with a base that is named by a folder."""
+    file = study.path.with_name("models.yaml")
+    models = yaml.safe_load(file.read_text())
+    models["bases"]["qwen3-1.7b"]["path"] = str(path)
+    file.write_text(yaml.safe_dump(models))
+    return load_study(study.path)
+
+
+def bases_found(study) -> tuple[str, str]:
+    """Level and text of the doctor's only line about bases."""
+    (finding,) = doctor.check_bases(study)
+    return finding.level, finding.text
+
+
+def test_the_doctor_asks_no_hub_for_a_base_that_is_cached(study, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(doctor, "answers", refuse)
+    assert bases_found(study) == ("ok", f"qwen3-1.7b: cached, commit {FIRST}")
+
+
+def test_the_doctor_looks_for_the_held_commit(study, cache, monkeypatch):
+    study.lock.parent.mkdir()
+    study.lock.write_text(yaml.safe_dump({"owner/name@main": SECOND}))
+    level, text = bases_found(study)
+    assert level == "problem" and f"owner/name@{SECOND}: not in the cache" in text
+    add_commit(cache, SECOND)
+    assert bases_found(study) == ("ok", f"qwen3-1.7b: cached, commit {SECOND}")
+
+
+def test_the_doctor_names_what_a_cached_base_lacks(study, cache):
+    (cache / "models--owner--name/snapshots" / FIRST / "model-2.safetensors").unlink()
+    level, text = bases_found(study)
+    assert level == "problem" and "model-2.safetensors missing" in text
+
+
+@pytest.mark.parametrize("level", ["ok", "problem"])
+def test_for_a_base_that_is_not_here_the_hub_has_to_answer(study, cache, monkeypatch, level):
+    (cache / "models--owner--name").rename(cache / "models--owner--other")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(doctor, "answers", lambda host: level == "ok")
+    found, text = bases_found(study)
+    assert found == level
+    assert ("to be fetched" if level == "ok" else "hf download owner/name --revision main") in text
+
+
+def test_a_folder_is_found_by_the_doctor_too(study, tmp_path):
+    folder = tmp_path / "copied"
+    study = with_path(study, folder)
+    assert bases_found(study)[0] == "problem"
+    folder.mkdir()
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    assert bases_found(study) == ("ok", f"qwen3-1.7b: in {folder}, commit not known")

@@ -70,8 +70,7 @@ def locate(spec: HubBase) -> tuple[str | None, Path | None]:
     from huggingface_hub import HfApi, constants
 
     if spec.path:
-        folder = Path(spec.path).resolve()
-        return (folder.name if is_commit(folder.name) else None), folder
+        return named(spec.path)
     revision = wanted(spec)
     if constants.HF_HUB_OFFLINE:
         return cached(spec.repo_id, revision)
@@ -82,6 +81,19 @@ def locate(spec: HubBase) -> tuple[str | None, Path | None]:
     except (ConnectionError, httpx.TransportError) as error:
         logger.warning("%s: the hub does not answer (%s); looking into its cache", spec.repo_id, error)
         return cached(spec.repo_id, revision)
+
+
+def named(path: str) -> tuple[str | None, Path]:
+    """Return (commit, folder) of a folder that the config names; the commit is known of a snapshot of a hub cache."""
+    folder = Path(path).resolve()
+    return (folder.name if is_commit(folder.name) else None), folder
+
+
+def present(spec: HubBase, revision: str) -> tuple[str | None, Path]:
+    """Return (commit, folder) of a base without asking the hub. Raise BaseMissing if it is not on this machine, or not whole."""
+    commit, folder = named(spec.path) if spec.path else cached(spec.repo_id, revision)
+    check_weights_folder(folder)
+    return commit, folder
 
 
 def cached(repo_id: str, revision: str) -> tuple[str, Path]:

@@ -33,6 +33,11 @@ class Study:
         """Name of the study."""
         return self.file.study
 
+    @property
+    def lock(self) -> Path:
+        """File of what the first fetches found, to which the study is held (records.pins)."""
+        return self.path.parent / "lock" / f"{self.name}.yaml"
+
     def model(self, key: str) -> ModelSpec:
         """A model of models.yaml."""
         return self.catalogue.models[key]
