@@ -17,6 +17,7 @@ from selfdistill.commands.memory import (
     memory_section,
     most_demanding,
     needs_of,
+    shape_of,
     training_of,
 )
 from selfdistill.study.load import load_study
@@ -38,6 +39,11 @@ WHOLE, SHARED, ASLEEP = {"sync_each_batch": False}, {}, {"sleep": True}
 )
 def test_shapes_have_the_parameters_that_the_models_state(pattern, billions):
     assert SHAPES[pattern].parameters / 1e9 == pytest.approx(billions, abs=0.01)
+
+
+def test_random_weights_have_the_shape_that_the_config_states():
+    study = load_study(CONFIG / "smoke_random.yaml")
+    assert shape_of(study, "random-1.7b") == SHAPES[r"qwen3-1\.7b"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from selfdistill.commands.costs import parameters
 from selfdistill.study.methods import METHODS
 from selfdistill.study.methods.base import RolloutSettings
-from selfdistill.study.models import OrganismBase
+from selfdistill.study.models import OrganismBase, RandomBase
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.runs import Run
 
@@ -94,11 +94,15 @@ SHAPES = {
 
 
 def shape_of(study: Study, base: str) -> Shape:
-    """Return the shape of a base; for a model without an entry in SHAPES, the usual one of its size."""
+    """Return the shape of a base; for released weights without an entry in SHAPES, the usual one of their size."""
     spec = study.base(base)
     if isinstance(spec, OrganismBase):
         width = spec.hidden_size
         return Shape(spec.layers, width, width, width, spec.intermediate_size, 0)
+    if isinstance(spec, RandomBase):
+        queries, keys = spec.heads * spec.head_dim, spec.key_heads * spec.head_dim
+        widths = (spec.hidden_size, queries, keys, spec.intermediate_size)
+        return Shape(spec.layers, *widths, spec.vocabulary_size, tied=True)
     name = getattr(spec, "repo_id", base).lower()
     found = next((shape for pattern, shape in SHAPES.items() if re.search(pattern, name)), None)
     return found or usual_shape(parameters(study, base))

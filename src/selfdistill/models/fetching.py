@@ -15,8 +15,6 @@ from selfdistill.study.models import HubBase
 
 logger = logging.getLogger(__name__)
 
-INDEX = "model.safetensors.index.json"
-
 
 class BaseMissing(RuntimeError):
     """Weights that are not on this machine, or not all of them; the message names where they were looked for."""
@@ -129,9 +127,11 @@ def copy_folder(folder: Path, target: Path) -> None:
 
 def check_weights_folder(folder: Path) -> None:
     """Raise BaseMissing if a model folder lacks its configuration or weights; the index of several files names them."""
-    needed = ["config.json"]
-    if (folder / INDEX).exists():
-        needed += sorted(set(read_json(folder / INDEX)["weight_map"].values()))
+    from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_INDEX_FILE
+
+    needed, index = [CONFIG_NAME], folder / SAFETENSORS_INDEX_FILE
+    if index.exists():
+        needed += sorted(set(read_json(index)["weight_map"].values()))
     missing = [name for name in needed if not (folder / name).exists()]
     if not missing and not [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
         missing = ["*.safetensors"]

@@ -8,21 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.constants import CONFIG_NAME, SAFETENSORS_INDEX_FILE
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from selfdistill.records.files import link_or_copy, read_json
-
-CONFIG, INDEX = "config.json", "model.safetensors.index.json"
 
 
 def export_file(file: Path, target: Path) -> None:
     """Write a file of a model folder to `target`: weights in bfloat16, and what tells of their type and size; others linked."""
     if file.suffix == ".safetensors":
         cast_weights(file, target)
-    elif file.name == CONFIG:
+    elif file.name == CONFIG_NAME:
         write_json(target, read_json(file) | {"dtype": "bfloat16"})
-    elif file.name == INDEX:
+    elif file.name == SAFETENSORS_INDEX_FILE:
         write_json(target, halved(read_json(file)))
     else:
         link_or_copy(file, target)
