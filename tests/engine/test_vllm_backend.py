@@ -3,52 +3,23 @@
 One engine serves all tests; it starts with the first of them.
 """
 
-import os
 import weakref
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-
-for name, value in {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_CPU_OMP_THREADS_BIND": "0",
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-}.items():
-    os.environ.setdefault(name, value)
 
 pytest.importorskip("vllm", reason="vllm is not installed: `make test-vllm` makes an environment with it")
 
 import torch  # noqa: E402
+from small_models import greedy, save_model  # noqa: E402
 
 from selfdistill.generation.protocol import Sampling  # noqa: E402
 from selfdistill.generation.vllm_backend import VllmGenerator  # noqa: E402
 from selfdistill.models.loading import load_model  # noqa: E402
 from selfdistill.models.prompts import prompt_ids  # noqa: E402
-from selfdistill.organism.pretraining import build_model  # noqa: E402
-from selfdistill.organism.tokenizer import build_tokenizer  # noqa: E402
 from selfdistill.sampling.evaluation import load_generator  # noqa: E402
 
 TURNS = ["find x : x +2 = 4", "find x : x *5 +9 = 4", "find x : x ^2 = 9"]
-SHARPER = 1.5
 SAMPLED = Sampling(max_new_tokens=24)
-
-
-def save_model(folder: Path, architecture: str, template: str) -> Path:
-    """A random two-layer model with its tokenizer, in the tests' tiny vocabulary.
-
-    Heads of 32 (vLLM's attention on a CPU knows none of 16), and sharpened: an untrained model is nearly
-    uniform, and ties would decide what is greedy.
-    """
-    tokenizer = build_tokenizer(template)
-    spec = SimpleNamespace(architecture=architecture, hidden_size=64, layers=2, heads=2, intermediate_size=96)
-    model = build_model(spec, tokenizer, 0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.mul_(SHARPER)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -85,15 +56,10 @@ def test_a_prompt_asked_twice_in_a_call_is_answered_twice(generator):
 
 
 def test_greedy_equals_transformers_generate(generator):
-    model = load_model(generator.folder).eval()
     groups = generator.generate(TURNS, 1, Sampling(temperature=0.0, max_new_tokens=24), 0)
     prompts = prompt_ids(generator.tokenizer, TURNS, "on")
-    for prompt, (completion,) in zip(prompts, groups, strict=True):
-        given = torch.tensor([prompt])
-        reference = model.generate(
-            input_ids=given, attention_mask=torch.ones_like(given), do_sample=False, max_new_tokens=24
-        )
-        assert list(completion.token_ids) == reference[0, len(prompt) :].tolist()
+    expected = greedy(load_model(generator.folder), prompts, 24)
+    assert [list(completion.token_ids) for (completion,) in groups] == expected
 
 
 def test_sampled_frequencies_follow_the_model(generator):

@@ -23,6 +23,7 @@ import torch
 
 from selfdistill.generation.protocol import Completion, Sampling
 from selfdistill.generation.transformers_backend import TransformersGenerator
+from selfdistill.models.engine_class import keep_from_engine
 from selfdistill.models.loading import load_tokenizer
 from selfdistill.models.prompts import prompt_ids as tokenize_prompts
 from selfdistill.models.response_end import end_token_ids, read_generation_config, response_room
@@ -221,6 +222,7 @@ class VllmGenerator:
         require_vllm()
         from vllm import LLM
 
+        keep_from_engine(self.config)
         return LLM(
             model=str(self.folder),
             skip_tokenizer_init=True,  # token ids in, token ids out

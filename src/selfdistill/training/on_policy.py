@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import PrinterCallback
 
 from selfdistill.grading.graders import Grader
+from selfdistill.models.engine_class import keep_from_engine
 from selfdistill.models.response_end import end_token_ids
 from selfdistill.problems.problem import read_problems
 from selfdistill.study.methods.base import INDEPENDENT
@@ -51,6 +52,7 @@ def build_trainer(
     ends = end_token_ids(model.generation_config, tokenizer)
     if arguments.use_vllm:
         arguments.generation_kwargs = {"stop_token_ids": list(ends)}
+        keep_from_engine(model.config)
     recorder = RolloutRecorder(job.resume / RECORDS, job.run.fields(), updates, ends)
     trainer = trainer_class(
         model,
