@@ -116,7 +116,7 @@ def trl_trainer(method: str, job, settings, reward):
     from selfdistill.training.checkpoints import load_policy
     from selfdistill.training.datasets import rollout_dataset
 
-    model, tokenizer = load_policy(job.base)
+    model, tokenizer = load_policy(job.base, job.settings.attn_implementation)
     data = rollout_dataset(
         job.data, tokenizer, job.thinking, steps=job.settings.steps, prompts=job.settings.prompts,
         max_tokens=job.settings.max_prompt_tokens, seed=job.seed,

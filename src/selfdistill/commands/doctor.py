@@ -23,7 +23,7 @@ from selfdistill.commands.costs import Assumptions, costs_of, number
 from selfdistill.commands.disk import kept_gb, room_gb
 from selfdistill.commands.memory import most_demanding, needs_of
 from selfdistill.commands.plan import done_jobs
-from selfdistill.jobs.preflight import data_sources
+from selfdistill.jobs.preflight import attention_problems, data_sources
 from selfdistill.models.fetching import BaseMissing, name_of, present
 from selfdistill.problems.packaged import PackageMissing
 from selfdistill.problems.problem import ProblemError
@@ -80,6 +80,12 @@ def check_versions(study: Study, version_of: Callable[[str], str | None] = insta
             wrong.append(f"{name} {found or 'missing'} (pinned {pinned})")
     text = f"{len(lines) - len(wrong)} of {len(lines)} packages match {pins}"
     yield Finding("problem" if wrong else "ok", "versions", "; ".join([text, *wrong]))
+
+
+def check_attention(study: Study) -> Iterator[Finding]:
+    """Check whether the packages of the attention functions that trainings ask for are installed."""
+    for problem in attention_problems(study):
+        yield Finding("problem", "attention", problem)
 
 
 def gpus_wanted(study: Study) -> int:
@@ -240,7 +246,16 @@ def check_cache(study: Study) -> Iterator[Finding]:
         )
 
 
-CHECKS = (check_versions, check_gpus, check_bases, check_data, check_disk, check_slurm, check_cache)
+CHECKS = (
+    check_versions,
+    check_attention,
+    check_gpus,
+    check_bases,
+    check_data,
+    check_disk,
+    check_slurm,
+    check_cache,
+)
 
 
 def examine(study: Study) -> list[Finding]:

@@ -19,8 +19,10 @@ from selfdistill.problems.sources import local_file, verify_hash
 from selfdistill.records.file_lists import FILE_LIST, check_size, read_file_list
 from selfdistill.records.files import Damaged, read_json
 from selfdistill.records.paths import Paths
+from selfdistill.study.feasibility.training import uses
 from selfdistill.study.models import HubBase, PackageBase
 from selfdistill.study.study import Study
+from selfdistill.vocabulary.attention import missing_package
 
 SPECIAL = re.compile(r"""[\s'"\\$`&|;<>()*?\[\]{}!#~]""")
 """What a shell does not take as it stands."""
@@ -46,8 +48,20 @@ def check_machine(study: Study, own_environments: bool = False) -> None:
             f"{study.path}: backend: vllm is not installed in {sys.prefix}: `make setup-gpu` installs "
             "envs/requirements-gpu.txt with all that it needs (docs/cluster.md)"
         )
+    if not own_environments:
+        wrong += [f"{study.path}: {problem}" for problem in attention_problems(study)]
     if wrong:
         raise MachineError("\n".join(wrong))
+
+
+def attention_problems(study: Study) -> list[str]:
+    """Return which packages of attention functions this Python lacks, with the keys that ask for them."""
+    asked = {use.key("attn_implementation"): use.settings.attn_implementation for use in uses(study)}
+    return [
+        f"{key}: {name} needs the package {missing}, which is not installed in {sys.prefix}"
+        for key, name in asked.items()
+        if (missing := missing_package(name))
+    ]
 
 
 class InputError(ValueError):

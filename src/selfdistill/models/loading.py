@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from selfdistill.records.file_lists import FILE_LIST, check_files
 from selfdistill.records.files import Damaged, read_json
+from selfdistill.vocabulary.attention import check_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -40,12 +41,17 @@ def _saved_tokenizer(folder: str | Path) -> "PreTrainedTokenizerBase":
     return AutoTokenizer.from_pretrained(folder)
 
 
-def load_model(folder: str | Path, dtype: str = "float32") -> "PreTrainedModel":
-    """Return the causal language model of a folder, on the CPU; dtype `auto` keeps that of the folder."""
+def load_model(folder: str | Path, dtype: str = "float32", attention: str | None = None) -> "PreTrainedModel":
+    """Return the causal language model of a folder, on the CPU; dtype `auto` keeps that of the folder.
+
+    attention: name of its attention function (None: transformers' choice). Raise ImportError if its package is missing.
+    """
+    if attention is not None:
+        check_attention(attention)
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     try:
-        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, attn_implementation=attention)
     except SafetensorError as error:
         raise Damaged(f"{folder}: the weights are truncated or damaged ({error})") from error

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from selfdistill.vocabulary.attention import known_attention
 from selfdistill.vocabulary.graders import grader_module
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
@@ -18,6 +19,8 @@ def known_grader(name: str) -> str:
 
 GraderName = Annotated[str, AfterValidator(known_grader)]
 """A grader of `selfdistill.vocabulary.graders`."""
+AttentionName = Annotated[str, AfterValidator(known_attention)]
+"""An attention function of `selfdistill.vocabulary.attention`."""
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0)]

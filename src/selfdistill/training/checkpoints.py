@@ -277,8 +277,11 @@ def train_with_resume(trainer: "Trainer", store: CheckpointStore) -> None:
         raise Interrupted(done // store.updates_per_step, store.updates // store.updates_per_step)
 
 
-def load_policy(folder: Path) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
-    """Return (model in float32, tokenizer) of a Hugging Face folder, without progress bars in the log."""
+def load_policy(folder: Path, attention: str) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    """Return (model in float32, tokenizer) of a Hugging Face folder, without progress bars in the log.
+
+    attention: name of the model's attention function.
+    """
     disable_progress_bar()
     check_model_folder(folder)
-    return load_model(folder), load_tokenizer(folder)
+    return load_model(folder, attention=attention), load_tokenizer(folder)

@@ -36,7 +36,7 @@ def build_trainer(
 ) -> "OnPolicyTrainer":
     """Return the trainer of a run with data, reward, records and progress; options: for `trainer_class`."""
     settings = job.settings
-    model, tokenizer = load_policy(job.base)
+    model, tokenizer = load_policy(job.base, settings.attn_implementation)
     dataset = rollout_dataset(
         job.data,
         tokenizer,

@@ -78,7 +78,9 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
         if not self.accelerator.is_fsdp2:
             super()._setup_teacher_model()
             return
-        teacher = load_model(self.model.config._name_or_path).requires_grad_(False)
+        config = self.model.config
+        teacher = load_model(config._name_or_path, attention=config._attn_implementation)
+        teacher.requires_grad_(False)
         self.teacher_model = shard_frozen(self.accelerator, teacher)
         if moving:
             self.add_callback(SyncTeacherModelCallback(self.teacher_model, self.accelerator))

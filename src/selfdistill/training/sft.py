@@ -70,7 +70,7 @@ class LossRecorder(TrainerCallback):
 
 def build_sft_trainer(job: TrainingJob) -> SupervisedTrainer:
     """Return the trainer of an SFT run with its tokenized data, records and progress."""
-    model, tokenizer = load_policy(job.base)
+    model, tokenizer = load_policy(job.base, job.settings.attn_implementation)
     dataset = sft_dataset(job.data, tokenizer, job.thinking, job.settings.max_tokens)
     trainer = SupervisedTrainer(
         model,

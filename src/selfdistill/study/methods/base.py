@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from selfdistill.study.fields import GraderName, Positive, Rate, Section
+from selfdistill.study.fields import AttentionName, GraderName, Positive, Rate, Section
 from selfdistill.study.yaml import known, reject
-from selfdistill.vocabulary import teachers
+from selfdistill.vocabulary import attention, teachers
 from selfdistill.vocabulary.contexts import CONTEXTS
 from selfdistill.vocabulary.looks import Look
 from selfdistill.vocabulary.runs import FULL
@@ -37,6 +37,11 @@ class TrainingSettings(Section):
     )
     export_dtype: Literal["float32", "bfloat16"] = Field(
         default="float32", description="type of the weights of exported models; they are trained in float32"
+    )
+    attn_implementation: AttentionName = Field(
+        default=attention.DEFAULT,
+        description="attention function of transformers in training: `sdpa`, `eager`, `flash_attention_2`, `flash_attention_3` or "
+        "`kernels-community/NAME`, the last three on GPUs only and with a package of their own",
     )
 
 
