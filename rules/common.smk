@@ -100,7 +100,10 @@ def requested(stage):
     """
     asked = STUDY.resources_for(stage)
     # without `nodes`, Slurm may take the GPUs of a job from two nodes, and the step that it starts on one fails
-    gpus = {"gpu": asked.gpus, "tasks_per_gpu": 0, "nodes": 1} if asked.gpus else {}
+    gpus = {"gpu": asked.gpus, "tasks_per_gpu": 0, "nodes": asked.nodes} if asked.gpus else {}
+    if asked.nodes > 1:
+        # as for an MPI job, the script runs on the first node and starts a task on each by itself; `gres` is per node
+        gpus |= {"mpi": "srun", "tasks": asked.nodes, "gres": f"gpu:{asked.gpus // asked.nodes}"}
     retried = {} if stage in SHARED else {"attempt": lambda wildcards, attempt: attempt}
     shared = {}
     if asked.accelerate:

@@ -229,6 +229,18 @@ MISTAKES = {
         {"resources": {"sft": {"gpus": 7, "accelerate": "fsdp"}}},
         ["resources.sft.processes", "7 processes", "rows per update"],
     ),
+    "nodes without GPUs": (
+        {"resources": {"rl": {"accelerate": "ddp", "processes": 2, "nodes": 2}}},
+        ["resources.rl.nodes", "0 GPUs cannot be shared out evenly to 2 nodes", "allowed: 1"],
+    ),
+    "GPUs that nodes cannot share": (
+        {"resources": {"rl": {"gpus": 4, "accelerate": "fsdp", "nodes": 3}}},
+        ["resources.rl.nodes", "4 GPUs cannot be shared out evenly to 3 nodes", "allowed: 1, 2, 4"],
+    ),
+    "nodes where nothing is trained": (
+        {"resources": {"evaluate": {"gpus": 2, "nodes": 2}}},
+        ["resources.evaluate.nodes", "allowed: sft, rl"],
+    ),
     "default with overrides": ({"variants.default": {"rl": {"steps": 1}}}, ["variants", "default: {}"]),
     "other name than the file": ({"study": "minii"}, ["study", "allowed: mini"]),
 }  # fmt: skip

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import yte
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
+from snakemake_executor_plugin_slurm.utils import set_gres_string
 
 from .conftest import REPOSITORY
 
@@ -83,6 +84,26 @@ def test_gpus_of_a_job_are_on_one_node_and_its_attempts_are_counted(workspace):
     call = SimpleNamespace(resources={"nodes": 1, "gpu": 4, "tasks_per_gpu": 0}, threads=32)
     given = dict.fromkeys(("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir"), "")
     assert " --nodes=1 " in get_submit_command(call, given)
+
+
+class Asked(dict):
+    """Resources of a job, by key and by attribute as Snakemake's."""
+
+    __getattr__ = dict.__getitem__
+
+
+def test_a_training_on_several_nodes_asks_for_one_task_per_node(workspace):
+    workspace.edit("config/paper.yaml", "rl: {threads: 32,", "rl: {nodes: 2, threads: 32,")
+    asked = resources_of(plan_in_full(workspace, "--profile", "slurm"), "train_on_policy")
+    wanted = {"nodes=2", "tasks=2", "mpi=srun", "gpu=4", "gres=gpu:2", "tasks_per_gpu=0"}
+    assert wanted <= set(asked.split(", ")), asked
+    resources = Asked(nodes=2, tasks=2, mpi="srun", gpu=4, gres="gpu:2", tasks_per_gpu=0)
+    call = SimpleNamespace(resources=resources, threads=32)
+    given = dict.fromkeys(("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir"), "")
+    command = get_submit_command(call, given) + set_gres_string(call)
+    assert re.findall(r"--(?:nodes|ntasks|cpus|gres|gpus)\S*", command) == [
+        "--nodes=2", "--ntasks=2", "--cpus-per-task=32", "--gres=gpu:2", "--gpus=4",
+    ]  # fmt: skip
 
 
 def test_a_job_that_fails_twice_in_the_same_way_is_not_worked_on_again(workspace):

@@ -89,8 +89,8 @@ def check_attention(study: Study) -> Iterator[Finding]:
 
 
 def gpus_wanted(study: Study) -> int:
-    """Return the largest number of GPUs that a job of the study requests."""
-    return max((asked.gpus for asked in study.file.resources.values()), default=0)
+    """Return the largest number of GPUs that a job of the study requests of a node."""
+    return max((asked.gpus // asked.nodes for asked in study.file.resources.values()), default=0)
 
 
 def check_gpus(study: Study, run: Callable[..., str | None] = output_of) -> Iterator[Finding]:
@@ -225,6 +225,10 @@ def check_disk(study: Study, free: int | None = None) -> Iterator[Finding]:
 def check_slurm(study: Study, run: Callable[..., str | None] = output_of) -> Iterator[Finding]:
     """Check whether Slurm answers; it is needed only for `--profile slurm`."""
     version = run("sinfo", "--version")
+    several = [stage for stage, asked in study.file.resources.items() if asked.nodes > 1]
+    if version is None and several:
+        yield Finding("problem", "Slurm", f"sinfo not found; resources.{several[0]} asks for several nodes")
+        return
     if version is None:
         yield Finding("warning", "Slurm", "sinfo not found; needed only for `snakemake --profile slurm`")
         return

@@ -7,6 +7,7 @@ them (`sources`), contents of outputs by the job that reads them.
 
 import importlib.util
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -48,6 +49,11 @@ def check_machine(study: Study, own_environments: bool = False) -> None:
             f"{study.path}: backend: vllm is not installed in {sys.prefix}: `make setup-gpu` installs "
             "envs/requirements-gpu.txt with all that it needs (docs/cluster.md)"
         )
+    for stage, asked in study.file.resources.items():
+        if asked.nodes > 1 and shutil.which("srun") is None:
+            wrong.append(
+                f"{study.path}: resources.{stage}.nodes: {asked.nodes} nodes need Slurm; srun not found"
+            )
     if not own_environments:
         wrong += [f"{study.path}: {problem}" for problem in attention_problems(study)]
     if wrong:

@@ -53,7 +53,7 @@ def run_job(snakemake: Any, function: str) -> None:
     refused = hand_over(function, params, snakemake.threads) if resources["processes"] == 1 else None
     set_threads(snakemake.threads)
     redirect_output(Path(snakemake.log[0]))
-    check_allocation(snakemake.rule, snakemake.resources.get("gpu", 0))
+    check_allocation(snakemake.rule, resources["gpus"] // resources["nodes"])
     task = Task(params, snakemake.input, snakemake.output, Path(resume_of(snakemake.output[0])), resources)
     results = results_of(snakemake.output[0])
     with job_lock(lock_of(task.resume)) as waited:
@@ -103,14 +103,16 @@ def load(function: str, params: Mapping[str, Any]) -> JobFunction:
 
 
 def job_resources(snakemake: Any) -> dict[str, Any]:
-    """Return threads, processes, the accelerate configuration of several processes on GPUs (None on CPUs), the steps
-    between further checkpoints, and the folder of a base that is not fetched.
+    """Return threads (per node), GPUs, nodes, processes, the accelerate configuration of several processes on GPUs (None on
+    CPUs), the steps between further checkpoints, and the folder of a base that is not fetched.
     """
     asked = snakemake.resources
     on_gpus = asked.get("gpu", 0) and asked.get("processes", 1) > 1 and built_for_gpus()
     accelerate = Path(asked.accelerate) if on_gpus else None
     return {
         "threads": snakemake.threads,
+        "gpus": asked.get("gpu", 0),
+        "nodes": asked.get("nodes", 1),
         "processes": asked.get("processes", 1),
         "accelerate": accelerate,
         "resume_every": asked.get("resume_every", 0),

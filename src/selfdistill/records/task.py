@@ -21,7 +21,7 @@ class Task:
     """One job.
 
     params: plain values on which its result depends, besides its input files; input, output: paths by name; resume:
-    folder that survives a killed job; resources: threads, processes, gpu, accelerate.
+    folder that survives a killed job; resources: threads, gpus, nodes, processes, accelerate.
     """
 
     params: Mapping[str, Any]

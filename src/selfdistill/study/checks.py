@@ -167,10 +167,11 @@ def check_processes(study: "Study") -> None:
     for stage, asked in study.file.resources.items():
         key = f"resources.{stage}"
         if stage not in STAGES:
-            for name in ("accelerate", "processes"):
-                if getattr(asked, name) is not None:
+            for name in ("accelerate", "processes", "nodes"):
+                if getattr(asked, name) != ResourceSettings.model_fields[name].default:
                     reject(study.path, f"{key}.{name}", "is for training jobs", STAGES)
             continue
+        check_nodes(study, key, asked)
         check_launch(study, key, asked)
         for method in (m for m, known_as in METHODS.items() if asked.accelerate and known_as.stage == stage):
             for variant in sorted({v for e in study.file.runs if e.method == method for v in e.variants}):
@@ -204,6 +205,14 @@ def check_launch(study: "Study", key: str, asked: ResourceSettings) -> None:
     if kind == "DEEPSPEED" and moving and key == "resources.rl":
         problem = f"{asked.accelerate} holds the teacher {moving[0]} in bfloat16, which cannot take up its small steps"
         reject(study.path, f"{key}.accelerate", problem, [name for name in names if name != asked.accelerate])
+
+
+def check_nodes(study: "Study", key: str, asked: ResourceSettings) -> None:
+    """Several nodes have GPUs, the same number each."""
+    if asked.nodes > 1 and (not asked.gpus or asked.gpus % asked.nodes):
+        problem = f"{asked.gpus} GPUs cannot be shared out evenly to {asked.nodes} nodes"
+        divisors = [str(number) for number in range(1, asked.gpus + 1) if asked.gpus % number == 0]
+        reject(study.path, f"{key}.nodes", problem, divisors or ["1"])
 
 
 def check_shares(study: "Study", key: str, processes: int, method: str, variant: str) -> None:

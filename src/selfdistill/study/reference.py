@@ -144,6 +144,9 @@ each response with the seed that it has on one process; the last bits of vLLM's 
 response can, rarely, depend on the number of GPUs. `ddp` with `processes: 2` and no GPUs runs
 two processes on CPUs with torchrun. SIGTERM (`scancel`, a time limit) stops all processes after the same step, with a
 checkpoint, from which the run goes on with the same configuration.
+
+`rl: {gpus: 16, nodes: 2, accelerate: fsdp}` spreads a job over two nodes of a Slurm cluster, eight GPUs each: `srun` starts one
+`accelerate launch` per node. The results are those of sixteen GPUs on one node. Tested with two launchers on one machine.
 """
 
 

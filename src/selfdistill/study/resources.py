@@ -11,7 +11,11 @@ class ResourceSettings(Section):
     threads: Positive = Field(default=1, description="CPU cores per job")
     mem_mb: Positive = Field(default=2000, description="memory per job in MB")
     runtime: Positive = Field(default=120, description="wall-time limit in minutes")
-    gpus: int = Field(default=0, ge=0, description="GPUs per job")
+    gpus: int = Field(default=0, ge=0, description="GPUs per job, over all its nodes")
+    nodes: Positive = Field(
+        default=1,
+        description="nodes per training job (`sft`, `rl`) under Slurm; `threads` and `mem_mb` are those of each",
+    )
     accelerate: Name | None = Field(
         default=None,
         description="file of accelerate/ that splits a training job (`sft`, `rl`) over its GPUs, such as "

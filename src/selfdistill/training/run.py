@@ -11,6 +11,7 @@ from selfdistill.records.schemas import training_schema
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.study.methods import METHODS
 from selfdistill.training.distributed.launch import launch, train
+from selfdistill.training.distributed.nodes import Nodes
 from selfdistill.training.job import TrainingJob
 
 
@@ -34,8 +35,10 @@ def train_run(task: Task) -> Facts:
     )
     processes = resources.get("processes", 1)
     if processes > 1:
-        threads = max(resources["threads"] // processes, 1)
-        launch(training, processes, resources["accelerate"], threads=threads)
+        count = resources.get("nodes", 1)
+        nodes = Nodes(count, resources.get("gpus", 0) // count, resources["threads"])
+        threads = max(count * nodes.threads // processes, 1)
+        launch(training, processes, resources["accelerate"], threads=threads, nodes=nodes)
         importlib.import_module("torch")  # the manifest reads the device from it; `launch` does not import it
     else:
         train(training)

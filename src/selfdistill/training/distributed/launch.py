@@ -2,8 +2,8 @@
 `python -m selfdistill.training.distributed.launch LAUNCH.json`, this module.
 
 On GPUs `accelerate launch` starts the processes with a configuration from config/accelerate/. On CPUs it would start only
-one, so torchrun is used. The job is passed as a file in its resume folder. The parent imports neither torch nor TRL and
-must not use a GPU.
+one, so torchrun is used. On several nodes Slurm starts one of these on each (`nodes`). The job is passed as a file in its resume
+folder. The parent imports neither torch nor TRL and must not use a GPU.
 """
 
 import ctypes
@@ -21,6 +21,7 @@ from typing import Any
 from selfdistill.records.files import write_text
 from selfdistill.records.threads import thread_limits
 from selfdistill.study.methods import METHODS
+from selfdistill.training.distributed.nodes import ONE_NODE, Nodes, command, on_nodes
 from selfdistill.training.job import STOP, TrainingJob
 
 logger = logging.getLogger(__name__)
@@ -45,24 +46,13 @@ def read_job(file: str | Path) -> TrainingJob:
     return TrainingJob.model_validate_json(Path(file).read_text(encoding="utf-8"))
 
 
-def command(processes: int, config: Path | None, worker: Sequence[str] = WORKER) -> list[str]:
-    """Return the command that starts `processes` workers; config: accelerate configuration on GPUs, None on CPUs."""
-    if config is None:
-        launcher = ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    else:
-        launcher = [
-            *("accelerate.commands.launch", f"--config_file={config}", f"--num_processes={processes}"),
-            *("--num_machines=1", "--main_process_port=0"),
-        ]
-    return [sys.executable, "-m", *launcher, *worker]
-
-
 def launch(
     job: TrainingJob,
     processes: int,
     config: Path | None,
     worker: Sequence[str] = WORKER,
     threads: int = 1,
+    nodes: Nodes = ONE_NODE,
 ) -> None:
     """Train `job` on `processes` processes of `threads` threads each and wait until they end.
 
@@ -83,11 +73,12 @@ def launch(
 
     previous = signal.signal(signal.SIGTERM, request)
     logger.info("%d processes%s", processes, f" with {config}" if config else "")
+    workers = (*worker, str(file))
+    alone = nodes.count == 1
+    launcher = command(processes, config, workers) if alone else on_nodes(nodes, processes, config, workers)
     # by default torchrun kills its processes 30 s after SIGTERM
     environment = os.environ | thread_limits(threads) | {"PET_SIGNALS_TO_HANDLE": "SIGINT"}
-    child = subprocess.Popen(
-        [*command(processes, config, worker), str(file)], env=environment, preexec_fn=_become_launcher
-    )
+    child = subprocess.Popen(launcher, env=environment, preexec_fn=_become_launcher)
     try:
         code = child.wait()
     finally:
