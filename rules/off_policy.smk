@@ -6,7 +6,7 @@ OFF_POLICY_RUN = surroundings("train_off_policy", PATHS.checkpoints(), "sft")
 
 rule build_off_policy_data:
     input:
-        samples=PATHS.section_3(seed=STUDY.file.data_seed),
+        samples=PATHS.section_3(),
         problems=PATHS.training_problems(coverage="full"),
     output:
         data=[PATHS.off_policy(context=context) for context in STUDY.off_policy_contexts()],
@@ -21,7 +21,7 @@ rule build_off_policy_data:
         job=STUDY.file.off_policy.model_dump() if STUDY.file.off_policy else {},
         code=code_of("build_off_policy_data"),
     message:
-        "Section 4: data sets of {wildcards.model}"
+        "Section 4: data sets of {wildcards.model}, replicate {wildcards.replicate}"
     script:
         "../workflow/scripts/build_off_policy_data.py"
 
@@ -48,6 +48,6 @@ rule train_off_policy:
         job=job_params(jobs.training_params),
         code=trainer_code("train_off_policy"),
     message:
-        "Training {wildcards.model} ({wildcards.method}) on its {wildcards.context} responses, seed {wildcards.seed}"
+        "Training {wildcards.model} ({wildcards.method}) on its {wildcards.context} responses, replicate {wildcards.replicate}, seed {wildcards.seed}"
     script:
         "../workflow/scripts/train_off_policy.py"

@@ -27,6 +27,6 @@ rule train_on_policy:
         job=job_params(jobs.training_params),
         code=trainer_code("train_on_policy"),
     message:
-        "Training {wildcards.model} ({wildcards.method}, context {wildcards.context}, teacher {wildcards.teacher}) on {wildcards.coverage} of {wildcards.dataset} ({wildcards.variant}), seed {wildcards.seed}"
+        "Training {wildcards.model} ({wildcards.method}, context {wildcards.context}, teacher {wildcards.teacher}) on {wildcards.coverage} of {wildcards.dataset} ({wildcards.variant}), replicate {wildcards.replicate}, seed {wildcards.seed}"
     script:
         "../workflow/scripts/train_on_policy.py"

@@ -21,7 +21,7 @@ rule build_problems:
         job=problem_set_params,
         code=code_of("build_problems", *map(library_name, MAKERS.values())),
     message:
-        "Problems {wildcards.name} ({wildcards.split})"
+        "Problems {wildcards.name} ({wildcards.split}, replicate {wildcards.replicate})"
     script:
         "../workflow/scripts/build_problems.py"
 
@@ -45,10 +45,10 @@ rule build_coverage_subset:
         **SUBSET.resources,
     params:
         job=lambda wildcards: jobs.subset_params(
-            STUDY, wildcards.dataset, int(wildcards.coverage)
+            STUDY, wildcards.dataset, int(wildcards.coverage), int(wildcards.replicate)
         ).model_dump(),
         code=code_of("build_coverage_subset"),
     message:
-        "{wildcards.coverage} problems of {wildcards.dataset}"
+        "{wildcards.coverage} problems of {wildcards.dataset}, replicate {wildcards.replicate}"
     script:
         "../workflow/scripts/build_coverage_subset.py"

@@ -9,7 +9,7 @@ rule regrade_samples:
     input:
         **needed_files(CLAIM_PARTS, STUDY, PATHS),
         all_samples=graded_files(STUDY, PATHS),
-        problems=list(problem_files(STUDY, PATHS).values()),
+        problems=[file for files in problem_files(STUDY, PATHS).values() for file in files],
         ledger=LEDGER,
     output:
         csv=PATHS.regraded("{grader}", "csv"),
@@ -23,7 +23,7 @@ rule regrade_samples:
     params:
         job=lambda wildcards: {
             "study": str(STUDY.path),
-            "seeds": STUDY.file.seeds,
+            "draws": {key: getattr(STUDY.file, key) for key in DRAWS},
             "grader": wildcards.grader,
         },
         code=lambda wildcards: code_of("regrade_samples", grader_module(wildcards.grader)),

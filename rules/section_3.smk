@@ -6,7 +6,7 @@ SECTION_3 = surroundings("sample_section_3", PATHS.section_3(), "section_3")
 rule sample_section_3:
     input:
         base=base_of,
-        problems=PATHS.training_problems(STUDY.section_3_dataset(), "full"),
+        problems=PATHS.training_problems(STUDY.section_3_dataset(), coverage="full"),
     output:
         samples=PATHS.section_3(),
         manifest=SECTION_3.manifest,
@@ -17,9 +17,11 @@ rule sample_section_3:
     resources:
         **SECTION_3.resources,
     params:
-        job=lambda wildcards: jobs.section_3_params(STUDY, wildcards.model).model_dump(),
+        job=lambda wildcards: jobs.section_3_params(
+            STUDY, wildcards.model, int(wildcards.replicate)
+        ).model_dump(),
         code=code_of("sample_section_3", BACKEND, *GRADING),
     message:
-        "Section 3: {wildcards.model} under every context, seed {wildcards.seed}"
+        "Section 3: {wildcards.model} under every context, replicate {wildcards.replicate}"
     script:
         "../workflow/scripts/sample_section_3.py"

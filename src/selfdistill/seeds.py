@@ -1,6 +1,6 @@
 """Named random streams, all derived from one seed of the study file; nothing is ever seeded from the clock.
 
-Used wherever something is drawn: `derive_seed(run.seed, "rollouts", step)`.
+Used wherever something is drawn: `derive_seed(run.draw_seed, "rollouts", step)`.
 """
 
 import hashlib

@@ -19,8 +19,8 @@ import yaml
 from workflow.conftest import Workspace, assert_same_results, copy_workflow
 
 RESULTS = "results/reduced"
-GRPO = "runs/r1-test/grpo/none/none/chain/full/default/seed-0"
-SDPO = "runs/r1-test/sdpo/solution/fixed/chain/full/default/seed-0"
+GRPO = "runs/r1-test/grpo/none/none/chain/full/default/replicate-0/seed-0"
+SDPO = "runs/r1-test/sdpo/solution/fixed/chain/full/default/replicate-0/seed-0"
 LIMIT = 1800  # seconds for the whole study through Slurm, on a busy machine
 GPUS = 2
 STEPS = {GRPO: 80, SDPO: 240}
@@ -140,7 +140,12 @@ class Killer:
     def look(self) -> None:
         """Kill the running job once if it has done ten steps."""
         self.read_log()
-        wildcards = self.run.removeprefix("runs/").replace("/seed-", "/").replace("/", "_")
+        wildcards = (
+            self.run.removeprefix("runs/")
+            .replace("/replicate-", "/")
+            .replace("/seed-", "/")
+            .replace("/", "_")
+        )
         running = [job for job in jobs(f"{self.rule}_wildcards_{wildcards}") if job.state == "RUNNING"]
         if len(self.done) == len(self.kills) or not running:
             return

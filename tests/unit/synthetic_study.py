@@ -82,7 +82,16 @@ def training_frame(runs: list[dict[str, str]], seeds: int) -> pd.DataFrame:
                 part = step / STEPS
                 score = np.clip(0.42 + gain * part + rng.normal(0, 0.03), 0, 1)
                 length = 30 * (1 + (EFFECT[fields["context"]] - 1) * min(2 * part, 1)) + rng.normal(0, 1)
-                rows.append({**fields, "seed": seed, "step": step, "score": score, "response_tokens": length})
+                rows.append(
+                    {
+                        **fields,
+                        "replicate": 0,
+                        "seed": seed,
+                        "step": step,
+                        "score": score,
+                        "response_tokens": length,
+                    }
+                )
     return pd.DataFrame(rows)
 
 
@@ -105,7 +114,9 @@ def responses(fields: dict[str, str], benchmark: str, step: int, seed: int, scal
         + " \\boxed{4}"
         for row in range(count)
     ]
-    frame = pd.DataFrame({**fields, "seed": seed, "step": step, "benchmark": benchmark}, index=range(count))
+    frame = pd.DataFrame(
+        {**fields, "replicate": 0, "seed": seed, "step": step, "benchmark": benchmark}, index=range(count)
+    )
     frame["problem_id"] = [f"{benchmark}-{index // SAMPLES}" for index in range(count)]
     frame["sample_index"] = np.arange(count) % SAMPLES
     frame["response"], frame["correct"] = texts, correct

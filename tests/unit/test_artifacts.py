@@ -34,8 +34,8 @@ from selfdistill.records.task import job as mark_job
 from selfdistill.vocabulary.runs import LAST, RUN_FIELDS, Run
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
-RUN = Run("r1-mini", "sdpo", "solution", "ema-0.05", "chain", "full", "default", 3)
-FOLDER = "results/mini/runs/r1-mini/sdpo/solution/ema-0.05/chain/full/default/seed-3"
+RUN = Run("r1-mini", "sdpo", "solution", "ema-0.05", "chain", "full", "default", 0, 3)
+FOLDER = "results/mini/runs/r1-mini/sdpo/solution/ema-0.05/chain/full/default/replicate-0/seed-3"
 
 
 def test_paths_of_a_run_and_their_pattern_agree():
@@ -58,8 +58,8 @@ def test_logs_locks_and_resume_folders_have_the_wildcards_of_the_output():
 
 
 def test_schemas_have_the_run_fields_and_both_counts_of_every_word():
-    assert samples_schema().names[1:9] == list(RUN_FIELDS)
-    assert training_schema().names[:8] == list(RUN_FIELDS)
+    assert samples_schema().names[1:10] == list(RUN_FIELDS)
+    assert training_schema().names[:9] == list(RUN_FIELDS)
     for word in EPISTEMIC_WORDS:
         assert {f"substring_{word}", f"word_{word}"} <= set(samples_schema().names)
         assert f"substring_{word}" in training_schema().names

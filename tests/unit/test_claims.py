@@ -293,7 +293,7 @@ def test_rollouts_become_samples_of_the_last_steps():
         for _ in range(3)
     ]
     rollouts = pd.DataFrame(rows, columns=["step", "problem_id", "score", "response_tokens"])
-    frame = rollouts_as_samples(rollouts, SDPO | {"seed": 1})
+    frame = rollouts_as_samples(rollouts, SDPO | {"replicate": 0, "seed": 1})
     assert len(frame) == 5 * 6
     assert frame["correct"].sum() == 15
     assert (frame["benchmark"] == "training").all()

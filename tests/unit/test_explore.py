@@ -24,10 +24,10 @@ from selfdistill.report.style import new_figure
 from selfdistill.vocabulary.runs import Run, base_run
 
 PATHS = Paths("test")
-BASE = base_run("r1-test", 0)
-GRPO = Run("r1-test", "grpo", "none", "none", "chain", "full", "default", 0)
-SDPO = Run("r1-test", "sdpo", "solution", "fixed", "chain", "full", "default", 0)
-CONTROL = Run("r1-test", "sdpo", "other-solution", "fixed", "chain", "full", "default", 0)
+BASE = base_run("r1-test", 0, 0)
+GRPO = Run("r1-test", "grpo", "none", "none", "chain", "full", "default", 0, 0)
+SDPO = Run("r1-test", "sdpo", "solution", "fixed", "chain", "full", "default", 0, 0)
+CONTROL = Run("r1-test", "sdpo", "other-solution", "fixed", "chain", "full", "default", 0, 0)
 """A run that no study declares."""
 SCALES = {BASE: 1.0, GRPO: 1.25, SDPO: 0.35, CONTROL: 0.9}
 

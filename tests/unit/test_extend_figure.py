@@ -32,7 +32,7 @@ from selfdistill.study.shown import display_names, run_keys, runs_shown
 name, folder = "last-scores", Path(sys.argv[1])
 study, entry = load_study("config/mini.yaml"), FIGURES["last-scores"]
 runs = run_keys(runs_shown(study, name))
-training = pandas.DataFrame([{**run, "seed": 0, "step": 1, "score": 0.5} for run in run_keys(study.runs())])
+training = pandas.DataFrame([{**run, "replicate": 0, "seed": 0, "step": 1, "score": 0.5} for run in run_keys(study.runs())])
 data = StudyData(training=training, **display_names(study, name)).of_runs(runs)
 figure, caption = draw_figure(entry.draw, data, entry.options)
 save_figure(figure, folder / "a.png", folder / "a.svg")

@@ -58,7 +58,7 @@ IMPOSSIBLE = {
     "one domain twice": ({"domains.narrow": "chain"}, ["domains.narrow: 'chain' is the broad domain too", "allowed: narrow"]),
     "other spelling of a teacher": ({"runs.2.teachers": ["ema-.050"]}, ["runs.2.teachers: 'ema-.050'", "allowed: ema-0.05"]),
     "negative seed": ({"seeds": [-1]}, ["seeds: -1 is negative"]),
-    "seed beyond the records": ({"data_seed": 2**31}, ["data_seed: 2147483648 is too large"]),
+    "replicate beyond the streams": ({"replicates": [1000]}, ["replicates: 1000 is too large; allowed: 0 to 999"]),
     "unknown key of an unused variant": ({"variants.later": {"grpo": {"steqs": 4}}}, ["variants.later.grpo.steqs: unknown key", "mean steps?"]),
     "list with a repeat": ({"figures.figure3": ["on-policy", "on-policy"]}, ["figures.figure3: 'on-policy' is listed twice"]),
 }  # fmt: skip

@@ -101,7 +101,9 @@ def test_figure3_bars_are_the_paired_differences_of_each_word() -> None:
 
 
 def test_training_curve_is_mean_and_range_over_seeds() -> None:
-    rows = pd.DataFrame({"step": [0, 0, 1, 1], "seed": [0, 1, 0, 1], "score": [0.2, 0.4, 0.5, 0.9]})
+    rows = pd.DataFrame(
+        {"step": [0, 0, 1, 1], "replicate": 0, "seed": [0, 1, 0, 1], "score": [0.2, 0.4, 0.5, 0.9]}
+    )
     curve = training_curve(rows, "score")
     np.testing.assert_allclose(curve["mean"], [0.3, 0.7])
     np.testing.assert_allclose(curve["smooth"], curve["mean"])  # two steps are not smoothed
@@ -154,8 +156,8 @@ def test_captions_hold_problems_samples_and_seeds() -> None:
         caption = draw("figure3", drawn("figure3", seeds))[1]
         assert "n = 12 problems, k = 4 samples per problem" in caption
         assert f"{seeds} seed" in caption and "95 % intervals" in caption
-        assert ("range over seeds" in caption) is (seeds > 1)
-    assert "1 seed, 40 steps" in draw("figure1")[1]
+        assert ("band: range over them" in caption) is (seeds > 1)
+    assert "1 draw, 40 steps" in draw("figure1")[1]
     assert "pre-training data" in draw("figure9")[1]
     assert "pre-training" not in draw("figure9", replace(study(), organism=False))[1]
 

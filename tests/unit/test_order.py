@@ -46,15 +46,20 @@ def plan(study) -> dict:
             for run in (*study.base_runs(), *study.runs())
             for step in study.steps_of(run)
         },
-        "bases": {name: study.base(name) for name in study.bases()},
-        "section 3": {model: section_3_params(study, model) for model in study.section_3_models()},
-        "training sets": {name: training_set_params(study, name) for name in file.datasets},
+        "bases": {str(draw): study.base(draw[0]) for draw in study.base_draws()},
+        "section 3": {str(draw): section_3_params(study, *draw) for draw in study.section_3_draws()},
+        "training sets": {
+            f"{name}/{draw}": training_set_params(study, name, draw)
+            for name in file.datasets
+            for draw in file.replicates
+        },
         "benchmarks": {name: benchmark_params(study, name) for name in study.all_benchmarks()},
         "subsets": {
-            f"{name}/{size}": subset_params(study, name, size)
+            f"{name}/{size}/{draw}": subset_params(study, name, size, draw)
             for name, spec in file.datasets.items()
             for size in spec.coverages
             if size != "full"
+            for draw in file.replicates
         },
     }
     plain = {kind: {key: job.model_dump() for key, job in found.items()} for kind, found in jobs.items()}
@@ -70,7 +75,7 @@ def claimed(study) -> list[str]:
 @pytest.mark.parametrize("name", ["mini", "test", "paper", "smollm"])
 def test_no_plan_depends_on_the_order_of_a_list(folder, name):
     path = folder / f"{name}.yaml"
-    content = read_yaml(path) | {"seeds": [0, 1, 2]}
+    content = read_yaml(path) | {"replicates": [0, 1], "seeds": [0, 1, 2]}
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     expected = plan(load_study(path))
     claims = claimed(load_study(path))

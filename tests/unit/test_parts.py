@@ -17,7 +17,7 @@ from selfdistill.sampling.section_3 import run_section_3
 
 FIELDS = {
     **{"study": "test", "model": "m", "method": "grpo", "context": "none", "teacher": "none"},
-    **{"dataset": "chain", "coverage": "full", "variant": "default", "seed": 0},
+    **{"dataset": "chain", "coverage": "full", "variant": "default", "replicate": 0, "seed": 0},
 }
 
 

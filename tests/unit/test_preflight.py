@@ -82,7 +82,7 @@ def test_another_file_is_refused_and_what_is_made_already_is_not_asked_for(study
     change("smollm.yaml", ["datasets", "gsm8k-questions"], expect={"sha256": "0" * 64})
     with pytest.raises(InputError, match=r"datasets.gsm8k-questions: .*SHA-256 .* expected 0000"):
         check_inputs(study(), Paths("smollm"))
-    made = Path(Paths("smollm").training_problems("gsm8k-questions", "full"))
+    made = Path(Paths("smollm").training_problems("gsm8k-questions", 0, "full"))
     made.parent.mkdir(parents=True)
     made.touch()
     check_inputs(study(), Paths("smollm"))
@@ -131,7 +131,7 @@ def test_a_backend_that_is_not_installed_is_refused_before_the_first_job(monkeyp
 def results(tmp_path, monkeypatch):
     """A results folder with one file and one listed folder, each with its manifest."""
     monkeypatch.chdir(tmp_path)
-    model = Path("results/s/bases/b/model")
+    model = Path("results/s/bases/b/replicate-0/model")
     model.mkdir(parents=True)
     (model / "weights").write_bytes(b"12345")
     write_file_list(model)
@@ -145,22 +145,22 @@ def results(tmp_path, monkeypatch):
 def test_whole_outputs_pass_and_missing_ones_are_left_to_their_rules(results):
     check_outputs(results)
     (results / "samples.parquet").unlink()
-    (results / "bases/b/model/weights").unlink()
+    (results / "bases/b/replicate-0/model/weights").unlink()
     check_outputs(results)
 
 
 @pytest.mark.parametrize("size", [0, 2, 9])
 def test_every_damaged_output_is_named_before_the_first_job(results, size):
-    for name in ("samples.parquet", "bases/b/model/weights"):
+    for name in ("samples.parquet", "bases/b/replicate-0/model/weights"):
         (results / name).write_bytes(b"x" * size)
     with pytest.raises(Damaged) as caught:
         check_outputs(results)
     *wrong, advice = str(caught.value).splitlines()
     assert wrong == [
-        f"results/s/bases/b/model/weights: has {size} bytes, must have 5",
+        f"results/s/bases/b/replicate-0/model/weights: has {size} bytes, must have 5",
         f"results/s/samples.parquet: has {size} bytes, must have 3",
     ]
-    assert advice.endswith("`rm -r results/s/bases/b/model results/s/samples.parquet`")
+    assert advice.endswith("`rm -r results/s/bases/b/replicate-0/model results/s/samples.parquet`")
 
 
 def test_a_damaged_manifest_is_named(results):

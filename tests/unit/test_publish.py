@@ -53,7 +53,7 @@ def test_a_finished_study_is_copied_with_its_provenance(tmp_path, monkeypatch):
     sources = [paths.claims("json"), paths.claims("md")]
     sources += [paths.figure(name, "png") for name in FIGURES] + [paths.table(name, "md") for name in TABLES]
     manifest = {
-        "config": {"job": {"run": {"seed": 1}}},
+        "config": {"job": {"run": {"replicate": 0, "seed": 1}}},
         "git_commit": "abc",
         "python": "3.11",
         "packages": {"torch": "2"},

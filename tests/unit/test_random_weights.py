@@ -18,7 +18,7 @@ SHAPE = {
 @pytest.mark.parametrize("length", [5, 40])
 def test_responses_are_words_of_the_tokenizer_and_end_after_the_mean_length(length):
     tokenizer = build_tokenizer("qwen3")
-    model = random_model(RandomBase(**SHAPE, response_tokens=length), tokenizer).eval()
+    model = random_model(RandomBase(**SHAPE, response_tokens=length), tokenizer, 0).eval()
     assert model.config.vocab_size == 2000
     generator = TransformersGenerator(model, tokenizer, "off")
     (answers,) = generator.generate(["find x : x +2 = 4"], 200, Sampling(max_new_tokens=400), 0)
@@ -31,7 +31,7 @@ def test_responses_are_words_of_the_tokenizer_and_end_after_the_mean_length(leng
 def test_one_seed_gives_one_model():
     tokenizer = build_tokenizer("qwen3")
     first, again, other = (
-        random_model(RandomBase(**SHAPE, response_tokens=9, seed=seed), tokenizer).model.norm.weight
+        random_model(RandomBase(**SHAPE, response_tokens=9), tokenizer, seed).model.norm.weight
         for seed in (0, 0, 1)
     )
     assert torch.equal(first, again) and not torch.equal(first, other)

@@ -60,7 +60,7 @@ def test_the_worked_examples_work(folder):
         path = folder / name
         path.write_text(json.dumps(merged(read_yaml(path), parse_yaml(text))))
     study = load_study(folder / "mini.yaml")
-    assert {run.seed for run in study.runs()} == {0, 1, 2}
+    assert {run.replicate for run in study.runs()} == {0, 1, 2}
     assert set(study.models()) - set(before.models()) == {"qwen3-4b-think"}
     assert study.resolve("sdpo", "slow").learning_rate == 1e-5
     assert set(study.all_benchmarks()) - set(before.all_benchmarks()) == {"harder"}

@@ -10,7 +10,7 @@ from selfdistill.records.schemas import FAILED_OUTCOMES, OUTCOMES
 from selfdistill.sampling.regrading import numbers_of, problems_by_id, regrade
 from selfdistill.vocabulary.runs import Run
 
-RUN = Run("m", "grpo", "none", "none", "chain", "full", "default", 0).fields()
+RUN = Run("m", "grpo", "none", "none", "chain", "full", "default", 0, 0).fields()
 STORED = [
     ("boxes", "a", r"so \boxed{5}", True, "correct"),
     ("boxes", "b", r"\boxed{7} " + "and so on " * 12, True, "correct"),

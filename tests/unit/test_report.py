@@ -73,7 +73,10 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
             "tokens": [7.0, float("nan"), 3.0],
         }
     )
-    both = [{**run("r1-mini", "grpo"), "seed": seed, "seconds": 20.5, "tokens": 1000} for seed in (0, 1)]
+    both = [
+        {**run("r1-mini", "grpo"), "replicate": 0, "seed": seed, "seconds": 20.5, "tokens": 1000}
+        for seed in (0, 1)
+    ]
     training_costs = pd.DataFrame(both)
     report = Report(
         study="generated",

@@ -76,7 +76,7 @@ def test_the_name_of_a_variant_decides_nothing(edit):
 
 
 def test_more_seeds_are_more_inputs_and_the_same_lines():
-    one, three = (load_study(CONFIG / "mini.yaml", seeds) for seeds in ([0], [0, 1, 2]))
+    one, three = (load_study(CONFIG / "mini.yaml", seeds=seeds) for seeds in ([0], [0, 1, 2]))
     assert len(runs_shown(three, "figure3")) == 3 * len(runs_shown(one, "figure3"))
     assert run_keys(runs_shown(three, "figure3")) == run_keys(runs_shown(one, "figure3"))
 

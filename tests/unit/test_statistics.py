@@ -28,7 +28,12 @@ def make_samples(correct: np.ndarray, benchmark: str = "in-domain", **fields: ob
     """Samples of one run from a (seed, problem, sample) array; 10 tokens if right, 20 if wrong."""
     rows = np.indices(correct.shape).reshape(3, -1)
     tokens = np.where(correct.ravel(), 10, 20)
-    columns = {"seed": rows[0], "problem_id": [f"p{i:04d}" for i in rows[1]], "sample_index": rows[2]}
+    columns = {
+        "replicate": 0,
+        "seed": rows[0],
+        "problem_id": [f"p{i:04d}" for i in rows[1]],
+        "sample_index": rows[2],
+    }
     columns |= {"extracted_answer": np.where(correct.ravel(), "1", "0")}
     columns |= {"correct": correct.ravel().astype(bool), "truncated": False, "response_tokens": tokens}
     columns |= {"thinking_tokens": tokens - 5, "epistemic_substring": rows[2] + 1, "epistemic_word": rows[2]}

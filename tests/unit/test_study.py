@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -9,8 +10,9 @@ from spoiled import CONFIG, spoil
 
 from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.selection import benchmarks_of, plan_claims
+from selfdistill.study import jobs
 from selfdistill.study.jobs import evaluation_params, training_params
-from selfdistill.study.load import check_seed_words, load_study, study_from_config
+from selfdistill.study.load import check_draw_words, load_study, study_from_config
 from selfdistill.study.shown import runs_shown
 from selfdistill.study.yaml import StudyError, read_yaml
 from selfdistill.vocabulary.runs import Run
@@ -48,22 +50,51 @@ def test_lists_are_crossed_and_seeds_come_from_the_study(folder):
             "coverages": [8, "full"],
         }
     ]
-    changes = {"runs": runs, "seeds": [0, 3], "figures": {}, "tables": {}}
+    changes = {"runs": runs, "replicates": [0, 2], "seeds": [0, 3], "figures": {}, "tables": {}}
     study = spoil(folder, changes)
     assert {str(run) for run in study.runs()} == {
-        f"{model}/grpo/none/none/chain/{coverage}/default/{seed}"
+        f"{model}/grpo/none/none/chain/{coverage}/default/{replicate}/{seed}"
         for model in ("r1-mini", "olmo3-mini")
         for coverage in (8, "full")
+        for replicate in (0, 2)
         for seed in (0, 3)
     }
-    assert {(run.model, run.seed) for run in study.base_runs()} == {
-        (model, seed) for model in ("r1-mini", "olmo3-mini") for seed in (0, 3)
+    assert {(run.model, run.replicate, run.seed) for run in study.base_runs()} == {
+        (model, *draw) for model in ("r1-mini", "olmo3-mini") for draw in ((0, 0), (0, 3), (2, 0), (2, 3))
     }
+    assert len({run.draw_seed for run in study.runs()}) == 4
+
+
+def test_a_replicate_draws_what_the_mini_study_makes_and_no_released_weights():
+    study = load_study(CONFIG / "mini.yaml", replicates=[0, 2])
+    assert study.base_draws() == [
+        (name, replicate) for name in ("r1-mini", "qwen3-mini", "olmo3-mini") for replicate in (0, 2)
+    ]
+    assert ("r1-mini", 2) in study.section_3_draws()
+    released = load_study(CONFIG / "paper.yaml", replicates=[0, 2])
+    assert {replicate for _, replicate in released.base_draws()} == {0}
+    assert {replicate for _, replicate in released.section_3_draws()} == {0, 2}
+
+
+def test_everything_drawn_differs_between_replicates():
+    study = load_study(CONFIG / "mini.yaml", replicates=[0, 1])
+    run = study.runs(methods=("grpo",))[0]
+    other = replace(run, replicate=1)
+    made = (
+        lambda r: jobs.base_params(study, "r1-mini", r).seed,
+        lambda r: jobs.training_set_params(study, "chain", r).seed,
+        lambda r: jobs.subset_params(study, "chain", 8, r).seed,
+        lambda r: jobs.section_3_params(study, "r1-mini", r).run.draw_seed,
+        lambda r: jobs.training_params(study, (run, other)[r]).run.draw_seed,
+        lambda r: jobs.evaluation_params(study, (run, other)[r]).run.draw_seed,
+    )
+    assert all(make(0) != make(1) for make in made)
+    assert all(make(0) == 0 for make in made)  # replicate 0 has the streams of a study without replicates
 
 
 def test_a_run_of_two_experiments_is_one_run():
     study = load_study(CONFIG / "mini.yaml")
-    run = Run("r1-mini", "sdpo", "solution", "fixed", "chain", "full", "default", 0)
+    run = Run("r1-mini", "sdpo", "solution", "fixed", "chain", "full", "default", 0, 0)
     assert study.runs().count(run) == 1
     assert set(study.experiments_of(run)) == {"on-policy", "teacher", "ablation"}
     assert run in study.runs("on-policy")
@@ -328,19 +359,20 @@ def test_config_of_snakemake():
     assert study_from_config(whole, CONFIG).name == "test"
     with pytest.raises(StudyError, match="no such study file; allowed: .*mini.*did you mean mini"):
         study_from_config({"study": "minni"}, CONFIG)
-    with pytest.raises(StudyError, match="--config title: only `study` and `seeds`"):
+    with pytest.raises(StudyError, match="--config title: only `study`, `replicates` and `seeds`"):
         study_from_config({"study": "mini", "title": "x"}, CONFIG)
 
 
 def test_seeds_of_the_command_line_replace_the_files():
-    for given in ([0, 1, 2], "0,1,2", "[0, 1, 2]"):
+    for given in ([0, 1, 2], "0,1,2", "[0, 1, 2]", "0-2", "0,1-2"):
         assert study_from_config({"seeds": given}, CONFIG).file.seeds == [0, 1, 2]
+        assert study_from_config({"replicates": given}, CONFIG).file.replicates == [0, 1, 2]
     assert study_from_config({"seeds": 4}, CONFIG).file.seeds == [4]
     assert study_from_config({"seeds": ""}, CONFIG).file.seeds == [0]
     for wrong, message in (
         ("1,x", "must be a list of numbers"),
         ("1_2,3", "must be a list of numbers"),
-        (99999999999999999999, "seeds: 99999999999999999999 is too large; allowed: 0 to 2147483647"),
+        (99999999999999999999, "seeds: 99999999999999999999 is too large; allowed: 0 to 999"),
         ([1, 1], "1 is listed twice"),
         (-1, "is negative"),
     ):
@@ -349,9 +381,9 @@ def test_seeds_of_the_command_line_replace_the_files():
 
 
 def test_a_number_that_snakemake_would_read_as_another_is_refused():
-    check_seed_words(["snakemake", "--config", "study=my_study", "seeds=0,1"])
-    with pytest.raises(StudyError, match="--config seeds=1_2: seeds must be a list of numbers"):
-        check_seed_words(["snakemake", "--config", "seeds=1_2"])
+    check_draw_words(["snakemake", "--config", "study=my_study", "seeds=0,1"])
+    with pytest.raises(StudyError, match="--config seeds=1_2: must be a list of numbers"):
+        check_draw_words(["snakemake", "--config", "seeds=1_2"])
 
 
 def test_loading_a_study_imports_nothing_heavy():

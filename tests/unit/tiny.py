@@ -78,7 +78,7 @@ def job(
     if not data.exists():
         save_responses(data) if method == "sft" else save_problems(data)
     fields = {"sdpo": (context, teacher), "grpo": ("none", "none"), "sft": (context, "none")}[method]
-    run = Run("tiny", method, *fields, "chain", "full", "default", seed)
+    run = Run("tiny", method, *fields, "chain", "full", "default", 0, seed)
     return TrainingJob(
         run=run, base=base, data=data, output=folder / name / "out", resume=folder / name / "resume",
         settings=METHODS[method].settings(**settings), template="qwen3", thinking="on",

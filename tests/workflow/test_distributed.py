@@ -4,7 +4,7 @@ import json
 
 import pandas
 
-RUN = "results/test/runs/qwen3-test/grpo/none/none/chain/full/default/seed-0"
+RUN = "results/test/runs/qwen3-test/grpo/none/none/chain/full/default/replicate-0/seed-0"
 
 
 def test_a_job_of_two_processes_gives_the_outputs_of_one(workspace):

@@ -79,7 +79,7 @@ def test_no_benchmark_problem_is_trained_on(finished):
     trained = {
         problem.question
         for dataset in study.file.datasets
-        for problem in read_problems(finished.root / PATHS.training_problems(dataset, "full"))
+        for problem in read_problems(finished.root / PATHS.training_problems(dataset, 0, "full"))
     }
     for name in study.file.benchmarks.names:
         held_out = {problem.question for problem in read_problems(finished.root / PATHS.benchmark(name))}

@@ -62,9 +62,9 @@ def test_an_addition_touches_few_files(workspace, heading):
 
 RUN = "results/test/runs/{}/samples/step-2.parquet"
 TARGETS = {
-    "A teacher context": "r1-test/sdpo/half-solution/fixed/chain/full/default/seed-0",
-    "A training method": "r1-test/late/solution/fixed/chain/full/default/seed-0",
-    "A model family": "plain-test/grpo/none/none/chain/full/default/seed-0",
+    "A teacher context": "r1-test/sdpo/half-solution/fixed/chain/full/default/replicate-0/seed-0",
+    "A training method": "r1-test/late/solution/fixed/chain/full/default/replicate-0/seed-0",
+    "A model family": "plain-test/grpo/none/none/chain/full/default/replicate-0/seed-0",
 }
 
 

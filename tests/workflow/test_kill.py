@@ -16,12 +16,12 @@ from .conftest import Workspace, copy_workflow
 
 RESULTS, SAMPLES = "results/test", "samples/step-5.parquet"
 RUNS = {
-    "sft": "runs/r1-test/sft/solution/none/chain/full/default/seed-0",
-    "grpo": "runs/qwen3-test/grpo/none/none/chain/full/default/seed-0",
-    "sdpo, fixed teacher": "runs/r1-test/sdpo/solution/fixed/chain/full/default/seed-0",
-    "sdpo, moving teacher": "runs/r1-test/sdpo/solution/ema-0.05/chain/full/default/seed-0",
+    "sft": "runs/r1-test/sft/solution/none/chain/full/default/replicate-0/seed-0",
+    "grpo": "runs/qwen3-test/grpo/none/none/chain/full/default/replicate-0/seed-0",
+    "sdpo, fixed teacher": "runs/r1-test/sdpo/solution/fixed/chain/full/default/replicate-0/seed-0",
+    "sdpo, moving teacher": "runs/r1-test/sdpo/solution/ema-0.05/chain/full/default/replicate-0/seed-0",
 }
-BASE = "bases/r1-test/model"
+BASE = "bases/r1-test/replicate-0/model"
 
 
 def call(study: Workspace, *targets: str) -> None:
@@ -107,8 +107,8 @@ def test_a_killed_evaluation_takes_what_it_had_and_ends_bit_identical(whole, tmp
 
 def test_a_killed_base_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_path):
     study = without(whole, tmp_path / "killed", BASE)
-    killed(study, BASE, "bases/r1-test/model/checkpoint-*/files.json")
+    killed(study, BASE, "bases/r1-test/replicate-0/model/checkpoint-*/files.json")
     call(study, BASE)
-    assert "steps 0 to 450" not in log_of(study, "bases/r1-test/model")
+    assert "steps 0 to 450" not in log_of(study, "bases/r1-test/replicate-0/model")
     weights = [(place.root / RESULTS / BASE / "model.safetensors").read_bytes() for place in (whole, study)]
     assert weights[0] == weights[1]

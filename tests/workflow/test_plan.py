@@ -13,7 +13,7 @@ from snakemake_executor_plugin_slurm.utils import set_gres_string
 
 from .conftest import REPOSITORY
 
-TWO_STEPS = "results/two_steps/runs/deepseek-7b/grpo/none/none/dapo/full/default/seed-0"
+TWO_STEPS = "results/two_steps/runs/deepseek-7b/grpo/none/none/dapo/full/default/replicate-0/seed-0"
 PAPER = ("--config", "study=paper")
 
 
@@ -110,7 +110,7 @@ def test_a_job_that_fails_twice_in_the_same_way_is_not_worked_on_again(workspace
     workspace.edit(
         "config/models.yaml", "    steps: 150\n", "    steps: 1\n    acceptance: {arithmetic: [1.0, null]}\n"
     )
-    target = "results/test/bases/r1-test/model"
+    target = "results/test/bases/r1-test/replicate-0/model"
     output = workspace.snakemake(target, "--config", "study=test", "--retries", "3", fails=True)
     assert output.count("Trying to restart job") == 3
     assert "NoProgress: not tried again: the last 2 attempts got no further" in output
@@ -136,7 +136,7 @@ def test_what_fetches_runs_where_snakemake_runs(workspace):
 
 
 def test_a_base_is_told_its_folder_and_a_plan_does_not_depend_on_it(workspace):
-    target = "results/paper/bases/qwen3-8b/model"
+    target = "results/paper/bases/qwen3-8b/replicate-0/model"
     assert "path=," in f"{resources_of(plan_in_full(workspace, target, *PAPER), 'fetch_base')},"
     workspace.edit(
         "config/models.yaml", "repo_id: Qwen/Qwen3-8B,", "repo_id: Qwen/Qwen3-8B, path: /models/q8,"

@@ -136,9 +136,10 @@ def test_a_claim_is_judged_anew_without_sampling(change):
     assert planned == {"judge_claims", "make_report", "all"}
 
 
-def test_seeds_of_the_command_line_plan_the_same_as_the_files(touched):
-    planned = touched.planned("--config", "seeds=0,1,2")
-    runs = load_study(touched.root / "config/mini.yaml", [0, 1, 2]).runs()
-    assert planned["train_on_policy"] == sum(run.method in ON_POLICY and run.seed > 0 for run in runs)
+def test_replicates_of_the_command_line_plan_their_own_bases_only(touched):
+    planned = touched.planned("--config", "replicates=0,1,2")
+    runs = load_study(touched.root / "config/mini.yaml", replicates=[0, 1, 2]).runs()
+    assert planned["train_on_policy"] == sum(run.method in ON_POLICY and run.replicate > 0 for run in runs)
+    assert planned["train_base"] == 6
     assert planned["judge_claims"] == 1
     assert touched.planned() == {}

@@ -12,7 +12,7 @@ import pytest
 from .conftest import Workspace
 
 RESULTS = "results/test"
-RUN = "runs/r1-test/sdpo/solution/ema-0.05/chain/full/default/seed-0"
+RUN = "runs/r1-test/sdpo/solution/ema-0.05/chain/full/default/replicate-0/seed-0"
 
 
 def is_alive(process: psutil.Process) -> bool:

@@ -13,7 +13,7 @@ import pandas as pd
 from selfdistill.claims.ledger import Ledger
 from selfdistill.claims.selection import PlannedArm, PlannedPart, step_at
 from selfdistill.statistics import Arm, Comparison, compare, holm, sign_flip
-from selfdistill.vocabulary.runs import RUN_KEY
+from selfdistill.vocabulary.runs import RUN_FIELDS, RUN_KEY
 
 REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN)
@@ -101,8 +101,7 @@ def rollouts_as_samples(
     last = rollouts[rollouts["step"] > rollouts["step"].max() - TRAINING_WINDOW]
     return pd.DataFrame(
         {
-            **{name: str(run[name]) for name in RUN_KEY},
-            "seed": int(run["seed"]),
+            **{name: run[name] for name in RUN_FIELDS},
             "step": int(last["step"].max()),
             "benchmark": "training",
             "problem_id": last["problem_id"].to_numpy(),

@@ -142,16 +142,16 @@ def benchmarks_of(name: str, study: Study) -> list[str]:
 
 
 def run_fields(arm: ArmSpec, model: str, benchmark: str, study: Study) -> dict[str, str]:
-    """Return the run fields (without seed) of an arm's run; raise Missing if the grid has none or several."""
+    """Return the run fields (without draw) of an arm's run; raise Missing if the grid has none or several."""
     if benchmark == "section-3":
         if model not in study.section_3_models():
             raise Missing(f"section 3 of the study does not include {model}")
-        return base_run(model, 0).key() | {
+        return base_run(model, 0, 0).key() | {
             "context": arm.context or "none",
             "dataset": study.section_3_dataset(),
         }
     if arm.method == BASE:
-        return base_run(model, 0).key()
+        return base_run(model, 0, 0).key()
     wanted = wanted_fields(arm, model, study)
     runs = {str(run.key()): run.key() for run in study.runs(arm.experiment or "")}
     found = [
@@ -188,8 +188,8 @@ def needed_files(parts: Iterable[PlannedPart], study: Study, paths: Paths) -> di
     return {
         "samples": [path for run in runs for path in evaluated_files(run, evaluated, study, paths)],
         "section_3": [
-            paths.section_3(model, study.file.data_seed)
-            for model in study.section_3_models()
+            paths.section_3(model, replicate)
+            for model, replicate in study.section_3_draws()
             if model in section_3
         ],
         "rollouts": [paths.rollouts(run) for run in runs if run.key() in training],

@@ -232,10 +232,9 @@ class CostModel:
 def costs_of(study: Study, assumed: Assumptions) -> dict[str, Cost]:
     """Return manifest -> cost of every job that takes time."""
     model, paths = CostModel(study, assumed), Paths(study.name)
-    found = {paths.manifest(paths.base(base)): model.base(base) for base in study.bases()}
+    found = {paths.manifest(paths.base(*draw)): model.base(draw[0]) for draw in study.base_draws()}
     found |= {
-        paths.manifest(paths.section_3(m, study.file.data_seed)): model.section_3(m)
-        for m in study.section_3_models()
+        paths.manifest(paths.section_3(*draw)): model.section_3(draw[0]) for draw in study.section_3_draws()
     }
     found |= {paths.run_manifest(run): model.training(run) for run in study.runs()}
     return found | {

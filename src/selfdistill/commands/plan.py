@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from selfdistill.commands.costs import (
@@ -29,10 +29,10 @@ from selfdistill.commands.decidable import decidable_section
 from selfdistill.commands.disk import disk_section
 from selfdistill.commands.measure import read_measured
 from selfdistill.commands.memory import memory_section
+from selfdistill.commands.options import add_study, asked, study_of
 from selfdistill.commands.status import expected_jobs, state_of
 from selfdistill.records.paths import Paths
 from selfdistill.study.jobs import sample_files
-from selfdistill.study.load import study_from_config
 from selfdistill.study.methods import METHODS, OFF_POLICY
 from selfdistill.study.study import Study
 
@@ -57,9 +57,10 @@ def longest_chain(study: Study, costs: dict[str, Cost]) -> tuple[list[Cost], Ran
     paths = Paths(study.name)
     chains = []
     for run in study.base_runs() + study.runs():
-        manifests = [paths.manifest(paths.base(study.model(run.model).base))]
+        base = study.model(run.model).base
+        manifests = [paths.manifest(paths.base(base, study.base_replicate(base, run.replicate)))]
         if run.method in OFF_POLICY:
-            manifests.append(paths.manifest(paths.section_3(run.model, study.file.data_seed)))
+            manifests.append(paths.manifest(paths.section_3(run.model, run.replicate)))
         manifests.append(paths.run_manifest(run))
         before = [costs[name] for name in manifests if name in costs]
         evaluated = (costs[paths.manifest(path)] for path in sample_files(study, paths, [run]))
@@ -68,9 +69,16 @@ def longest_chain(study: Study, costs: dict[str, Cost]) -> tuple[list[Cost], Ran
     return longest, sum((cost.hours for cost in longest), ZERO)
 
 
-def dry_run(study: str) -> dict[str, int]:
+def dry_run(config: Mapping[str, str]) -> dict[str, int]:
     """Return the number of jobs per rule that Snakemake would run; raise RuntimeError, with its output, if it fails."""
-    command = [sys.executable, "-m", "snakemake", "-n", "--config", f"study={study}"]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-n",
+        "--config",
+        *(f"{key}={value}" for key, value in config.items()),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
@@ -191,7 +199,7 @@ def assumed_range(text: str) -> Range:
 def parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Assumptions]:
     """Return the options and the assumptions that they give."""
     parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.plan", description=__doc__)
-    parser.add_argument("--study", default="paper", help="name of the study, or path of its file")
+    add_study(parser, "paper")
     for part in fields(Assumptions):
         kind = float if part.name == "peak_tflops" else assumed_range
         shown = span(part.default) if isinstance(part.default, Range) else number(part.default)
@@ -208,8 +216,7 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Assumpti
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the plan."""
     options, assumed = parse(arguments)
-    study = study_from_config({"study": options.study})
-    print(render(study, assumed, dry_run(options.study)))
+    print(render(study_of(options), assumed, dry_run(asked(options))))
 
 
 if __name__ == "__main__":

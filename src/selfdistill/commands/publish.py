@@ -1,7 +1,7 @@
 """Copies the results of a finished study to docs/results/NAME: its claims ledger, main tables and summary figures.
 
 `python -m selfdistill.commands.publish --study mini`, or `make publish`. A reader of the repository can see these small
-files without running anything. provenance.json records how they were made: command, commits, packages, devices, seeds,
+files without running anything. provenance.json records how they were made: command, commits, packages, devices, draws,
 number of jobs and summed wall-clock time. A test checks them against config/claims.yaml.
 """
 
@@ -16,6 +16,7 @@ from selfdistill.records.files import read_json, write_text
 from selfdistill.records.paths import Paths
 from selfdistill.study.load import study_from_config
 from selfdistill.study.yaml import StudyError
+from selfdistill.vocabulary.runs import DRAW
 
 FOLDER = Path("docs/results")
 FIGURES = ("figure1", "figure3", "figure6", "figure7", "figure8", "figure12")
@@ -33,20 +34,23 @@ def distinct(values: Iterable[object]) -> list[str]:
 
 
 def provenance(study: str, manifests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return how the results were made: command, commits, packages, devices, seeds, jobs, seconds and tokens."""
-    seeds = sorted(
-        {manifest["config"]["job"]["run"]["seed"] for manifest in manifests if "job" in manifest["config"]}
-    )
-    given = f" --config study={study} seeds={','.join(map(str, seeds))}"
+    """Return how the results were made: command, commits, packages, devices, draws, jobs, seconds and tokens."""
+    runs = [
+        manifest["config"]["job"]["run"]
+        for manifest in manifests
+        if "run" in manifest["config"].get("job", {})
+    ]
+    draws = {f"{name}s": sorted({run[name] for run in runs}) for name in DRAW}
+    given = "".join(f" {key}={','.join(map(str, numbers))}" for key, numbers in draws.items())
     return {
-        "command": f"snakemake --cores 2{given}",
+        "command": f"snakemake --cores 2 --config study={study}{given}",
         "git_commits": distinct(manifest["git_commit"] for manifest in manifests),
         "python": distinct(manifest["python"] for manifest in manifests),
         "packages": distinct(
             f"{name} {version}" for m in manifests for name, version in m["packages"].items()
         ),
         "devices": distinct(manifest["device"] for manifest in manifests),
-        "seeds": seeds,
+        **draws,
         "jobs": len(manifests),
         "summed_wall_seconds": round(sum(manifest["wall_seconds"] for manifest in manifests)),
         "largest_job_mb": max(manifest["peak_memory_mb"] for manifest in manifests),

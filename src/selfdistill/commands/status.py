@@ -1,6 +1,6 @@
 """The progress of a study: which jobs are done, the step of each running job, and the estimated time left.
 
-`python -m selfdistill.commands.status [--study mini] [--seeds 0,1,2] [--watch] [--cores 2]`, or `make status`. All is read
+`python -m selfdistill.commands.status [--study mini] [--replicates 0,1,2] [--seeds 0,1] [--watch] [--cores 2]`, or `make status`. All is read
 from the results: a job is done if its manifest exists, and running if a process holds its lock; progress.json holds its step.
 """
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from selfdistill.commands.options import add_study, study_of
 from selfdistill.jobs.locks import is_locked, lock_of
 from selfdistill.records.files import read_json
 from selfdistill.records.outcomes import outcome_warnings
 from selfdistill.records.paths import Paths, resume_of
 from selfdistill.records.progress import read_progress
 from selfdistill.study.jobs import sample_files
-from selfdistill.study.load import study_from_config
 from selfdistill.study.methods import ON_POLICY
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.runs import BASE
@@ -49,10 +49,10 @@ class State:
 def expected_jobs(study: Study) -> Iterator[Entry]:
     """Yield every job of a study that takes time (problem sets, figures and tables do not)."""
     paths = Paths(study.name)
-    for base in study.bases():
-        yield _entry(paths, "base", base, paths.base(base))
-    for model in study.section_3_models():
-        yield _entry(paths, "section 3", model, paths.section_3(model, study.file.data_seed))
+    for base, replicate in study.base_draws():
+        yield _entry(paths, "base", f"{base}/{replicate}", paths.base(base, replicate))
+    for model, replicate in study.section_3_draws():
+        yield _entry(paths, "section 3", f"{model}/{replicate}", paths.section_3(model, replicate))
     for run in study.runs():
         kind = f"{run.method} {run.variant}"
         yield Entry(kind, str(run), paths.run_manifest(run), resume_of(paths.checkpoints(run)))
@@ -71,7 +71,7 @@ def graded_files(study: Study) -> list[str]:
     return [
         *sample_files(study, paths, study.base_runs() + study.runs()),
         *(paths.rollouts(run) for run in study.runs(methods=ON_POLICY)),
-        *(paths.section_3(model, study.file.data_seed) for model in study.section_3_models()),
+        *(paths.section_3(*draw) for draw in study.section_3_draws()),
     ]
 
 
@@ -151,12 +151,11 @@ def render(study: Study, cores: int) -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Print the table once, or with --watch every few seconds until the report exists."""
     parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.status", description=__doc__)
-    parser.add_argument("--study", default="mini", help="name of the study, or path of its file")
-    parser.add_argument("--seeds", help="seeds, if they differ from those of the study file: 0,1,2")
+    add_study(parser)
     parser.add_argument("--cores", type=int, default=2, help="number of jobs at a time, for the estimate")
     parser.add_argument("--watch", action="store_true", help="refresh every 3 seconds")
     options = parser.parse_args(arguments)
-    study = study_from_config({"study": options.study, "seeds": options.seeds})
+    study = study_of(options)
     manifest = Path(Paths(study.name).manifest(Paths(study.name).report))
     while options.watch and not manifest.exists():
         print("\033[2J\033[H" + render(study, options.cores), flush=True)

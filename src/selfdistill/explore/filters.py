@@ -52,4 +52,4 @@ def filter_rows(
 def as_runs(frame: pd.DataFrame) -> list[Run]:
     """Return the runs of a frame that has the run fields."""
     rows = frame[list(RUN_FIELDS)].drop_duplicates().to_dict("records")
-    return [Run(**{**row, "seed": int(row["seed"])}) for row in rows]
+    return [Run.from_fields(row) for row in rows]

@@ -11,7 +11,6 @@ there instead, and the command that makes it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +22,7 @@ import pandas as pd
 from selfdistill.explore.filters import ResultsError, as_runs, as_values, filter_rows, split_filters
 from selfdistill.explore.plots import run_label
 from selfdistill.records.files import read_frame, read_json, read_table
-from selfdistill.records.paths import RUN_PATTERN, Paths
+from selfdistill.records.paths import Paths, run_at
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
 from selfdistill.report.loading import load_data
 from selfdistill.report.numbers import joined
@@ -31,11 +30,10 @@ from selfdistill.report.study_data import StudyData, run_order
 from selfdistill.study.load import load_study
 from selfdistill.study.shown import display_names
 from selfdistill.study.study import Study
-from selfdistill.vocabulary.runs import RUN_FIELDS, RUN_KEY, Run
+from selfdistill.vocabulary.runs import DRAW, RUN_FIELDS, RUN_KEY, Run
 
 CONFIG = Path(__file__).resolve().parents[3] / "config"
 """The repository's study files, for results that lie in a folder without any."""
-_RUN_FOLDER = re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", RUN_PATTERN))
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,9 @@ class StudyResults:
             }
             for run, experiments in (found | declared).items()
         ]
-        rows.sort(key=lambda row: (self.model_rank(row["model"]), *run_order(row), row["seed"]))
+        rows.sort(
+            key=lambda row: (self.model_rank(row["model"]), *run_order(row), *(row[name] for name in DRAW))
+        )
         return pd.DataFrame(rows)
 
     def _declared_runs(self) -> Iterator[Run]:
@@ -84,10 +84,10 @@ class StudyResults:
     def _found_runs(self) -> Iterator[Run]:
         """Return the runs that have samples or a training record on disk."""
         folder = self.root / self.paths.results / "runs"
-        for path in sorted(folder.glob("*/" * (len(RUN_FIELDS) - 1) + "seed-*")):
-            match = _RUN_FOLDER.fullmatch(path.relative_to(folder).as_posix())
-            if match and (any(path.glob("*.parquet")) or any(path.glob("samples/*.parquet"))):
-                yield Run(**{**match.groupdict(), "seed": int(match["seed"])})
+        for path in sorted(folder.glob("*/" * len(RUN_FIELDS))):
+            run = run_at(path)
+            if run and (any(path.glob("*.parquet")) or any(path.glob("samples/*.parquet"))):
+                yield run
 
     def _sample_files(self, run: Run) -> list[Path]:
         """Return the files of a run's samples that are there, by step."""

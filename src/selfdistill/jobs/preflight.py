@@ -91,14 +91,14 @@ def inputs(study: Study, paths: Paths) -> Iterator[tuple[str, str, Callable[[], 
     """(file and key of the config, what is made of the input, its check) of every input."""
     for _, key, output, source in data_sources(study, paths):
         yield key, output, partial(check_source, source)
-    for name in study.bases():
+    for name, replicate in study.base_draws():
         base = study.base(name)
         if isinstance(base, PackageBase):
             key = f"{study.path.with_name('models.yaml')}: bases.{name}.file"
-            yield key, paths.base(name), partial(weights_file, base.file)
+            yield key, paths.base(name, replicate), partial(weights_file, base.file)
         elif isinstance(base, HubBase) and base.path:
             key = f"{study.path.with_name('models.yaml')}: bases.{name}.path"
-            yield key, paths.base(name), partial(check_weights_folder, Path(base.path))
+            yield key, paths.base(name, replicate), partial(check_weights_folder, Path(base.path))
 
 
 def data_sources(study: Study, paths: Paths) -> Iterator[tuple[str, str, str, dict]]:
@@ -106,11 +106,12 @@ def data_sources(study: Study, paths: Paths) -> Iterator[tuple[str, str, str, di
     for name in study.all_benchmarks():
         key = f"{study.path.with_name('benchmarks.yaml')}: benchmarks.{name}"
         yield name, key, paths.benchmark(name), study.benchmark_spec(name)
+    first = min(study.file.replicates)
     for name, spec in study.file.datasets.items():
         key = f"{study.path}: datasets.{name}"
-        yield name, key, paths.training_problems(name, "full"), study.dataset_spec(name)
+        yield name, key, paths.training_problems(name, first, "full"), study.dataset_spec(name)
         for size in getattr(spec, "subsets", {}):
-            output = paths.training_problems(name, str(size))
+            output = paths.training_problems(name, first, str(size))
             yield f"{name}/{size}", f"{key}.subsets.{size}", output, study.subset_spec(name, size)
 
 

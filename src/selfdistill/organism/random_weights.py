@@ -18,6 +18,7 @@ from selfdistill.records.file_lists import write_file_list
 from selfdistill.records.files import atomic_path
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.seeds import derive_seed
+from selfdistill.study.jobs import BaseParams
 from selfdistill.study.models import RandomBase
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ def model_modules(params: Mapping[str, Any]) -> Sequence[str]:
 @job(late=model_modules)
 def make_random_base(task: Task) -> Facts:
     """Write a base with random weights in bfloat16."""
-    spec = RandomBase.model_validate(task.params["job"])
-    tokenizer = build_tokenizer(spec.template)
-    model = random_model(spec, tokenizer)
+    params = BaseParams.model_validate(task.params["job"])
+    tokenizer = build_tokenizer(params.spec.template)
+    model = random_model(params.spec, tokenizer, params.seed)
     with atomic_path(Path(task.output.model)) as temporary:
         model.to(torch.bfloat16).save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
@@ -47,11 +48,11 @@ def make_random_base(task: Task) -> Facts:
     return {"parameters": model.num_parameters()}
 
 
-def random_model(spec: RandomBase, tokenizer: "PreTrainedTokenizerBase") -> "PreTrainedModel":
+def random_model(spec: RandomBase, tokenizer: "PreTrainedTokenizerBase", seed: int) -> "PreTrainedModel":
     """Return a Qwen3 with tied embeddings in float32 that prefers the tokenizer's words."""
     from transformers import AutoModelForCausalLM, Qwen3Config, set_seed
 
-    set_seed(derive_seed(spec.seed, "base", "random"))
+    set_seed(derive_seed(seed, "base", "random"))
     config = Qwen3Config(
         vocab_size=max(spec.vocabulary_size, len(tokenizer)),
         hidden_size=spec.hidden_size,

@@ -7,7 +7,7 @@ from typing import Any
 from selfdistill.generation.imports import LOADING
 from selfdistill.organism.pretraining import train_base
 from selfdistill.records.task import Facts, Task, job
-from selfdistill.study.models import OrganismBase
+from selfdistill.study.jobs import BaseParams
 
 
 def model_modules(params: Mapping[str, Any]) -> Sequence[str]:
@@ -18,5 +18,5 @@ def model_modules(params: Mapping[str, Any]) -> Sequence[str]:
 @job(late=model_modules)
 def train_mini_base(task: Task) -> Facts:
     """Train a base from scratch and test it."""
-    spec = OrganismBase.model_validate(task.params["job"])
-    return train_base(spec, spec.seed, Path(task.output.model), task.resume)
+    params = BaseParams.model_validate(task.params["job"])
+    return train_base(params.spec, params.seed, Path(task.output.model), task.resume)

@@ -4,17 +4,26 @@ Paths are relative to the working directory; patterns for rules contain wildcard
 """
 
 import os
+import re
+from pathlib import Path
 
 from selfdistill.vocabulary.runs import RUN_FIELDS, Run, Step
 
-RUN_PATTERN = "{model}/{method}/{context}/{teacher}/{dataset}/{coverage}/{variant}/seed-{seed}"
+Replicate = str | int
+"""Number of a replicate, or its wildcard."""
+RUN_PATTERN = (
+    "{model}/{method}/{context}/{teacher}/{dataset}/{coverage}/{variant}/replicate-{replicate}/seed-{seed}"
+)
+_RUN_FOLDER = re.compile(
+    "/runs/" + RUN_PATTERN.format(**{name: f"(?P<{name}>[^/]+)" for name in RUN_FIELDS}) + "$"
+)
 
 
 def resume_of(path: str) -> str:
     """Return the resume folder of the job whose first output is `path`; Snakemake never deletes it.
 
-    >>> resume_of("results/mini/section-3/r1.parquet")
-    'results/mini/resume/section-3/r1'
+    >>> resume_of("results/mini/section-3/r1/replicate-0.parquet")
+    'results/mini/resume/section-3/r1/replicate-0'
     """
     results = results_of(path)
     return f"{results}/resume/{os.path.splitext(os.path.relpath(path, results))[0]}"
@@ -23,10 +32,20 @@ def resume_of(path: str) -> str:
 def results_of(path: str) -> str:
     """Return the results folder of the study that `path` belongs to.
 
-    >>> results_of("results/mini/section-3/r1.parquet")
+    >>> results_of("results/mini/section-3/r1/replicate-0.parquet")
     'results/mini'
     """
     return "/".join(path.split("/", 2)[:2])
+
+
+def run_at(folder: str | os.PathLike[str]) -> Run | None:
+    """Return the run whose folder this is; None if it is no folder of a run.
+
+    >>> str(run_at("results/mini/runs/r1/grpo/none/none/chain/full/default/replicate-0/seed-1"))
+    'r1/grpo/none/none/chain/full/default/0/1'
+    """
+    found = _RUN_FOLDER.search(Path(folder).as_posix())
+    return Run.from_fields(found.groupdict()) if found else None
 
 
 class Paths:
@@ -40,35 +59,52 @@ class Paths:
         self.lock = f"{self.results}/locks/workflow.lock"
         self.warm_log = f"{self.logs}/warm.log"
 
-    def problems(self, split: str = "{split}", name: str = "{name}", coverage: str = "full") -> str:
+    def problems(
+        self,
+        split: str = "{split}",
+        name: str = "{name}",
+        replicate: Replicate = "{replicate}",
+        coverage: str = "full",
+    ) -> str:
         """Return the path of a problem set; split: `train` or `held-out` (benchmarks); coverage: `full` or a subset."""
-        return f"{self.results}/problems/{split}/{name}/{coverage}.parquet"
+        return f"{self.results}/problems/{split}/{name}/replicate-{replicate}/{coverage}.parquet"
 
-    def training_problems(self, dataset: str = "{dataset}", coverage: str = "{coverage}") -> str:
+    def training_problems(
+        self,
+        dataset: str = "{dataset}",
+        replicate: Replicate = "{replicate}",
+        coverage: str = "{coverage}",
+    ) -> str:
         """Return the path of a training problem set; coverage: `full` or a subset."""
-        return self.problems("train", dataset, coverage)
+        return self.problems("train", dataset, replicate, coverage)
 
     def benchmark(self, benchmark: str = "{benchmark}") -> str:
-        """Return the path of a benchmark's problems."""
-        return self.problems("held-out", benchmark)
+        """Return the path of a benchmark's problems, the same for all replicates."""
+        return self.problems("held-out", benchmark, 0)
 
-    def base(self, base: str = "{base}") -> str:
+    def base(self, base: str = "{base}", replicate: Replicate = "{replicate}") -> str:
         """Return the folder of a base model, in Hugging Face's format."""
-        return f"{self.results}/bases/{base}/model"
+        return f"{self.results}/bases/{base}/replicate-{replicate}/model"
 
-    def section_3(self, model: str = "{model}", seed: str | int = "{seed}") -> str:
+    def section_3(self, model: str = "{model}", replicate: Replicate = "{replicate}") -> str:
         """Return the path of a model's samples for section 3, under all contexts."""
-        return f"{self.results}/section-3/{model}/seed-{seed}.parquet"
+        return f"{self.results}/section-3/{model}/replicate-{replicate}.parquet"
 
     def off_policy(
-        self, model: str = "{model}", dataset: str = "{dataset}", context: str = "{context}"
+        self,
+        model: str = "{model}",
+        dataset: str = "{dataset}",
+        replicate: Replicate = "{replicate}",
+        context: str = "{context}",
     ) -> str:
         """Return the path of an off-policy data set of section 4 (rows: problems with the model's own correct response)."""
-        return f"{self.results}/off-policy/{model}/{dataset}/{context}.parquet"
+        return f"{self.results}/off-policy/{model}/{dataset}/replicate-{replicate}/{context}.parquet"
 
-    def off_policy_manifest(self, model: str = "{model}", dataset: str = "{dataset}") -> str:
+    def off_policy_manifest(
+        self, model: str = "{model}", dataset: str = "{dataset}", replicate: Replicate = "{replicate}"
+    ) -> str:
         """Return the path of the manifest of a model's off-policy data sets."""
-        return f"{self.results}/off-policy/{model}/{dataset}/manifest.json"
+        return f"{self.results}/off-policy/{model}/{dataset}/replicate-{replicate}/manifest.json"
 
     def run(self, run: Run | None = None, **fields: str) -> str:
         """Return the folder of a run, or a pattern with these `fields` fixed (`method="grpo"`)."""

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfdistill.vocabulary.runs import RUN_FIELDS
+from selfdistill.vocabulary.runs import DRAW, RUN_FIELDS
 
 if TYPE_CHECKING:
     import pyarrow
 
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raise it when a record schema changes its meaning: every job then runs again."""
 
 OUTCOMES = ("correct", "wrong", "no_answer", "too_long", "timeout", "error")
@@ -35,7 +35,7 @@ def _run_columns() -> list[tuple[str, "pyarrow.DataType"]]:
     """The run fields as columns."""
     import pyarrow as pa
 
-    return [(name, pa.int64() if name == "seed" else pa.string()) for name in RUN_FIELDS]
+    return [(name, pa.int64() if name in DRAW else pa.string()) for name in RUN_FIELDS]
 
 
 def samples_schema() -> "pyarrow.Schema":

@@ -47,7 +47,7 @@ def judge(task: Task) -> Facts:
     """Write the claims ledger (effects, intervals, verdicts) as JSON, Markdown and HTML."""
     params = task.params["job"]
     ledger, parts = load_ledger(task.input.ledger), from_params(params["parts"])
-    frames = claim_frames(task.input, parts)
+    frames = claim_frames(task.input)
     results = [judge_part(part, frames, ledger.alpha) for part in parts]
     record = as_record(ledger, params["study"], judge_claims(ledger, results))
     write_text(task.output.json, json.dumps(record, indent=1, ensure_ascii=False) + "\n")

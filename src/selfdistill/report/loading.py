@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from selfdistill.claims.judge import ROLLOUT_COLUMNS, Frames, rollouts_as_samples
-from selfdistill.claims.selection import PlannedPart
 from selfdistill.records.files import read_frame, read_json, read_table
+from selfdistill.records.paths import run_at
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
 from selfdistill.report.numbers import problems_summary
 from selfdistill.report.samples import CLAIM_COLUMNS, joined
@@ -67,20 +67,16 @@ def problem_tables(paths: str | Iterable[str]) -> dict[str, pd.DataFrame]:
     return {str(table["dataset"].iloc[0]): table for table in tables}
 
 
-def claim_frames(
-    inputs: Any, parts: Sequence[PlannedPart], correct: Mapping[str, pd.Series] | None = None
-) -> Frames:
-    """Return the samples that a plan of claims is judged from.
+def claim_frames(inputs: Any, correct: Mapping[str, pd.Series] | None = None) -> Frames:
+    """Return the samples that the claims are judged from.
 
     inputs: samples, section_3 and rollouts (paths), as `claims.selection.needed_files` names them. Rollouts carry
     no run fields; they come from their path. correct: file of samples -> the column `correct` that takes the place of the stored one.
     """
-    runs = {"/".join(arm.run.values()): arm.run for part in parts for arm in part.arms}
 
     def rollouts(path: str) -> pd.DataFrame:
-        *_, fields, seed = re.split(r"/runs/|/seed-", str(Path(path).parent))
         table = read_table(path, rollouts_schema(), ROLLOUT_COLUMNS)
-        return rollouts_as_samples(table, {**runs[fields], "seed": int(seed)})
+        return rollouts_as_samples(table, run_at(Path(path).parent).fields())
 
     def samples(path: str) -> pd.DataFrame:
         table = read_table(path, samples_schema(), CLAIM_COLUMNS)

@@ -29,6 +29,7 @@ from selfdistill.report.study_data import (
     StudyData,
     base_run,
     final_cell,
+    first_draw,
     rows_of_run,
 )
 from selfdistill.report.style import method_style
@@ -99,7 +100,7 @@ def pick_examples(
 ) -> list[Example]:
     """Return the first problems of a benchmark, each answered by the given runs at their last step.
 
-    The choice looks at no response: the first `count` problem ids, the lowest seed, sample 0.
+    The choice looks at no response: the first `count` problem ids, the first draw, sample 0.
 
     Args:
         samples: records.schemas.samples_schema. questions: problem_id -> question.
@@ -107,9 +108,7 @@ def pick_examples(
     """
     rows = samples[(samples["benchmark"] == benchmark) & (samples["sample_index"] == 0)]
     arms = [(run, last_step(rows_of_run(rows, run))) for run in runs]
-    arms = [
-        (run, own[own["seed"] == own["seed"].min()].set_index("problem_id")) for run, own in arms if len(own)
-    ]
+    arms = [(run, first_draw(own).set_index("problem_id")) for run, own in arms if len(own)]
     shared = set.intersection(*(set(own.index) for _, own in arms)) if arms else set()
     examples = []
     for problem_id in sorted(shared)[:count]:

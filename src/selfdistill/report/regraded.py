@@ -5,6 +5,7 @@ policy was trained on.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,14 +33,15 @@ LEDGER = Path("config/claims.yaml")
 def graded_files(study: Study, paths: Paths) -> list[str]:
     """Return the files of all samples of a study, those of section 3 at the end."""
     evaluated = sample_files(study, paths, study.base_runs() + study.runs())
-    return evaluated + [paths.section_3(model, study.file.data_seed) for model in study.section_3_models()]
+    return evaluated + [paths.section_3(*draw) for draw in study.section_3_draws()]
 
 
-def problem_files(study: Study, paths: Paths) -> dict[str, str]:
-    """Return benchmark -> file of its problems, `section-3` included."""
-    files = {name: paths.benchmark(name) for name in study.all_benchmarks()}
+def problem_files(study: Study, paths: Paths) -> dict[str, list[str]]:
+    """Return benchmark -> files of its problems, `section-3` with one per replicate included."""
+    files = {name: [paths.benchmark(name)] for name in study.all_benchmarks()}
     if study.section_3_models():
-        files["section-3"] = paths.training_problems(study.section_3_dataset(), "full")
+        asked = study.section_3_dataset()
+        files["section-3"] = [paths.training_problems(asked, one, "full") for one in study.file.replicates]
     return files
 
 
@@ -47,7 +49,8 @@ def grade_again(study: Study, grader: str, ledger: Path = LEDGER) -> dict[str, i
     """Write the two files of a study and a grader; return the number of responses, and of those, numbers and claims that change."""
     paths = Paths(study.name)
     problems = {
-        name: problems_by_id(read_problems(file)) for name, file in problem_files(study, paths).items()
+        name: problems_by_id(chain.from_iterable(map(read_problems, files)))
+        for name, files in problem_files(study, paths).items()
     }
     with Grader(grader) as own:
         graded = {
@@ -78,7 +81,7 @@ def changed_claims(study: Study, paths: Paths, ledger: Ledger, correct: Mapping[
     """Return the claims, as stored and as graded again, whose verdicts differ."""
     parts = plan_claims(ledger, study)
     inputs = SimpleNamespace(**needed_files(parts, study, paths))
-    before, after = (_judged(ledger, parts, claim_frames(inputs, parts, column)) for column in ({}, correct))
+    before, after = (_judged(ledger, parts, claim_frames(inputs, column)) for column in ({}, correct))
     return [(old, new) for old, new in zip(before, after, strict=True) if old.verdict != new.verdict]
 
 
@@ -119,5 +122,5 @@ def page(
 def regrade_samples(task: Task) -> Facts:
     """Write what changes in a study when another grader grades its samples."""
     params = task.params["job"]
-    study = load_study(params["study"], params["seeds"])
+    study = load_study(params["study"], **params["draws"])
     return grade_again(study, params["grader"], task.input.ledger)

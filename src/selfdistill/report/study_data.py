@@ -19,7 +19,7 @@ from selfdistill.study.methods import METHODS
 from selfdistill.text import span
 from selfdistill.vocabulary import runs as vocabulary
 from selfdistill.vocabulary.contexts import SECTION_3
-from selfdistill.vocabulary.runs import RUN_KEY
+from selfdistill.vocabulary.runs import DRAW, RUN_KEY
 
 CONTEXTS = SECTION_3
 METHOD_ORDER = (vocabulary.BASE, *METHODS)
@@ -201,6 +201,19 @@ def rows_of_runs(frame: pd.DataFrame, runs: Iterable[Mapping[str, str]]) -> pd.D
     wanted = {tuple(str(run[name]) for name in RUN_KEY) for run in runs}
     keys = frame[list(RUN_KEY)].astype(str).itertuples(index=False, name=None)
     return frame[[key in wanted for key in keys]]
+
+
+def first_draw(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of one run's first replicate and its first seed."""
+    lowest = rows[list(DRAW)].sort_values(list(DRAW)).iloc[0]
+    return rows[(rows[list(DRAW)] == lowest).all(axis=1)]
+
+
+def draws_text(rows: pd.DataFrame) -> str:
+    """Return how many draws some rows hold: `1 draw`, `3 replicates`, `2 seeds`, `3 replicates of 2 seeds`."""
+    counts = [rows[name].nunique() for name in DRAW]
+    named = [f"{count} {name}s" for count, name in zip(counts, DRAW, strict=True) if count > 1]
+    return " of ".join(named) or "1 draw"
 
 
 def base_run(model: str) -> dict[str, str]:

@@ -60,6 +60,7 @@ def check_lists(study: "Study") -> None:
     """Lists without repeats."""
     file = study.file
     lists = {
+        "replicates": file.replicates,
         "seeds": file.seeds,
         "evaluate": file.evaluate,
         "benchmarks.names": file.benchmarks.names,
@@ -121,7 +122,7 @@ def check_duplicates(study: "Study") -> None:
     """An experiment declares each run once (two experiments may share a run, which is then trained once)."""
     seen: dict[tuple[str, object], int] = {}
     for index, entry in enumerate(study.file.runs):
-        for run in expand(entry, entry.seeds or study.file.seeds):
+        for run in expand(entry, study.draws(entry.seeds)):
             first = seen.setdefault((entry.experiment, run), index)
             if first != index:
                 reject(

@@ -94,7 +94,7 @@ class HubDataset(HubSource):
         min_length=1, description="sizes of the nested subsets; `full` is the whole set"
     )
     subsets: dict[Positive, SubsetFile] = Field(
-        default={}, description="coverage: file of that subset; other subsets are drawn with `data_seed`"
+        default={}, description="coverage: file of that subset; other subsets are drawn in each replicate"
     )
 
 

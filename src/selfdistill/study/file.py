@@ -31,11 +31,14 @@ class StudyFile(Section):
         description="the study only shows that the pipeline runs: the report says so, and no claim is judged",
     )
     backend: Literal["transformers", "vllm"] = Field(description="generation backend")
-    seeds: list[int] = Field(min_length=1, description="seeds of the runs")
-    data_seed: int = Field(
-        default=0,
-        ge=0,
-        description="seed of problem sets, coverage subsets and section 3, the same for all runs",
+    replicates: list[int] = Field(
+        default=[0],
+        min_length=1,
+        description="replicates of the study: each draws base models, training problems, coverage subsets, section 3 "
+        "and off-policy data anew",
+    )
+    seeds: list[int] = Field(
+        default=[0], min_length=1, description="seeds of training and sampling within each replicate"
     )
     benchmarks: BenchmarkSettings = Field(description="evaluation")
     datasets: dict[Name, DatasetSpec] = Field(min_length=1, description="training problem sets")

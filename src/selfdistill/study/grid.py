@@ -39,26 +39,36 @@ class RunGrid(Section):
     )
 
 
-def expand(entry: RunGrid, seeds: Iterable[int]) -> Iterator[Run]:
-    """Yield the runs of one entry of the grid, crossed in the order of its keys."""
+def expand(entry: RunGrid, draws: Iterable[tuple[int, int]]) -> Iterator[Run]:
+    """Yield the runs of one entry of the grid, crossed in the order of its keys; draws: (replicate, seed)."""
     crossed = itertools.product(
         entry.models,
         entry.contexts or [NONE],
         entry.teachers or [NONE],
         map(str, entry.coverages),
         entry.variants,
-        list(seeds),
+        list(draws),
     )
-    for model, context, teacher, coverage, variant, seed in crossed:
-        yield Run(model, entry.method, context, teacher, entry.dataset, coverage, variant, seed)
+    for model, context, teacher, coverage, variant, draw in crossed:
+        yield Run(model, entry.method, context, teacher, entry.dataset, coverage, variant, *draw)
 
 
-def parse_seeds(value: Any) -> list[int] | None:
-    """The seeds that a command line gives (`0`, `0,1,2` or a list); None for none. Raises StudyError."""
+def parse_draws(key: str, value: Any) -> list[int] | None:
+    """Return the replicates or seeds that a command line gives (`0`, `0,1,2`, `0-9` or a list); None for none.
+
+    Raises StudyError, which names the key.
+    """
     if value in (None, ""):
         return None
-    items = value if isinstance(value, list) else str(value).strip("[]").split(",")
+    items = value if isinstance(value, list | tuple) else str(value).strip("[]").split(",")
     texts = [str(item).strip() for item in items]
-    if not all(re.fullmatch(r"-?[0-9]+", text) for text in texts):
-        raise StudyError(f"--config seeds: {value!r} must be a list of numbers, such as seeds=0,1,2")
-    return [int(text) for text in texts]
+    found = [re.fullmatch(r"(-?[0-9]+)(?:-([0-9]+))?", text) for text in texts]
+    if not all(found):
+        raise StudyError(
+            f"--config {key}: {value!r} must be a list of numbers, such as {key}=0,1,2 or {key}=0-2"
+        )
+    return [
+        number
+        for first, last in (one.groups() for one in found)
+        for number in range(int(first), int(last or first) + 1)
+    ]

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny, field_serializer, fi
 from selfdistill.records.paths import Paths
 from selfdistill.study.fields import GraderName, Section
 from selfdistill.study.methods import METHODS
+from selfdistill.study.models import BaseSpec
 from selfdistill.study.sampling import SamplingSettings, Section3Settings
 from selfdistill.study.study import Study
-from selfdistill.vocabulary.runs import Run, Step, base_run
+from selfdistill.vocabulary.runs import Run, Step, base_run, draw_seed
 
 
 class JobParams(BaseModel):
@@ -37,6 +38,13 @@ class ModelJob(JobParams):
     @field_serializer("run")
     def _write_run(self, run: Run) -> dict[str, str | int]:
         return run.fields()
+
+
+class BaseParams(JobParams):
+    """A base model whose weights are drawn; seed: of its replicate."""
+
+    spec: BaseSpec
+    seed: int
 
 
 class TrainingParams(ModelJob):
@@ -118,6 +126,11 @@ class SubsetParams(JobParams):
     seed: int
 
 
+def base_params(study: Study, base: str, replicate: int) -> BaseParams:
+    """Return what a base model that is drawn depends on."""
+    return BaseParams(spec=study.base(base), seed=draw_seed(replicate))
+
+
 def training_params(study: Study, run: Run) -> TrainingParams:
     """Return what the training of a run depends on."""
     return TrainingParams(run=run, settings=study.settings_for(run), **study.prompt_form(run.model))
@@ -139,10 +152,10 @@ def evaluation_params(study: Study, run: Run, step: Step) -> EvaluationParams:
     )
 
 
-def section_3_params(study: Study, model: str) -> Section3Params:
-    """Return what the samples of section 3 depend on; its one seed is `data_seed`, whatever the seeds of the runs."""
+def section_3_params(study: Study, model: str, replicate: int) -> Section3Params:
+    """Return what the samples of section 3 depend on; each replicate has one draw of them, whatever the seeds of the runs."""
     section_3 = study.file.section_3
-    fields = base_run(model, study.file.data_seed).fields() | {"dataset": section_3.dataset}
+    fields = base_run(model, replicate, 0).fields() | {"dataset": section_3.dataset}
     top_k = {} if section_3.top_k is None else {"top_k": section_3.top_k}
     sampling = study.sampling_for(model, section_3.max_new_tokens).model_dump() | top_k
     return Section3Params(
@@ -181,19 +194,19 @@ def numbers_params(study: Study, model: str) -> NumbersParams:
     )
 
 
-def training_set_params(study: Study, dataset: str) -> ProblemsParams:
-    """Return how a whole training set is made."""
+def training_set_params(study: Study, dataset: str, replicate: int) -> ProblemsParams:
+    """Return how a replicate's whole training set is made."""
     spec = study.dataset_spec(dataset)
-    return ProblemsParams(name=dataset, split="train", spec=spec, seed=study.file.data_seed)
+    return ProblemsParams(name=dataset, split="train", spec=spec, seed=draw_seed(replicate))
 
 
 def benchmark_params(study: Study, benchmark: str) -> ProblemsParams:
-    """Return how the problems of a benchmark are made."""
+    """Return how the problems of a benchmark are made, the same for all replicates."""
     spec = study.benchmark_spec(benchmark)
-    return ProblemsParams(name=benchmark, split="held-out", spec=spec, seed=study.file.data_seed)
+    return ProblemsParams(name=benchmark, split="held-out", spec=spec, seed=0)
 
 
-def subset_params(study: Study, dataset: str, coverage: int) -> SubsetParams:
+def subset_params(study: Study, dataset: str, coverage: int, replicate: int) -> SubsetParams:
     """Return how a coverage subset is made."""
     source = study.subset_spec(dataset, coverage)
-    return SubsetParams(dataset=dataset, coverage=coverage, source=source, seed=study.file.data_seed)
+    return SubsetParams(dataset=dataset, coverage=coverage, source=source, seed=draw_seed(replicate))

@@ -14,25 +14,25 @@ import yaml
 from selfdistill.study.checks import check_study
 from selfdistill.study.data import Benchmarks
 from selfdistill.study.file import StudyFile
-from selfdistill.study.grid import parse_seeds
+from selfdistill.study.grid import parse_draws
 from selfdistill.study.models import Models
 from selfdistill.study.study import Study
 from selfdistill.study.yaml import StudyError, read_yaml, suggestion, validated
 
+DRAWS = ("replicates", "seeds")
+"""Keys of a study file that a command line can replace."""
 NO_STUDIES = ("models", "benchmarks", "claims", "paper_settings", "reported")
 """Files of config/ that are not studies."""
 
 
-OWN_KEYS = ("study", "seeds", "grader", "retrain")
+OWN_KEYS = ("study", *DRAWS, "grader", "retrain")
 """Keys of --config that are none of the study file."""
 
 
-def load_study(path: str | Path, seeds: Sequence[int] | None = None) -> Study:
-    """Read and check a study file, with other `seeds` than its own if they are given; raises StudyError."""
+def load_study(path: str | Path, **draws: Sequence[int] | None) -> Study:
+    """Read and check a study file, with other `replicates` or `seeds` than its own if given; raises StudyError."""
     path = Path(path)
-    content = read_yaml(path)
-    if seeds is not None:
-        content = {**content, "seeds": list(seeds)}
+    content = read_yaml(path) | {key: list(numbers) for key, numbers in draws.items() if numbers is not None}
     file = validated(StudyFile, content, path)
     models_path, benchmarks_path = path.with_name("models.yaml"), path.with_name("benchmarks.yaml")
     catalogue = validated(Models, read_yaml(models_path), models_path)
@@ -44,7 +44,7 @@ def load_study(path: str | Path, seeds: Sequence[int] | None = None) -> Study:
 
 def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> Study:
     """The study that Snakemake's config asks for: `study` is a name (config/NAME.yaml) or a path, mini
-    without it; `seeds` replaces the file's seeds.
+    without it; `replicates` and `seeds` replace the file's.
 
     A whole study file given by --configfile is the same as its name. `grader` is for the target `regrade`, `retrain` for
     `asked_to_retrain`. Other keys are refused: a study is its file.
@@ -58,7 +58,7 @@ def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> 
         )
     if others := {key: value for key, value in config.items() if key not in OWN_KEYS}:
         check_others(others, path)
-    return load_study(path, parse_seeds(config.get("seeds")))
+    return load_study(path, **{key: parse_draws(key, config.get(key)) for key in DRAWS})
 
 
 def asked_to_retrain(config: dict[str, Any]) -> bool:
@@ -70,11 +70,11 @@ def asked_to_retrain(config: dict[str, Any]) -> bool:
     return words[str(value)]
 
 
-def check_seed_words(words: Sequence[str]) -> None:
+def check_draw_words(words: Sequence[str]) -> None:
     """Raise StudyError on a word `seeds=1_2` of a command line, which its parser makes 12 before anything here sees it."""
     for word in words:
-        if re.match(r"seeds=.*_", word):
-            raise StudyError(f"--config {word}: seeds must be a list of numbers, such as seeds=0,1,2")
+        if found := re.match(rf"({'|'.join(DRAWS)})=.*_", word):
+            raise StudyError(f"--config {word}: must be a list of numbers, such as {found[1]}=0,1,2")
 
 
 def check_others(given: dict[str, Any], path: Path) -> None:
@@ -83,5 +83,5 @@ def check_others(given: dict[str, Any], path: Path) -> None:
     for key, value in sorted(given.items()):
         if all(key not in file or file[key] != value for file in files):
             raise StudyError(
-                f"--config {key}: only `study` and `seeds` can be given there; change {key} in {path} or in a copy"
+                f"--config {key}: only `study`, `replicates` and `seeds` can be given there; change {key} in {path} or in a copy"
             )

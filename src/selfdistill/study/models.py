@@ -1,6 +1,6 @@
 """models.yaml: base weights, and the models that studies make of them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,7 +13,10 @@ Template = Literal[tuple(FAMILIES)]
 
 
 class OrganismBase(Section):
-    """A tiny base model that the DAG trains from scratch (the mini study)."""
+    """A tiny base model that the DAG trains from scratch (the mini study).
+
+    drawn, of every kind of base: whether its weights are drawn anew for each replicate.
+    """
 
     source: Literal["organism"] = Field(description="`organism`: trained from scratch in the DAG")
     architecture: Literal["qwen2", "qwen3", "olmo3"] = Field(
@@ -36,9 +39,7 @@ class OrganismBase(Section):
         default={},
         description="metric: accepted range [lowest, highest] (null: unbounded); the rule fails outside it",
     )
-    seed: int = Field(
-        default=0, ge=0, description="seed of the base; all runs of a study start from the same base"
-    )
+    drawn: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _bounds(self) -> "OrganismBase":
@@ -50,6 +51,8 @@ class OrganismBase(Section):
 
 class HubBase(Section):
     """Released weights, fetched once by the rule fetch_base."""
+
+    drawn: ClassVar[bool] = False
 
     source: Literal["hub"] = Field(description="`hub`: a repository of the Hugging Face hub")
     repo_id: str = Field(min_length=1, description="repository, such as `Qwen/Qwen3-8B`")
@@ -67,6 +70,8 @@ class HubBase(Section):
 
 class PackageBase(Section):
     """Weights inside an installed Python package."""
+
+    drawn: ClassVar[bool] = False
 
     source: Literal["package"] = Field(description="`package`: a file of an installed Python package")
     file: str = Field(pattern="^package://", description="GGUF file, `package://NAME/PATH`")
@@ -90,7 +95,7 @@ class RandomBase(Section):
     head_dim: Positive = Field(description="width of a head")
     intermediate_size: Positive = Field(description="width of the feed-forward part")
     response_tokens: Positive = Field(description="mean length of its responses")
-    seed: int = Field(default=0, ge=0, description="seed of the weights")
+    drawn: ClassVar[bool] = True
 
 
 BaseSpec = Annotated[OrganismBase | HubBase | PackageBase | RandomBase, Field(discriminator="source")]

@@ -76,7 +76,7 @@ def facts(study: Study) -> dict[str, dict[str, Any]]:
         found[arm] = settings.model_dump()
         if isinstance(settings, RolloutSettings):
             found[arm]["mini_batch"] = settings.prompts / settings.updates_per_step
-    section_3 = section_3_params(study, study.section_3_models()[0]).model_dump()
+    section_3 = section_3_params(study, *study.section_3_draws()[0]).model_dump()
     found["section-3"] = section_3["settings"] | section_3["sampling"]
     found["off-policy"] = study.file.off_policy.model_dump()
     sizes = {name: study.benchmark_spec(name)["expect"]["rows"] for name in study.file.benchmarks.names}

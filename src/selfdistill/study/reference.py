@@ -48,11 +48,13 @@ wrong types, missing references, and values that are impossible given the others
 Copy `mini.yaml` to `mine.yaml`, change its first key to `study: mine`, and run `snakemake --config study=mine`. Results of the copy lie
 in `results/mine`. A dry run (`snakemake -n --config study=mine`) checks every change below in seconds.
 
-**Add a seed.** Every run is repeated per seed; runs that are finished stay. For one call, without editing: `--config seeds=0,1,2`.
+**Add replicates.** Each draws its own base models, training problems, coverage subsets and off-policy data, and repeats every run on them;
+`seeds` repeats the training within each. What is finished stays. For one call, without editing: `--config replicates=0,1,2` or `0-2`.
 
 ```yaml
 # mini.yaml
-seeds: [0, 1, 2]
+replicates: [0, 1, 2]
+seeds: [0]
 ```
 
 **Add a model.** Name its weights under `bases` and its thinking under `models`, then use its key in `runs`.

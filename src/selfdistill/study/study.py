@@ -1,5 +1,6 @@
 """A validated study and the grid of runs that it declares; wildcards, targets, job params and figures follow from it."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,15 +61,19 @@ class Study:
         found: dict[Run, tuple[str, ...]] = {}
         for run, experiment in self._declared():
             found[run] = tuple(dict.fromkeys((*found.get(run, ()), experiment)))
-        bases = {(run.model, run.seed): None for run in found}
-        bases |= {(model, seed): None for model in self.file.evaluate for seed in self.file.seeds}
-        grid = {base_run(model, seed): () for model, seed in bases} | found
+        bases = {(run.model, run.replicate, run.seed): None for run in found}
+        bases |= {(model, *draw): None for model in self.file.evaluate for draw in self.draws()}
+        grid = {base_run(*base): () for base in bases} | found
         return {run: Run(**run.fields(), experiments=experiments) for run, experiments in grid.items()}
+
+    def draws(self, seeds: Sequence[int] | None = None) -> list[tuple[int, int]]:
+        """Return the draws (replicate, seed) of the study, or of an entry of the grid with its own seeds."""
+        return list(itertools.product(self.file.replicates, seeds or self.file.seeds))
 
     def _declared(self) -> Iterator[tuple[Run, str]]:
         """Runs as the grid declares them, entry by entry."""
         for entry in self.file.runs:
-            for run in expand(entry, entry.seeds or self.file.seeds):
+            for run in expand(entry, self.draws(entry.seeds)):
                 yield run, entry.experiment
 
     def runs(self, *experiments: str, methods: Sequence[str] = tuple(METHODS)) -> tuple[Run, ...]:
@@ -81,7 +86,7 @@ class Study:
         )
 
     def base_runs(self, *models: str) -> tuple[Run, ...]:
-        """The untrained models as runs, one for each seed that occurs in the grid."""
+        """The untrained models as runs, one for each draw that occurs in the grid."""
         return tuple(run for run in self._grid if run.method == BASE and (not models or run.model in models))
 
     def runs_of_model(self, model: str) -> tuple[Run, ...]:
@@ -183,6 +188,22 @@ class Study:
         chosen = self.file.benchmarks.every_checkpoint
         serves = set(self.experiments_of(run))
         return [name for name in found if name not in chosen or serves & set(chosen[name])]
+
+    def base_draws(self, source: str | None = None) -> list[tuple[str, int]]:
+        """Return every base with the replicates that have weights of their own: released weights are one draw."""
+        return [
+            (name, replicate)
+            for name in self.bases(source)
+            for replicate in dict.fromkeys(self.base_replicate(name, one) for one in self.file.replicates)
+        ]
+
+    def base_replicate(self, base: str, replicate: int) -> int:
+        """Return the replicate whose weights of a base a replicate uses: its own, or 0 for released weights."""
+        return replicate if self.base(base).drawn else 0
+
+    def section_3_draws(self) -> list[tuple[str, int]]:
+        """Return the models and replicates of section 3."""
+        return list(itertools.product(self.section_3_models(), self.file.replicates))
 
     def section_3_models(self) -> list[str]:
         """Models of section 3; none if the study leaves it out."""

@@ -14,7 +14,7 @@ class TrainingJob(TrainingParams):
     base: Hugging Face folder of the initial policy; data: parquet of problems (on-policy methods) or responses (SFT);
     output: run folder, for checkpoints/, training.parquet and rollouts.parquet; resume: folder that survives a killed
     job; resume_every: steps between the checkpoints that are written beside those of the settings, 0 for none. Every random
-    stream is derived by name from the run's seed.
+    stream is derived by name from the seed of the run's draw.
     """
 
     base: Path
@@ -25,5 +25,5 @@ class TrainingJob(TrainingParams):
 
     @property
     def seed(self) -> int:
-        """Return the run's seed."""
-        return self.run.seed
+        """Return the seed of the run's draw."""
+        return self.run.draw_seed

@@ -23,6 +23,7 @@ from selfdistill.records.files import read_arrow, write_table
 from selfdistill.records.outcomes import outcome_shares
 from selfdistill.records.schemas import FAILED_OUTCOMES, rollouts_schema, training_schema
 from selfdistill.training.rewards import Reward
+from selfdistill.vocabulary.runs import DRAW
 
 NAN = float("nan")
 
@@ -30,7 +31,13 @@ NAN = float("nan")
 def training_row(fields: dict[str, Any], step: int, **values: float) -> pandas.DataFrame:
     """One row of the training record; what a method does not have is NaN."""
     schema = training_schema()
-    row = dict.fromkeys(schema.names, NAN) | fields | {"seed": int(fields["seed"]), "step": step} | values
+    row = (
+        dict.fromkeys(schema.names, NAN)
+        | fields
+        | {name: int(fields[name]) for name in DRAW}
+        | {"step": step}
+        | values
+    )
     return pandas.DataFrame([row])[schema.names]
 
 

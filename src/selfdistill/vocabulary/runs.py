@@ -4,10 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-RUN_FIELDS = ("model", "method", "context", "teacher", "dataset", "coverage", "variant", "seed")
+RUN_KEY = ("model", "method", "context", "teacher", "dataset", "coverage", "variant")
+"""Fields of a run without its draw: what an estimate is about."""
+DRAW = ("replicate", "seed")
+"""Fields of a draw: a replicate draws base and data anew; a seed draws training and sampling within a replicate."""
+RUN_FIELDS = (*RUN_KEY, *DRAW)
 """Fields that identify a run."""
-RUN_KEY = RUN_FIELDS[:-1]
-"""Fields of a run without its seed: what an estimate is about."""
+SEEDS = range(1000)
+"""Seeds that a replicate can have."""
 BASE = "base"
 """Method of a model before training."""
 FULL, DEFAULT = "full", "default"
@@ -17,6 +21,11 @@ LAST = "last"
 
 Step = int | Literal["last"]
 """Step of a checkpoint: its number (0: a base), or LAST."""
+
+
+def draw_seed(replicate: int, seed: int = 0) -> int:
+    """Return the number that the random streams of a draw are derived from; what a whole replicate shares is drawn with seed 0."""
+    return len(SEEDS) * replicate + seed
 
 
 @dataclass(frozen=True)
@@ -30,27 +39,33 @@ class Run:
     dataset: str
     coverage: str
     variant: str
+    replicate: int
     seed: int
     experiments: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "Run":
         """Return the run with these fields (wildcards, columns or params)."""
-        return cls(**{name: fields[name] for name in RUN_KEY}, seed=int(fields["seed"]))
+        return cls(**{name: fields[name] for name in RUN_KEY}, **{name: int(fields[name]) for name in DRAW})
 
     def fields(self) -> dict[str, str | int]:
         """Return the run fields in their order."""
         return {name: getattr(self, name) for name in RUN_FIELDS}
 
     def key(self) -> dict[str, str]:
-        """Return the run fields without the seed."""
+        """Return the run fields without the draw."""
         return {name: str(getattr(self, name)) for name in RUN_KEY}
+
+    @property
+    def draw_seed(self) -> int:
+        """Return the number that all random streams of the run are derived from, another one for every draw."""
+        return draw_seed(self.replicate, self.seed)
 
     def __str__(self) -> str:
         """Return the run fields joined by slashes, as in the run's path."""
         return "/".join(str(value) for value in self.fields().values())
 
 
-def base_run(model: str, seed: int) -> Run:
+def base_run(model: str, replicate: int, seed: int) -> Run:
     """Return a model before training as a run."""
-    return Run(model, BASE, "none", "none", "none", "none", DEFAULT, seed)
+    return Run(model, BASE, "none", "none", "none", "none", DEFAULT, replicate, seed)

@@ -9,7 +9,7 @@ import pandas as pd
 from selfdistill.records.outcomes import outcome_sentence
 from selfdistill.records.schemas import FAILED_OUTCOMES
 from selfdistill.report.figures.curves import smoothing_window
-from selfdistill.report.study_data import ACCURACY, StudyData, counts_text, trajectory
+from selfdistill.report.study_data import ACCURACY, StudyData, counts_text, draws_text, trajectory
 from selfdistill.report.style import method_style
 
 
@@ -26,11 +26,11 @@ def arms_text(runs: Sequence[Mapping[str, str]]) -> str:
 
 
 def training_text(rows: pd.DataFrame) -> str:
-    """Return what a training panel shows: seeds, steps and the smoothing; rows: the records drawn."""
-    seeds, steps = rows["seed"].nunique(), int(rows["step"].max()) + 1
-    parts = [f"Training: {seeds} seed{'s' if seeds > 1 else ''}, {steps} steps"]
-    if seeds > 1:
-        parts.append("band: range over seeds")
+    """Return what a training panel shows: draws, steps and the smoothing; rows: the records drawn."""
+    draws, steps = draws_text(rows), int(rows["step"].max()) + 1
+    parts = [f"Training: {draws}, {steps} steps"]
+    if draws != "1 draw":
+        parts.append("band: range over them")
     if smoothing_window(steps) > 1:
         parts.append(f"bold: {smoothing_window(steps)}-step running mean over batch means")
     return "; ".join(parts) + "."

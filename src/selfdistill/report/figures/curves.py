@@ -39,10 +39,10 @@ def smoothing_window(steps: int) -> int:
 
 
 def training_curve(rows: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return one run's training record by step: mean over seeds, its range, and the running mean.
+    """Return one run's training record by step: mean over draws, its range, and the running mean.
 
     Returns:
-        columns step, mean, low, high (range over seeds), smooth, smooth_low, smooth_high; one row per step.
+        columns step, mean, low, high (range over draws), smooth, smooth_low, smooth_high; one row per step.
     """
     by_step = rows.groupby("step", observed=True)[column]
     curve = by_step.agg(mean="mean", low="min", high="max").reset_index().sort_values("step")
@@ -95,7 +95,7 @@ def draw_training(
                 curve["step"], curve["mean"], color=style.colour, alpha=0.25, linewidth=0.7, label="_raw"
             )
         axis.plot(curve["step"], curve["smooth"], markevery=(rank % every, every), **style.line())
-        if rows["seed"].nunique() > 1:
+        if rows.duplicated("step").any():
             axis.fill_between(
                 curve["step"],
                 curve["smooth_low"],

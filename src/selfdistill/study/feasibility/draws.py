@@ -5,22 +5,21 @@ from typing import TYPE_CHECKING
 
 from selfdistill.study.feasibility.impossible import Impossible, at_most, check_temperature, made_here
 from selfdistill.vocabulary.organism import CHAIN_TYPES, POSITIONS, VOCABULARY_SIZE
+from selfdistill.vocabulary.runs import SEEDS
 
 if TYPE_CHECKING:
     from selfdistill.study.study import Study
 
-LARGEST_SEED = 2**31 - 1
-
 
 def check_seeds(study: "Study") -> Iterator[Impossible]:
-    """Seeds fit the records."""
-    lists = {"seeds": study.file.seeds, "data_seed": [study.file.data_seed]}
+    """Replicates and seeds are small numbers, so that no two draws have the same random streams."""
+    lists = {"seeds": study.file.seeds}
     lists |= {f"runs.{index}.seeds": entry.seeds or [] for index, entry in enumerate(study.file.runs)}
-    for key, seeds in lists.items():
-        for seed in seeds:
-            if not 0 <= seed <= LARGEST_SEED:
-                problem = f"{seed} is {'negative' if seed < 0 else 'too large'}"
-                yield Impossible(key, problem, (f"0 to {LARGEST_SEED}",))
+    for key, numbers in ({"replicates": study.file.replicates} | lists).items():
+        for number in numbers:
+            if number not in SEEDS:
+                problem = f"{number} is {'negative' if number < 0 else 'too large'}"
+                yield Impossible(key, problem, (f"0 to {SEEDS[-1]}",))
 
 
 def check_sampling(study: "Study") -> Iterator[Impossible]:

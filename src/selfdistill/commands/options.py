@@ -1,0 +1,25 @@
+"""Options that commands share: which study, with which draws."""
+
+import argparse
+
+from selfdistill.study.load import DRAWS, study_from_config
+from selfdistill.study.study import Study
+
+
+def add_study(parser: argparse.ArgumentParser, default: str = "mini") -> None:
+    """Add `--study`, and `--replicates` and `--seeds` in place of those of the study file."""
+    parser.add_argument("--study", default=default, help="name of the study, or path of its file")
+    for key in DRAWS:
+        parser.add_argument(
+            f"--{key}", help=f"{key} in place of those of the study file, such as 0,1,2 or 0-2"
+        )
+
+
+def asked(options: argparse.Namespace) -> dict[str, str]:
+    """Return the options of `add_study` that were given, as Snakemake's --config takes them."""
+    return {key: value for key in ("study", *DRAWS) if (value := getattr(options, key)) is not None}
+
+
+def study_of(options: argparse.Namespace) -> Study:
+    """Return the study that the options of `add_study` ask for; raise StudyError."""
+    return study_from_config(asked(options))
