@@ -98,11 +98,12 @@ def refused_or_plausible(folder: Path, content) -> None:
         assert found.micro_batch is None or found.micro_batch >= 1
         assert all(math.isfinite(value) for value in found.model_dump().values() if isinstance(value, float))
         training_params(study, run)
-        evaluation_params(study, run)
+        for step in study.steps_of(run):
+            evaluation_params(study, run, step)
     for name, spec in study.file.datasets.items():
         sizes = [size for size in spec.coverages if size != "full"]
         assert study.dataset_spec(name)["problems"] >= max(sizes, default=1)
-    assert all(0 <= run.seed < 2**31 for run in (*study.runs(), *study.base_runs()))
+    assert all(0 <= run.draw_seed < 2**31 for run in (*study.runs(), *study.base_runs()))
     for name in study.all_benchmarks():
         study.benchmark_spec(name)
     display_names(study)

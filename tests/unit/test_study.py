@@ -86,7 +86,7 @@ def test_everything_drawn_differs_between_replicates():
         lambda r: jobs.subset_params(study, "chain", 8, r).seed,
         lambda r: jobs.section_3_params(study, "r1-mini", r).run.draw_seed,
         lambda r: jobs.training_params(study, (run, other)[r]).run.draw_seed,
-        lambda r: jobs.evaluation_params(study, (run, other)[r]).run.draw_seed,
+        lambda r: jobs.evaluation_params(study, (run, other)[r], 20).run.draw_seed,
     )
     assert all(make(0) != make(1) for make in made)
     assert all(make(0) == 0 for make in made)  # replicate 0 has the streams of a study without replicates
@@ -441,7 +441,7 @@ def test_a_claim_on_a_step_without_one_of_its_benchmarks_says_so(folder):
     parts = plan_claims(load_ledger(CONFIG / "claims.yaml"), load_study(path))
     (early, later, _) = (part for part in parts if part.claim == "C17" and part.metric == "accuracy")
     assert early.arms == later.arms == ()
-    assert "/hybrid/0 is not evaluated on math500 at step 30" in early.missing
+    assert "/hybrid/0/0 is not evaluated on math500 at step 30" in early.missing
     assert early.missing.endswith("paper.yaml: benchmarks.every_checkpoint.math500)")
 
 
