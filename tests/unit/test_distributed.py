@@ -35,6 +35,8 @@ STEPS = 5
 KINDS = {
     "grpo": ("grpo", "none", "none", tiny.GRPO | {"steps": STEPS, "micro_batch": 2}),
     "sdpo-fixed": ("sdpo", "fixed", "solution", tiny.SDPO | {"steps": STEPS, "micro_batch": 2}),
+    "grpo-tokens": ("grpo", "none", "none", tiny.GRPO | {"steps": STEPS, "micro_tokens": 60}),
+    "sdpo-tokens": ("sdpo", "fixed", "solution", tiny.SDPO | {"steps": STEPS, "micro_tokens": 90}),
     "sdpo-ema": ("sdpo", "ema-0.2", "solution", tiny.SDPO | {"steps": STEPS}),
     "sdpo-other": ("sdpo", "fixed", "other-solution", tiny.SDPO | {"steps": STEPS}),
     "sft": ("sft", "none", "solution", tiny.SFT | {"micro_batch": 2}),

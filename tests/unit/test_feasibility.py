@@ -34,6 +34,10 @@ IMPOSSIBLE = {
         ["training.sdpo.max_reprompt_tokens: 160 would cut the question", "at least 161"],
     ),
     "micro-batch that does not divide": ({"training.rl.micro_batch": 5}, ["training.rl.micro_batch: 5 does not divide the 48 rows"]),
+    "two sizes of a pass": (
+        {"training.rl.micro_batch": 2, "training.rl.micro_tokens": 400},
+        ["training.rl.micro_tokens: 400 and micro_batch = 2 are given", "null, or micro_batch: null"],
+    ),
     "micro-batch of sft": ({"training.sft.micro_batch": 5}, ["training.sft.micro_batch: 5 does not divide the 32 rows"]),
     "warm-up beyond the run": ({"training.rl.warmup_steps": 61}, ["training.rl.warmup_steps: 61 is more than steps", "at most 50"]),
     "warm-up of sft": ({"training.sft.warmup_steps": 100}, ["training.sft.warmup_steps: 100 is more than the 48 updates"]),

@@ -113,6 +113,22 @@ def test_plan_says_per_stage_and_card_what_fits():
     assert not memory_section(MINI)
 
 
+def test_a_pass_of_more_tokens_than_the_longest_row_counts():
+    def of(limit):
+        rl = PAPER.file.training["rl"] | {"micro_tokens": limit}
+        study = replace(
+            PAPER, file=PAPER.file.model_copy(update={"training": PAPER.file.training | {"rl": rl}})
+        )
+        return training_of(study, study.runs("on-policy", methods=("grpo",))[1])
+
+    assert of(1) == of(22528) == training_of(PAPER, PAPER.runs("on-policy", methods=("grpo",))[1])
+    assert (of(45056).tokens, of(45056).rows) == (45056, 1)
+    more = of(45056).updates(79) - of(22528).updates(79)
+    assert more == pytest.approx(
+        6.2 + 3.2, abs=0.3
+    )  # the inputs of all layers, and one layer again, of as many tokens
+
+
 def greedy() -> object:
     """The paper's study with the share that a sleeping engine seems to allow."""
     rl = PAPER.file.training["rl"] | {"vllm_memory": 0.85}

@@ -5,6 +5,7 @@ padding in passes of the old policy, and next to nothing for rows without loss.
 import json
 from pathlib import Path
 
+import pandas
 import pytest
 import tiny
 from test_distributed import on_two
@@ -13,6 +14,7 @@ WORKER = (str(Path(__file__).with_name("observed_worker.py")),)
 # 4 groups of 4 rollouts, two a process; a mini-batch has 4 rows a process, a micro-batch one or two
 SETTINGS = {"steps": 1, "checkpoint_every": 1, "warmup_steps": 0, "max_new_tokens": 40, "backend": "vllm"}
 METHODS = {"grpo": tiny.GRPO, "sdpo": tiny.SDPO}
+LIMIT = 250  # tokens of a pass: two rows or more, of which the teacher reads more than the student
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +28,15 @@ def notes(tmp_path_factory):
             ("rows", {"micro_batch": 1}),
             ("silent", {"micro_batch": 1}),
             ("pairs", {"micro_batch": 2}),
+            ("tokens", {"micro_tokens": LIMIT}),
         )
     }
     on_two(list(jobs.values()), worker=WORKER)
     return {
-        key: [json.loads((job.resume / f"observed-{rank}.json").read_text()) for rank in (0, 1)]
+        key: [
+            json.loads((job.resume / f"observed-{rank}.json").read_text()) | {"output": job.output}
+            for rank in (0, 1)
+        ]
         for key, job in jobs.items()
     }
 
@@ -68,3 +74,28 @@ def test_rows_without_loss_run_beside_each_other(notes, method):
     short = [[pair == [1, 2] for pair in own["learning"]] for own in notes[method, "rows"]]
     assert 4 <= sum(short[0]) + sum(short[1]) < 16
     assert sum(a != b for a, b in zip(*short, strict=True)) <= 2  # at most one a mini-batch
+
+
+def results(notes, method, name):
+    """The training record and the last weights of a job."""
+    output = notes[method, name][0]["output"]
+    (last,) = (output / "checkpoints").glob("step-*")
+    return pandas.read_parquet(output / "training.parquet"), tiny.weights(last)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_rows_share_passes_up_to_a_number_of_tokens_and_train_as_they_do_alone(notes, method):
+    both = notes[method, "tokens"]
+    for own in both:
+        passes = own["learning"]
+        assert 2 <= len(passes) < 8 and len(passes) == len(both[0]["learning"])
+        assert all(rows * width <= LIMIT or rows == 1 for rows, width in passes + own["teacher"])
+        assert max(rows for rows, _ in passes) > 1
+        assert len(own["old"]) < 8 and max(own["error"]) < 1e-3
+        assert own["unsharded"] == [0] * 6
+    (alone, before), (shared, after) = (results(notes, method, name) for name in ("rows", "tokens"))
+    for name in ("loss", "grad_norm"):
+        assert shared[name].tolist() == pytest.approx(alone[name].tolist(), rel=1e-6, abs=1e-6)
+    assert alone["grad_norm"].min() > 1e-3
+    # two updates of at most 1e-3: Adam divides by a weight's own gradients, and so enlarges the rounding of the smallest
+    assert max(float((before[name] - after[name]).abs().max()) for name in before) < 1e-5

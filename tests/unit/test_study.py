@@ -260,6 +260,14 @@ MISTAKES = {
         {"resources": {"sft": {"gpus": 7, "accelerate": "fsdp"}}},
         ["resources.sft.processes", "7 processes", "rows per update"],
     ),
+    "passes of tokens under ZeRO-3": (
+        {
+            "resources": {"rl": {"gpus": 2, "accelerate": "zero3"}},
+            "runs": [{"experiment": "on-policy", "models": ["r1-mini"], "method": "grpo", "dataset": "chain"}],
+            "training.rl.micro_tokens": 500,
+        },
+        ["resources.rl.accelerate", "zero3 cannot have micro_tokens = 500 (grpo", "allowed: ddp, fsdp"],
+    ),
     "nodes without GPUs": (
         {"resources": {"rl": {"accelerate": "ddp", "processes": 2, "nodes": 2}}},
         ["resources.rl.nodes", "0 GPUs cannot be shared out evenly to 2 nodes", "allowed: 1"],

@@ -1,7 +1,7 @@
 """The memory that a study's jobs need on each GPU, computed from the shapes of its models; nothing here is measured.
 
 Used by `plan` and `doctor`. A training card holds, in bytes, of a model with P parameters (layers L, width d, feed-forward width f,
-vocabulary V) shared out to n cards, and a longest row of T tokens:
+vocabulary V) shared out to n cards, and T tokens in its largest pass (the longest row, or `micro_tokens` if that is more):
 
 - weights 4 P / n, Adam's two moments 8 P / n, gradients 4 P / n, all float32 (Rajbhandari et al. 2020, ZeRO, section 3.1);
   gradients whole, 4 P, if they are summed before they are shared out (`sync_each_batch` off);
@@ -119,9 +119,9 @@ def usual_shape(count: float) -> Shape:
 class Training:
     """What decides the memory of a training job's card.
 
-    tokens: of the longest row; rows: per forward pass; cards: that share weights, gradients and optimizer; share: of the card for vLLM
-    while it is awake (0: none); sleep: it gives the memory back during updates; sync_each_batch: gradients are shared out after every
-    forward and backward pass.
+    tokens: of the longest row, or of a pass if that may be more (`micro_tokens`); rows: per forward pass; cards: that share weights,
+    gradients and optimizer; share: of the card for vLLM while it is awake (0: none); sleep: it gives the memory back during updates;
+    sync_each_batch: gradients are shared out after every forward and backward pass.
     """
 
     shape: Shape
@@ -230,7 +230,7 @@ def training_of(study: Study, run: Run) -> Training:
         "teacher": method.has_teacher,
     }
     if isinstance(settings, RolloutSettings):
-        tokens = settings.max_prompt_tokens + settings.max_new_tokens
+        tokens = max(settings.max_prompt_tokens + settings.max_new_tokens, settings.micro_tokens or 0)
         engine = {"share": settings.vllm_memory, "sleep": settings.vllm_sleep}
         return Training(tokens=tokens, **common, **(engine if settings.backend == "vllm" else {}))
     return Training(tokens=settings.max_tokens or study.file.benchmarks.max_new_tokens, **common)

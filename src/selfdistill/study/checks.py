@@ -177,6 +177,7 @@ def check_processes(study: "Study") -> None:
         for method in (m for m, known_as in METHODS.items() if asked.accelerate and known_as.stage == stage):
             for variant in sorted({v for e in study.file.runs if e.method == method for v in e.variants}):
                 check_shares(study, key, asked.process_count, method, variant)
+                check_passes(study, key, asked, method, variant)
 
 
 def check_launch(study: "Study", key: str, asked: ResourceSettings) -> None:
@@ -197,7 +198,7 @@ def check_launch(study: "Study", key: str, asked: ResourceSettings) -> None:
         reject(
             study.path, f"{key}.processes", f"{processes} processes on {asked.gpus} GPUs", [str(asked.gpus)]
         )
-    kind = read_yaml(study.accelerate_config(asked.accelerate)).get("distributed_type")
+    kind = kind_of(study, asked)
     if not asked.gpus and kind != "MULTI_GPU":
         reject(
             study.path, f"{key}.accelerate", f"{asked.accelerate} shards weights, which needs GPUs", ["ddp"]
@@ -230,6 +231,19 @@ def check_shares(study: "Study", key: str, processes: int, method: str, variant:
     if share % 1 or share % (settings.micro_batch or share):
         problem = f"{processes} processes cannot share {rows:g} rows per update in passes of {settings.micro_batch} ({who})"
         reject(study.path, f"{key}.processes", problem)
+
+
+def check_passes(study: "Study", key: str, asked: ResourceSettings, method: str, variant: str) -> None:
+    """Passes of a number of tokens are not asked of DeepSpeed, which counts passes by itself."""
+    limit = getattr(study.resolve(method, variant), "micro_tokens", None)
+    if limit and kind_of(study, asked) == "DEEPSPEED":
+        problem = f"{asked.accelerate} cannot have micro_tokens = {limit} ({method}, variant {variant})"
+        reject(study.path, f"{key}.accelerate", problem, ["ddp", "fsdp"])
+
+
+def kind_of(study: "Study", asked: ResourceSettings) -> str | None:
+    """Return how the accelerate configuration of a job distributes it, in accelerate's words."""
+    return read_yaml(study.accelerate_config(asked.accelerate)).get("distributed_type")
 
 
 def check_roles(study: "Study", models_path: Path) -> None:

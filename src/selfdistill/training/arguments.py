@@ -75,7 +75,7 @@ def _rollout(settings: RolloutSettings, thinking: str, folder: Path, seed: int) 
         )
     updates = settings.updates_per_step
     micro, accumulation = _split(
-        settings.prompts * settings.rollouts, updates, settings.micro_batch, processes
+        settings.prompts * settings.rollouts, updates, settings.rows_per_pass, processes
     )
     vllm = settings.backend == "vllm"
     return (

@@ -118,6 +118,8 @@ class GroupRelativeTrainer(RolloutMixin, ResumableMixin, ShardedMixin, GRPOTrain
         If all rollouts of a group have the same score, their advantages and gradients are 0. Their tokens count in the mean,
         but the rows are not run. Several processes run one token of them, because TRL gathers metrics of all rows.
         """
+        if not inputs:
+            return self.no_pass()
         rows = self.has_loss(inputs)
         if self.beta == 0 and not rows.all():
             inputs = with_loss(inputs, rows, all_rows=self.accelerator.num_processes > 1)

@@ -65,7 +65,7 @@ def build_trainer(
         **options,
     )
     trainer.eos_token_ids = list(ends)  # TRL's own rule can differ from `end_token_ids`
-    trainer.rollout_is_clip = settings.rollout_is_clip
+    trainer.rollout_is_clip, trainer.micro_tokens = settings.rollout_is_clip, settings.micro_tokens
     if arguments.use_vllm:
         trainer.seed_engine()
     trainer.remove_callback(PrinterCallback)

@@ -12,6 +12,7 @@ from selfdistill.generation.transformers_backend import Drawn, sample_batch
 from selfdistill.seeds import derive_seed
 from selfdistill.training.distributed.exchange import deal, exchange, joined, rows_of
 from selfdistill.training.engine import SeededEngine
+from selfdistill.training.packing import groups, row_lengths
 
 COMPLETION_TENSORS = (
     "completion_ids",
@@ -79,13 +80,14 @@ def rollout_weights(old: torch.Tensor, drawn: torch.Tensor, mask: torch.Tensor, 
     return ((old - drawn) * mask).nan_to_num(nan=0.0).exp().clamp(max=clip)
 
 
-def by_length(mini_batch: list[dict], used: torch.Tensor) -> list[dict]:
+def by_length(mini_batch: list[dict], used: torch.Tensor, sizes: list[int] | None = None) -> list[dict]:
     """Return the micro-batches of a mini-batch with their rows sorted by length, so that each has little padding.
 
-    used: (rows,), tokens in the passes; rows without any come first. The mean over the mini-batch's tokens does not change.
+    used: (rows,), tokens in the passes; rows without any come first; sizes: rows of each micro-batch, if not those of
+    `mini_batch`. The mean over the mini-batch's tokens does not change.
     """
-    rows = [len(batch["completion_ids"]) for batch in mini_batch]
-    order = torch.argsort(used, stable=True).split(rows)
+    sizes = sizes or [len(batch["completion_ids"]) for batch in mini_batch]
+    order = torch.argsort(used, stable=True).split(sizes)
     whole = joined(mini_batch)
     return [rows_of(whole, part) for part in order]
 
@@ -93,11 +95,13 @@ def by_length(mini_batch: list[dict], used: torch.Tensor) -> list[dict]:
 class RolloutMixin:
     """Mixin for a TRL trainer (list it first): seeded sampling and exact token means over each optimizer mini-batch.
 
-    run_seed: the run's seed; rollout_is_clip: upper bound of the importance weights of vLLM's rollouts.
+    run_seed: the run's seed; rollout_is_clip: upper bound of the importance weights of vLLM's rollouts; micro_tokens: tokens
+    of a pass, None for passes of as many rows as the arguments say.
     """
 
     run_seed: int
     rollout_is_clip: float
+    micro_tokens: int | None = None
 
     @property
     def rollout_step(self) -> int:
@@ -185,7 +189,9 @@ class RolloutMixin:
         self._buffered_inputs = []
         # each window of micro-batches is one optimizer mini-batch; all but the first follow an update of the policy
         for start in range(0, len(batches), window):
-            self._buffered_inputs += self._finish_mini_batch(batches[start : start + window], moved=start > 0)
+            passes = self._finish_mini_batch(batches[start : start + window], moved=start > 0)
+            # the trainer counts `window` micro-steps; those without a pass come first, as the last one must reduce gradients
+            self._buffered_inputs += [{}] * (window - len(passes)) + passes
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
 
     def _finish_mini_batch(self, mini_batch: list[dict], moved: bool) -> list[dict]:
@@ -196,10 +202,14 @@ class RolloutMixin:
         """
         used = torch.cat([self.loss_mask(batch).sum(1) for batch in mini_batch])
         tokens = self.accelerator.gather(used.sum()).sum()
-        if self.accelerator.num_processes > 1:
+        if self.accelerator.num_processes > 1 or self.micro_tokens:
             # no process shall wait for another's long row while its own row has no loss: these come first on all
             used = torch.cat([self.pass_tokens(batch) for batch in mini_batch])
-        mini_batch = by_length(mini_batch, used)
+        sizes = None
+        if self.micro_tokens:
+            lengths = torch.cat([row_lengths(batch) for batch in mini_batch])
+            sizes = groups(self.accelerator, lengths, used, self.micro_tokens)
+        mini_batch = by_length(mini_batch, used, sizes)
         mini_batch = [compact(batch) | {"loss_tokens": tokens} for batch in mini_batch]
         for batch in mini_batch if moved or self.use_vllm else ():
             self.add_old_log_probs(batch, moved)
@@ -245,17 +255,26 @@ class RolloutMixin:
     def old_passes(self, batch: dict) -> list[torch.Tensor]:
         """Return the rows, (rows,), bool, of each pass of the old policy: all with a loss at once.
 
-        On several processes each row alone, without padding, if it has a loss on any of them: all run the same passes.
+        On several processes each row alone, without padding, if it has a loss on any of them: all run the same passes. With
+        `micro_tokens` a micro-batch is one pass.
         """
         rows, processes = self.has_loss(batch), self.accelerator.num_processes
         if processes == 1:
             return [rows] if rows.any() else []
+        if self.micro_tokens:
+            somewhere, kept = self.accelerator.gather(rows.any().long()).any(), rows.clone()
+            kept[0] |= not rows.any()
+            return [kept] if somewhere else []
         rows = self.accelerator.gather(rows.long()).view(processes, -1).any(0)
         return list(torch.eye(len(rows), dtype=torch.bool, device=rows.device)[rows])
 
     def current_log_probs(self, batch: dict) -> torch.Tensor:
         """Return the current policy's log-probabilities of the completion, (rows, completion), without gradient."""
         raise NotImplementedError
+
+    def no_pass(self) -> torch.Tensor:
+        """Return the loss of a micro-step without rows: 0, without a pass of the model."""
+        return torch.zeros((), device=self.accelerator.device, requires_grad=True)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write no model card: the manifest says how a checkpoint was made."""

@@ -146,6 +146,8 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
         """
         if return_outputs:
             raise ValueError("SelfDistillationTrainer does not return outputs")
+        if not inputs:
+            return self.no_pass()
         loss = self.summed_loss(model, with_loss(inputs, self.has_loss(inputs)))
         return token_mean(loss, inputs["loss_tokens"], self.accelerator.num_processes)
 

@@ -93,6 +93,11 @@ def check_micro_batch(use: Use) -> Iterator[Impossible]:
         yield use.impossible(
             "micro_batch", f"{settings.micro_batch} does not divide the {rows} rows per update", divisors
         )
+    if settings.micro_batch and getattr(settings, "micro_tokens", None):
+        problem = (
+            f"{settings.micro_tokens} and micro_batch = {settings.micro_batch} are given: one of them decides"
+        )
+        yield use.impossible("micro_tokens", problem, "null, or micro_batch: null")
 
 
 def rows_per_update(settings: Any) -> int:

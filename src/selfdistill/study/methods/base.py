@@ -70,6 +70,17 @@ class RolloutSettings(TrainingSettings):
     micro_batch: Positive | None = Field(
         default=None, description="rows per device and forward pass (null: the whole mini-batch)"
     )
+    micro_tokens: Positive | None = Field(
+        default=None,
+        description="tokens per device and pass, padding included, in place of `micro_batch`: rows of similar length share a pass, "
+        "and a longer row has one of its own (null: passes of `micro_batch` rows)",
+    )
+
+    @property
+    def rows_per_pass(self) -> int | None:
+        """Rows into which the trainer splits a mini-batch: `micro_batch`, or single ones that `micro_tokens` groups."""
+        return 1 if self.micro_tokens else self.micro_batch
+
     grader: GraderName = Field(
         default="strict", description="grader whose verdict is the reward (docs/grading.md)"
     )
