@@ -52,3 +52,16 @@ rule build_coverage_subset:
         "{wildcards.coverage} problems of {wildcards.dataset}, replicate {wildcards.replicate}"
     script:
         "../workflow/scripts/build_coverage_subset.py"
+
+
+# All that needs a network, before anything else (docs/cluster.md). `--until` with the rules' names does not do it: Snakemake 9.27 stops
+# at a rule that needs another one of them.
+rule inputs:
+    input:
+        [PATHS.base(base) for base in STUDY.bases("hub") + STUDY.bases("package")],
+        [PATHS.benchmark(name) for name in STUDY.all_benchmarks()],
+        [
+            PATHS.training_problems(name, str(size))
+            for name, dataset in STUDY.file.datasets.items()
+            for size in dataset.coverages
+        ],

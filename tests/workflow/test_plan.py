@@ -35,6 +35,12 @@ def test_dry_run_of_every_study_is_quick(workspace, study):
     assert planned["evaluate"] > trained > 0
 
 
+def test_inputs_are_all_that_is_fetched_for_a_study(workspace):
+    whole, inputs = workspace.planned(*PAPER), workspace.planned("inputs", *PAPER)
+    fetched = ("fetch_base", "build_problems", "build_coverage_subset")
+    assert inputs == {rule: whole[rule] for rule in fetched if rule in whole} | {"inputs": 1}
+
+
 def test_released_checkpoints_are_only_evaluated(workspace):
     planned = workspace.planned("--config", "study=released")
     assert planned["evaluate"] == 11
