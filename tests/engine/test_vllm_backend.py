@@ -9,14 +9,17 @@ import pytest
 
 pytest.importorskip("vllm", reason="vllm is not installed: `make test-vllm` makes an environment with it")
 
+import tiny  # noqa: E402
 import torch  # noqa: E402
 from small_models import greedy, save_model  # noqa: E402
 
 from selfdistill.generation.protocol import Sampling  # noqa: E402
 from selfdistill.generation.vllm_backend import VllmGenerator  # noqa: E402
+from selfdistill.models.finite import NotFinite  # noqa: E402
 from selfdistill.models.loading import load_model  # noqa: E402
 from selfdistill.models.prompts import prompt_ids  # noqa: E402
-from selfdistill.sampling.evaluation import load_generator  # noqa: E402
+from selfdistill.problems.problem import read_problems  # noqa: E402
+from selfdistill.sampling.evaluation import evaluate_run, load_generator  # noqa: E402
 
 TURNS = ["find x : x +2 = 4", "find x : x *5 +9 = 4", "find x : x ^2 = 9"]
 SAMPLED = Sampling(max_new_tokens=24)
@@ -124,3 +127,14 @@ def test_a_second_model_takes_the_engine_over(generator, tmp_path):
     assert engine() is None  # nothing keeps its memory
     assert ids(generator.generate(TURNS, 2, SAMPLED, 0)) == before
     assert second.engine is None
+
+
+def test_an_evaluation_of_weights_that_are_not_finite_names_the_checkpoint(tmp_path):
+    base = save_model(tmp_path / "base", "qwen3", "qwen3")
+    model = load_model(base)
+    with torch.no_grad():
+        model.model.layers[0].mlp.down_proj.weight[3, 5] = torch.nan
+    model.save_pretrained(base)
+    problems = {"chain": read_problems(tiny.save_problems(tmp_path / "problems.parquet"))}
+    with pytest.raises(NotFinite, match=f"step 7, {base}: the logits are not finite"):
+        evaluate_run({7: base}, problems, "on", "qwen3", 1, Sampling(), {}, seed=0, backend="vllm")

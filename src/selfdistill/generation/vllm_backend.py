@@ -13,6 +13,7 @@ one at a time: starting an engine for the next checkpoint closes the previous on
 import gc
 import importlib.util
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ import torch
 from selfdistill.generation.protocol import Completion, Sampling
 from selfdistill.generation.transformers_backend import TransformersGenerator
 from selfdistill.models.engine_class import keep_from_engine
+from selfdistill.models.finite import NotFinite
 from selfdistill.models.loading import load_tokenizer
 from selfdistill.models.prompts import prompt_ids as tokenize_prompts
 from selfdistill.models.response_end import end_token_ids, read_generation_config, response_room
@@ -215,6 +217,7 @@ class VllmGenerator:
         if VllmGenerator.open is not None:
             VllmGenerator.open.close()
         self.engine, self.max_model_len, VllmGenerator.open = self._engine(length), length, self
+        self._check_logits()
 
     def _engine(self, max_model_len: int) -> "LLM":
         """Return a new engine in this process: with engine processes, vLLM's scheduling is not deterministic."""
@@ -234,6 +237,17 @@ class VllmGenerator:
             enforce_eager=not self.devices,  # compiling pays on a GPU only
             seed=0,
         )
+
+    def _check_logits(self) -> None:
+        """Raise NotFinite if one token's logits, which need all matrices, are not finite: vLLM would draw from them without a word."""
+        from vllm import SamplingParams
+
+        asked = SamplingParams(max_tokens=1, logprobs=0, detokenize=False)
+        token = {"prompt_token_ids": [self.end_token_ids[0]]}
+        [output] = self.engine.generate([token], asked, use_tqdm=False)
+        [drawn] = output.outputs[0].logprobs
+        if not all(math.isfinite(entry.logprob) for entry in drawn.values()):
+            raise NotFinite("the logits are not finite")
 
     def close(self) -> None:
         """Shut the engine down and free its memory; the next call of `generate` starts another."""
