@@ -69,3 +69,16 @@ def test_a_finished_study_is_copied_with_its_provenance(tmp_path, monkeypatch):
     facts = json.loads((tmp_path / "docs/results/mini/provenance.json").read_text(encoding="utf-8"))
     assert len(written) == len(sources) + 1
     assert (facts["seeds"], facts["jobs"], facts["packages"]) == ([1], 1, ["torch 2"])
+
+
+def test_a_study_with_fewer_figures_is_copied_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    paths = Paths("small")
+    for name in (paths.claims("json"), paths.claims("md"), paths.figure("figure3", "png")):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text("{}", encoding="utf-8")
+    monkeypatch.setattr("selfdistill.commands.publish.provenance", lambda study, manifests: {})
+    names = [path.name for path in publish("small", figures=["figure3"], tables=[])]
+    assert names == ["claims.json", "claims.md", "figure3.png", "provenance.json"]
+    with pytest.raises(StudyError, match="figure1.png: missing"):
+        publish("small", figures=["figure1", "figure3"], tables=[])

@@ -58,12 +58,17 @@ def provenance(study: str, manifests: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def publish(study: str, folder: Path = FOLDER) -> list[Path]:
-    """Copy a study's results to `folder`/study and return the files written; raise StudyError if the study is not finished."""
+def publish(
+    study: str, figures: Iterable[str] = FIGURES, tables: Iterable[str] = TABLES, folder: Path = FOLDER
+) -> list[Path]:
+    """Copy a study's results to `folder`/study and return the files written; raise StudyError if the study is not finished.
+
+    figures, tables: those that it has.
+    """
     paths = Paths(study)
     sources = [paths.claims("json"), paths.claims("md")]
-    sources += [paths.figure(name, "png") for name in FIGURES]
-    sources += [paths.table(name, "md") for name in TABLES]
+    sources += [paths.figure(name, "png") for name in FIGURES if name in figures]
+    sources += [paths.table(name, "md") for name in TABLES if name in tables]
     if missing := [source for source in sources if not Path(source).exists()]:
         raise StudyError(f"{', '.join(missing)}: missing; finish the study first (`make {study}`)")
     target = folder / study
@@ -80,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--study", default="mini", help="name of a finished study")
     options = parser.parse_args(arguments)
     study = study_from_config({"study": options.study})
-    for path in publish(study.name):
+    for path in publish(study.name, study.file.figures, study.file.tables):
         print(path)
 
 
