@@ -75,7 +75,7 @@ test: $(STAMP)  ## run all tests, including an end-to-end run of config/test.yam
 test-vllm: $(VLLM_STAMP)  ## test the vLLM backend on the CPU, in .venv-vllm (3 GB); not part of `make test`
 	$(VLLM_ENVIRONMENT) .venv-vllm/bin/python -m pytest tests/engine
 
-test-slurm: $(STAMP)  ## test a reduced study on a one-node Slurm, with kills; as root, 10 to 20 minutes; not part of `make test`
+test-slurm: $(STAMP)  ## test a reduced study on a one-node Slurm, with kills; as root, 15 to 30 minutes; not part of `make test`
 	OMP_NUM_THREADS=1 tests/slurm/cluster.sh $(BIN)/python -m pytest -s tests/slurm
 
 test-chaos: $(STAMP)  ## test a study with kills, power cuts and full disks at random moments; 20 to 30 minutes; not part of `make test`

@@ -5,6 +5,7 @@
 #
 # Everything but the packages is taken away again. The configuration has to lie in /etc/slurm meanwhile: the executor plugin
 # takes SLURM_CONF out of the environment of a job's `srun`. A machine that has a slurm.conf there already is left alone.
+# Where the machine permits namespaces, all of it has an /etc/slurm of its own, and no network but the loopback device.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 ETC=/etc/slurm
@@ -21,15 +22,17 @@ left_over() {
 }
 
 install_slurm() {
-    local missing=0 program
-    for program in sbatch srun slurmctld slurmd munged; do
+    local missing=0 program log
+    for program in sbatch srun slurmctld slurmd munged ip; do
         command -v "$program" >/dev/null || missing=1
     done
     [ "$missing" = 0 ] && return
     command -v apt-get >/dev/null || fail "no Slurm here, and no apt-get to install slurm-wlm and munge with"
-    echo "installing slurm-wlm and munge"
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends slurm-wlm munge; } \
-        >"$DIR/apt.log" 2>&1 || { tail -n 20 "$DIR/apt.log" >&2; fail "apt-get could not install slurm-wlm and munge"; }
+    echo "installing slurm-wlm, munge and iproute2"
+    log=$(mktemp)
+    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends slurm-wlm munge iproute2; } \
+        >"$log" 2>&1 || { tail -n 20 "$log" >&2; fail "apt-get could not install slurm-wlm, munge and iproute2 ($log)"; }
+    rm "$log"
 }
 
 start() {
@@ -74,6 +77,15 @@ stop() {
 
 [ $# -gt 0 ] || fail "which command shall run beside Slurm?"
 [ "$(id -u)" = 0 ] || fail "must run as root: it installs packages and starts Slurm's daemons"
+install_slurm
+alone=(unshare --net --mount)
+if [ -z "${ISOLATED:-}" ] && "${alone[@]}" true 2>/dev/null; then ISOLATED=1 exec "${alone[@]}" "$0" "$@"; fi
+if [ -n "${ISOLATED:-}" ]; then
+    ip link set lo up
+    ip address add 192.0.2.1/32 dev lo  # nobody's (RFC 5737): slurmd needs an address beside 127.0.0.1
+    mkdir -p "$ETC"
+    mount -t tmpfs tmpfs "$ETC"
+fi
 for name in "${CONFIGURATION[@]}"; do
     if left_over "$ETC/$name"; then rm "$ETC/$name"; fi
     [ ! -e "$ETC/$name" ] && [ ! -L "$ETC/$name" ] || fail "$ETC/$name exists: a Slurm runs or is configured here already"
@@ -82,6 +94,5 @@ DIR=$(mktemp -d -t selfdistill-slurm.XXXXXX)
 trap 'status=$?; stop; exit $status' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-install_slurm
 start
 "$@"
