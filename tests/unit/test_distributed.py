@@ -27,6 +27,7 @@ from selfdistill.records.file_lists import FILE_LIST
 from selfdistill.records.resume import number_of
 from selfdistill.training.distributed import launch
 from selfdistill.training.distributed.exchange import deal
+from selfdistill.training.distributed.nodes import command
 from selfdistill.training.sdpo import TEACHER_FILE
 
 WORKER = (str(Path(__file__).with_name("distributed_worker.py")),)
@@ -197,7 +198,7 @@ def alive(pid: int) -> bool:
 @pytest.mark.parametrize("name", ["ddp", "fsdp", "zero3"])
 def test_accelerate_takes_the_configurations(name):
     file = Path(__file__).parents[2] / "config" / "accelerate" / f"{name}.yaml"
-    arguments = launch.command(4, file)[3:]
+    arguments = command(4, file, launch.WORKER)[3:]
     parsed, *_ = _validate_launch_command(launch_command_parser().parse_args(arguments))
     assert (parsed.use_fsdp, parsed.use_deepspeed) == (name == "fsdp", name == "zero3")
     assert (parsed.num_processes, parsed.mixed_precision, parsed.module) == (4, "bf16", True)
