@@ -1,4 +1,4 @@
-"""Write the tables in docs/experiments: the published numbers of the mini study beside those of the paper.
+"""Write the tables in docs/experiments and docs/ledger_changes.md: the published numbers of the mini study beside those of the paper.
 
     python docs/tables.py            # rewrite the tables
     python docs/tables.py --check    # say which pages are out of date, and fail if there are any
@@ -8,6 +8,7 @@ A page holds blocks that begin with `<!-- table: KIND; ARGUMENT; ... -->` and en
 claims     the claims with these names and those of their parts that decide the verdict (docs/results/mini/claims.md)
 runs       the runs with these names in docs/results/mini/main-results.md, of all models that have the first of them
 published  a table of docs/results/mini as it is
+earlier    the verdicts of config/earlier_verdicts.yaml
 reported   what config/reported.yaml holds for these figures and tables, each number with its confidence mark
 """
 
@@ -20,7 +21,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs/results/mini"
-PAGES = ROOT / "docs/experiments"
+PAGES = [*sorted((ROOT / "docs/experiments").glob("*.md")), ROOT / "docs/ledger_changes.md"]
 BLOCK = re.compile(r"(<!-- table: (?P<arguments>.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -51,7 +52,7 @@ def claim_rows(section: str) -> Iterator[list[str]]:
     name, verdict = head.split(" ", 1)
     paper, _, held = sources.removeprefix("The paper ").rpartition(". ")
     yield [f"**{name}.** {escaped(statement)}", held.rstrip("."), verdict, escaped(paper)]
-    for part, model, measure, claimed, effect, _, verdict in rows_of("\n".join(parts)):
+    for part, model, measure, claimed, effect, *_, verdict in rows_of("\n".join(parts)):
         if not part.startswith("("):
             yield [f"{part}: {model}, {measure}; claimed {claimed}", effect, verdict, ""]
 
@@ -93,6 +94,16 @@ def published(name: str) -> str:
     return (RESULTS / f"{name}.md").read_text(encoding="utf-8").partition("\n\n")[2].strip()
 
 
+def earlier() -> str:
+    """Return the verdicts of the earlier rule, with what is different now and why."""
+    content = yaml.safe_load((ROOT / "config/earlier_verdicts.yaml").read_text(encoding="utf-8"))
+    rows = [
+        [name, entry["verdict"], escaped(entry["rule"]), escaped(entry["reason"])]
+        for name, entry in content["claims"].items()
+    ]
+    return table(["claim", "earlier verdict", "new rule", "reason"], rows)
+
+
 def reported(*places: str) -> str:
     """Return what the paper reports in the places that our figures and tables `places` show."""
     content = yaml.safe_load((ROOT / "config/reported.yaml").read_text(encoding="utf-8"))
@@ -132,6 +143,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "claims": claims,
     "runs": runs,
     "published": published,
+    "earlier": earlier,
     "reported": reported,
 }
 
@@ -148,8 +160,7 @@ def written(text: str) -> str:
 
 def stale_pages() -> list[Path]:
     """Return the pages whose tables are not those that this script would write."""
-    pages = sorted(PAGES.glob("*.md"))
-    return [page for page in pages if (text := page.read_text(encoding="utf-8")) != written(text)]
+    return [page for page in PAGES if (text := page.read_text(encoding="utf-8")) != written(text)]
 
 
 def main(arguments: list[str]) -> int:

@@ -174,8 +174,8 @@ def study(seeds: int = 1) -> StudyData:
     return StudyData(
         title="Generated study",
         training=training_frame(all_runs(), seeds),
-        estimates=study_estimates(samples, section_3_frame(), ood, n_boot=60),
-        differences=study_differences(samples, ood, n_boot=60),
+        estimates=study_estimates(samples, section_3_frame(), ood),
+        differences=study_differences(samples, ood),
         shift=frequency_shifts(samples, "longer"),
         problems=problems_summary(training, benchmarks),
         reported=load_reported(REPORTED),

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,22 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from selfdistill.claims.judge import (
-    INCONCLUSIVE,
-    NOT_REPRODUCED,
-    NOT_RUN,
-    REPRODUCED,
-    ClaimResult,
-    Frames,
-    PartResult,
-    as_record,
-    joined,
-    judge_claims,
-    judge_part,
-    p_values,
-    rollouts_as_samples,
-    verdict_of,
-)
+from selfdistill.claims.judge import Frames, judge_parts, rollouts_as_samples
 from selfdistill.claims.ledger import Ledger, load_ledger
 from selfdistill.claims.selection import (
     PlannedArm,
@@ -35,6 +21,22 @@ from selfdistill.claims.selection import (
     needed_files,
     plan_claims,
     step_at,
+)
+from selfdistill.claims.verdicts import (
+    INCONCLUSIVE,
+    NO_VERDICT,
+    NOT_REPRODUCED,
+    NOT_RUN,
+    PARTLY,
+    REPRODUCED,
+    VERDICTS,
+    PartResult,
+    as_record,
+    decided,
+    joined,
+    judge_claims,
+    p_values,
+    verdict_of,
 )
 from selfdistill.records.paths import Paths
 from selfdistill.report.claims_page import (
@@ -65,7 +67,7 @@ def mini():
 
 
 def samples(
-    run: dict[str, str], chance: float, seeds: int = 1, steps=(0,), problems: int = 200
+    run: dict[str, str], chance: float, seeds: int = 8, steps=(0,), problems: int = 200
 ) -> pd.DataFrame:
     """Samples of a run that is right with `chance`, and twice as long where it is wrong."""
     generator = np.random.default_rng([int(1000 * chance), seeds])
@@ -77,15 +79,25 @@ def samples(
     return grid.assign(**run, benchmark="ood", correct=correct, response_tokens=np.where(correct, 10, 20))
 
 
+def three_seeds(name: str = "mini"):
+    """A study with three seeds, so that it decides."""
+    return load_study(CONFIG / f"{name}.yaml", [0, 1, 2])
+
+
 def part(metric: str = "accuracy", **bounds) -> PlannedPart:
     """SDPO minus base on the benchmark `ood`."""
     arms = (PlannedArm(SDPO, ("ood",), 1.0, 1.0), PlannedArm(BASE, ("ood",), 1.0, -1.0))
-    return PlannedPart("C1", "a part", "deepseek", metric, "ood", arms, **bounds)
+    return PlannedPart("C5", "a part", "deepseek", metric, "ood", arms, **bounds)
 
 
 def judged(chance: float, base: float = 0.5, **bounds) -> PartResult:
     frame = pd.concat([samples(SDPO, chance, steps=(10, 20)), samples(BASE, base)])
-    return judge_part(part(**bounds), Frames(frame, pd.DataFrame(), pd.DataFrame()), 0.05)
+    return judge_one(part(**bounds), frame)
+
+
+def judge_one(one: PlannedPart, frame: pd.DataFrame) -> PartResult:
+    """The result of a part that is alone in its ledger."""
+    return judge_parts([one], Frames(frame, pd.DataFrame(), pd.DataFrame()), 0.05)[0]
 
 
 # ---- the file
@@ -210,12 +222,12 @@ def test_the_interval_and_the_verdict_agree():
         assert (found.high < 0) == (found.verdict == REPRODUCED)
 
 
-def test_relative_effects_and_the_sign_flip_check():
-    found = judged(0.9, metric="response_tokens", relative=True, below=-0.2)
+def test_relative_effects():
+    arms = tuple(replace(arm, over=float(arm.weight < 0)) for arm in part(below=0).arms)
+    frame = pd.concat([samples(SDPO, 0.9, steps=(10, 20)), samples(BASE, 0.5)])
+    found = judge_one(replace(part("response_tokens", relative=True, below=-0.2), arms=arms), frame)
     assert found.verdict == REPRODUCED
     assert found.effect == pytest.approx(11 / 15 - 1, abs=0.03)
-    assert math.isnan(found.p_flip)
-    assert judged(0.3, below=0.0).p_flip < 0.01
 
 
 def test_the_last_step_is_judged_and_a_share_names_an_earlier_one():
@@ -227,7 +239,7 @@ def test_the_last_step_is_judged_and_a_share_names_an_earlier_one():
 
 
 def test_an_arm_without_samples_is_not_run_and_says_so():
-    found = judge_part(part(below=0.0), Frames(samples(BASE, 0.5), pd.DataFrame(), pd.DataFrame()), 0.05)
+    found = judge_one(part(below=0.0), samples(BASE, 0.5))
     assert found.verdict == NOT_RUN
     assert "no samples of m/sdpo/solution" in found.reason
 
@@ -257,20 +269,111 @@ def test_a_claim_with_a_part_that_was_not_run_is_at_best_inconclusive(ledger):
     assert (found.verdict, found.reason) == (INCONCLUSIVE, "1 of 1 parts hold, 1 not run")
 
 
-def test_holm_corrects_within_a_family_only(ledger):
-    def one(name: str, p_for: float) -> PartResult:
-        return PartResult(
-            PlannedPart(name, "x", "m", "accuracy", "ood", below=0.0), REPRODUCED, p_for=p_for, p_against=1.0
-        )
+def part_of(name: str, p_for: float, p_against: float = 1.0, clause: str = "") -> PartResult:
+    """A part of a claim with these p values."""
+    one = PlannedPart(name, "x", "m", "accuracy", "ood", below=0.0, clause=clause)
+    return PartResult(one, verdict_of(p_for, p_against, 0.05), p_for=p_for, p_against=p_against)
 
-    results = {
-        claim.name: claim
-        for claim in judge_claims(ledger, [one("C3", 0.02), one("C4", 0.02), one("C1", 0.02)])
-    }
-    assert results["C3"].p_for == pytest.approx(0.04)
+
+def claims_of(ledger: Ledger, *parts: PartResult) -> dict:
+    """The results of the claims by name."""
+    return {claim.name: claim for claim in judge_claims(ledger, parts)}
+
+
+def test_holm_corrects_within_a_family_only(ledger):
+    results = claims_of(ledger, part_of("C3", 0.02), part_of("C4", 0.02), part_of("C16", 0.02))
+    assert results["C3"].clauses[0].p_for == pytest.approx(0.04)
     assert results["C3"].verdict == INCONCLUSIVE
-    assert results["C1"].p_for == pytest.approx(0.02)
-    assert results["C1"].verdict == REPRODUCED
+    assert results["C16"].clauses[0].p_for == pytest.approx(0.02)
+    assert results["C16"].verdict == REPRODUCED
+
+
+@pytest.mark.parametrize(
+    ("others", "verdict"),
+    [
+        ([(0.001, 1.0), (0.001, 1.0)], REPRODUCED),
+        ([(0.001, 1.0), (1.0, 0.001)], PARTLY),
+        ([(1.0, 0.001), (0.5, 0.5)], INCONCLUSIVE),
+    ],
+)
+def test_one_clause_does_not_decide_the_others(ledger, others, verdict):
+    values = dict(zip("abc", [(0.001, 1.0), *others], strict=True))
+    found = claims_of(ledger, *(part_of("C7", *pair, clause=name) for name, pair in values.items()))["C7"]
+    assert [clause.verdict for clause in found.clauses] == [
+        verdict_of(*pair, 0.05) for pair in values.values()
+    ]
+    assert found.verdict == verdict
+    assert "b: " + found.clauses[1].verdict in found.reason
+
+
+def test_holm_counts_clauses_and_not_claims(ledger):
+    clauses = [part_of("C7", 0.01, clause=name) for name in "abc"]
+    assert claims_of(ledger, *clauses)["C7"].clauses[0].p_for == pytest.approx(0.03)
+
+
+def test_an_effect_too_small_to_be_of_interest_decides_against_the_claim():
+    """Without a margin no number of samples would: the effect is null."""
+    assert judged(0.5, below=0.0).verdict == INCONCLUSIVE
+    assert judged(0.5, below=0.0, margin=0.15).verdict == NOT_REPRODUCED
+    assert judged(0.3, below=0.0, margin=0.15).verdict == REPRODUCED
+    small = judged(0.42, below=0.0, margin=0.3)
+    assert small.p_for < 0.025 and small.verdict == NOT_REPRODUCED, "in the claimed direction, and negligible"
+
+
+def test_one_draw_gives_an_effect_and_no_verdict(ledger):
+    frame = pd.concat([samples(SDPO, 0.3, seeds=1, steps=(10, 20)), samples(BASE, 0.5, seeds=1)])
+    found = judge_one(part(below=0.0), frame)
+    assert (found.verdict, found.reason) == (NO_VERDICT, "one replicate: no verdict")
+    assert found.high < 0 and math.isnan(found.p_for)
+    result = next(one for one in judge_claims(ledger, [found]) if one.name == "C5")
+    assert (result.verdict, result.reason) == (NO_VERDICT, "one replicate: no verdict")
+
+
+def test_a_study_of_one_draw_plans_no_verdicts_of_what_it_draws(ledger):
+    one, three = (plan_claims(ledger, load_study(CONFIG / "mini.yaml", seeds)) for seeds in ([0], [0, 1, 2]))
+    assert all(part.single for part in one) and not any(part.single for part in three)
+    paper = plan_claims(ledger, load_study(CONFIG / "paper.yaml"))
+    single = {part.claim: part.single for part in paper if not part.missing}
+    assert single["C5"] and not single["C1"], "the paper's weights are given; its trainings are drawn"
+
+
+def test_models_are_averaged_where_the_paper_speaks_of_models_in_general(ledger, mini):
+    parts = [one for one in plan_claims(ledger, mini) if one.claim == "C5" and one.benchmark == "ood"]
+    assert [(one.model, one.counts) for one in parts] == [
+        ("mean of deepseek, qwen3-think, olmo3", True),
+        *((model, False) for model in ("deepseek", "qwen3-think", "olmo3")),
+    ]
+    assert [(arm.group, arm.weight) for arm in parts[0].arms] == [
+        (n, sign) for n in range(3) for sign in (1, -1)
+    ]
+    assert [one.base for one in parts] == ["", "r1-mini", "qwen3-mini", "olmo3-mini"]
+    paper = [one for one in plan_claims(ledger, load_study(CONFIG / "paper.yaml")) if one.claim == "C1"]
+    assert paper[0].model == "mean of deepseek", "the models that the study has"
+
+
+def test_a_share_and_a_gap_between_metrics_by_hand(ledger, mini):
+    """X1: what of the fall stays; C11: how much more pass@k falls than accuracy."""
+    parts = {
+        one.claim: one
+        for one in plan_claims(ledger, mini)
+        if one.name in ("share of the fall in accuracy", "SDPO loses more in pass@k")
+    }
+    chances = iter((0.35, 0.6, 0.3, 0.6))
+    keys = {tuple(arm.run.values()): arm for arm in parts["X1"].arms}
+    frame = pd.concat(
+        [samples(arm.run, next(chances)).assign(benchmark="in-domain") for arm in keys.values()]
+    )
+    rate = {tuple(key): rows["correct"].mean() for key, rows in frame.groupby(list(RUN_KEY))}
+    other, base, sdpo, _ = (rate[tuple(arm.run.values())] for arm in parts["X1"].arms)
+    found = judge_one(parts["X1"], frame)
+    assert found.effect == pytest.approx((other - base) / (sdpo - base))
+    arms = parts["C11"].arms
+    assert [(arm.run["method"], arm.weight, arm.metric) for arm in arms] == [
+        ("sdpo", 1, ""),
+        ("base", 1, "accuracy"),
+        ("base", -1, ""),
+        ("sdpo", -1, "accuracy"),
+    ]
 
 
 def test_two_sided_bounds_double_the_evidence_against():
@@ -318,21 +421,21 @@ def test_rows_of_an_arm_are_the_same_if_only_the_steps_that_claims_name_are_kept
 def record(ledger) -> dict:
     frame = pd.concat([samples(SDPO, 0.3), samples(BASE, 0.5)])
     frames = Frames(frame, pd.DataFrame(), pd.DataFrame())
-    parts = [judge_part(part(below=0.0), frames, 0.05)]
+    parts = judge_parts([part(below=0.0)], frames, 0.05)
     return as_record(ledger, "test", judge_claims(ledger, parts))
 
 
 def test_the_record_is_plain_json_without_nan(record):
     text = json.dumps(record, allow_nan=False)
-    assert json.loads(text)["claims"][0]["verdict"] == REPRODUCED
-    assert counts_of(record) == {REPRODUCED: 1, NOT_REPRODUCED: 0, INCONCLUSIVE: 0, NOT_RUN: 18}
+    assert json.loads(text)["claims"][4]["verdict"] == REPRODUCED
+    assert counts_of(record) == dict.fromkeys(VERDICTS, 0) | {REPRODUCED: 1, NOT_RUN: 18}
 
 
 def test_the_summary_is_three_sentences_from_the_ledger(record):
     sentences = summary_sentences(record)
     assert len(sentences) == 3
-    assert "19 claims this study tests 1, and 1 (C1) are reproduced" in sentences[0]
-    assert "18 (C2, C3" in sentences[2]
+    assert "19 claims this study tests 1, and 1 (C5) are reproduced" in sentences[0]
+    assert "18 (C1, C2" in sentences[2]
 
 
 def test_pages_show_every_claim_in_order_with_its_reason(record, ledger):
@@ -348,7 +451,7 @@ def test_pages_show_every_claim_in_order_with_its_reason(record, ledger):
 
 def test_effects_are_shown_in_their_units():
     shown = {
-        "arms": [1, 2],
+        "arms": [{"over": 0.0}] * 2,
         "relative": False,
         "metric": "accuracy",
         "effect": -0.123,
@@ -358,12 +461,27 @@ def test_effects_are_shown_in_their_units():
     assert effect_text(shown) == "−12.3 [−20.0, −5.0] points"
     assert effect_text(shown | {"relative": True, "metric": "response_tokens"}) == "−12.3 [−20.0, −5.0] %"
     assert (
-        effect_text(shown | {"arms": [1], "effect": 0.9, "low": 0.85, "high": 0.95}) == "90.0 [85.0, 95.0] %"
+        effect_text(shown | {"arms": [{"over": 0.0}], "effect": 0.9, "low": 0.85, "high": 0.95})
+        == "90.0 [85.0, 95.0] %"
     )
     assert effect_text(shown | {"metric": "response_tokens", "effect": 3.25}).startswith("+3.25")
-    assert expected_text(shown | {"above": None, "below": -0.05}) == "< −5"
-    assert expected_text(shown | {"above": -0.05, "below": 0.05}) == "> −5 and < 5"
+    assert expected_text(shown | {"above": None, "below": -0.05, "margin": 0.0}) == "< −5"
+    assert expected_text(shown | {"above": -0.05, "below": 0.05, "margin": 0.0}) == "> −5 and < 5"
+    assert expected_text(shown | {"above": None, "below": 0, "margin": 0.03}) == "< 0, by 3"
+    ratio = shown | {"arms": [{"over": 1.0}], "effect": 0.3, "low": 0.1, "high": 0.5}
+    assert effect_text(ratio) == "0.30 [0.10, 0.50]"
+    assert expected_text(ratio | {"above": 0.7, "below": None, "margin": 0.0}) == "> 0.70"
+
+
+def test_a_page_says_over_what_its_intervals_are(record, ledger):
+    assert "problems and 8 seeds of the same bases" in to_markdown(record)
+    frame = pd.concat([samples(SDPO, 0.3, seeds=3), samples(BASE, 0.5, seeds=3)])
+    frame = frame.assign(replicate=frame["seed"], seed=0)
+    found = judge_parts([part(below=0.0)], Frames(frame, pd.DataFrame(), pd.DataFrame()), 0.05)
+    page = to_markdown(as_record(ledger, "test", judge_claims(ledger, found)))
+    assert "problems and 3 replicates" in page
+    assert "200 / 4 / 3 / 1" in page
 
 
 def test_a_result_without_parts_is_not_run():
-    assert ClaimResult("C19", NOT_RUN, "because").tested == []
+    assert decided([]) == []

@@ -19,7 +19,6 @@ from selfdistill.statistics import (
     holm,
     majority_vote,
     minimum_detectable_effect,
-    sign_flip,
 )
 
 
@@ -47,7 +46,7 @@ def test_two_arms_are_the_contrast_that_the_tables_show(
     trained, base = arm(0.4, seeds=seeds), arm(0.6, seeds=reference_seeds)
     samples = pd.concat([trained.assign(**run), base.assign(**run | BASE_GROUP)])
     (row,) = contrasts(samples, BASE_GROUP, metrics=["accuracy"], relative=relative).to_dict("records")
-    found = compare([Arm(trained, 1), Arm(base, -1)], "accuracy", relative=relative, n_boot=1000)
+    found = compare([Arm(trained, 1), Arm(base, -1)], "accuracy", relative=relative)
     assert found.effect == pytest.approx(row["difference"])
     assert (found.low, found.high) == pytest.approx((row["low"], row["high"]))
     assert found.estimates == pytest.approx((row["estimate"], row["reference"]))
@@ -57,7 +56,7 @@ def test_two_arms_are_the_contrast_that_the_tables_show(
 def test_one_arm_is_its_estimate() -> None:
     rows = arm(0.5)
     (row,) = estimates(rows, by=["benchmark"], metrics=["accuracy"]).to_dict("records")
-    found = compare([Arm(rows, 1)], "accuracy", n_boot=1000)
+    found = compare([Arm(rows, 1)], "accuracy")
     assert (found.effect, found.low, found.high) == pytest.approx((row["estimate"], row["low"], row["high"]))
 
 
@@ -87,10 +86,10 @@ def test_arms_are_compared_over_their_common_problems_only() -> None:
 def test_p_values_agree_with_the_interval_and_move_with_the_bound() -> None:
     found = compare([Arm(arm(0.45), 1), Arm(arm(0.6), -1)], "accuracy")
     assert (found.p_below(0.0) < 0.025) == (found.high < 0)
-    assert found.p_below(found.high) == pytest.approx(0.025, abs=5e-3)  # draws of an accuracy have ties
-    assert found.p_above(found.low) == pytest.approx(0.025, abs=5e-3)  # draws of an accuracy have ties
-    assert found.p_below(-1.0) == 1.0
-    assert found.p_below(1.0) == pytest.approx(1 / 10_001)
+    assert found.p_below(found.high) == pytest.approx(0.025)
+    assert found.p_above(found.low) == pytest.approx(0.025)
+    assert found.p_below(-1.0) > 1 - 1e-3
+    assert found.p_below(1.0) < 1e-3
 
 
 def test_degenerate_contrasts() -> None:
@@ -149,20 +148,6 @@ def test_holm_by_hand() -> None:
     assert adjusted[[0, 1, 3]] == pytest.approx([0.03, 0.06, 0.06])
     assert math.isnan(adjusted[2])
     assert np.isnan(holm([math.nan])).all()
-
-
-def test_the_sign_flip_check_is_small_under_an_effect_and_level_under_none() -> None:
-    assert sign_flip([Arm(arm(0.3), 1), Arm(arm(0.7), -1)], "accuracy", n_resamples=999) < 0.01
-    values = [
-        sign_flip(
-            [Arm(arm(0.5, start=2 * n), 1), Arm(arm(0.5, start=2 * n + 1), -1)], "accuracy", n_resamples=199
-        )
-        for n in range(120)
-    ]
-    assert np.mean(np.array(values) <= 0.05) <= 0.10
-    assert 0.4 < np.mean(values) < 0.65
-    unpaired = [Arm(arm(0.5), 1), Arm(arm(0.5, benchmark="other"), -1)]
-    assert math.isnan(sign_flip(unpaired, "accuracy"))
 
 
 def test_minimum_detectable_effect_shrinks_with_problems_samples_and_seeds() -> None:

@@ -1,18 +1,20 @@
 """Which claims on accuracy a plan can decide, from the smallest detectable differences."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from selfdistill.commands import plan
+from selfdistill.commands import decidable, plan
 from selfdistill.commands.costs import Assumptions
 from selfdistill.commands.decidable import decidable_section, detectable, equal_weight
-from selfdistill.statistics.power import minimum_detectable_effect
+from selfdistill.statistics.power import lent_freedom, minimum_detectable_effect
 from selfdistill.study.load import load_study
 
 CONFIG = Path(__file__).parents[2] / "config"
 PAPER = load_study(CONFIG / "paper.yaml")
+THREE = replace(PAPER, file=PAPER.file.model_copy(update={"seeds": [0, 1, 2]}))
 
 
 def test_a_mean_over_benchmarks_varies_as_one_of_so_many_problems():
@@ -21,26 +23,52 @@ def test_a_mean_over_benchmarks_varies_as_one_of_so_many_problems():
     assert equal_weight([30]) == 30
 
 
-def test_effects_lie_beyond_the_bounds_of_the_claim():
-    lines = {line.split()[0]: line for line in decidable_section(PAPER)}
-    aime = 100 * minimum_detectable_effect(n_problems=30, k=16, seeds=1)
+def lines_of(study) -> dict[str, str]:
+    """The lines of the section by claim."""
+    return {line.split()[0]: line for line in decidable_section(study)}
+
+
+def test_effects_lie_beyond_the_bounds_of_the_claim_at_holms_level():
+    lines, units = lines_of(THREE), len({str(run.key()) for run in PAPER.runs()})
+    settings = {"draws": 3, "others": lent_freedom(3, units)}
+    aime = 100 * minimum_detectable_effect(
+        30, 16, level=1 - 0.05 / 2, **settings
+    )  # two clauses in the family off-policy
     assert f"aime24 at most {-5 - aime:+.1f} points" in lines["C3"]
-    assert "aime24 cannot be shown, its bounds lie closer than twice 12.9 points" in lines["C4"]
-    assert f"aime24 at least {-2 + aime:+.1f} points" in lines["C6"]
-    assert "math500 at least -1.9 and at most +1.9 points" in lines["C4"]
+    assert f"aime24 cannot be shown, its bounds lie closer than twice {aime:.1f}" in lines["C4"]
+    strict = 100 * minimum_detectable_effect(30, 16, level=1 - 0.05 / 16, **settings)
+    assert f"aime24 at least {-2 + strict / math.sqrt(2):+.1f} points" in lines["C6"], (
+        "the mean of two models"
+    )
+    assert "no effect stays open" in lines["C5"]
+
+
+def test_more_replicates_decide_smaller_effects(monkeypatch):
+    def effects(replicates: int, seeds: int) -> float:
+        monkeypatch.setattr(decidable, "draws_of", lambda study: (replicates, seeds))
+        return detectable(PAPER, ("math500",))
+
+    assert effects(10, 1) < effects(5, 1) < effects(3, 1)
+    assert effects(3, 2) < effects(3, 1)
+    assert effects(1, 3) < effects(3, 1), (
+        "seeds of one base borrow from every run, replicates from every base"
+    )
+    monkeypatch.setattr(decidable, "draws_of", lambda study: (3, 1))
+    assert "3 replicates would decide" in decidable_section(PAPER)[0]
 
 
 def test_claims_on_lengths_and_words_and_untested_ones_are_not_named():
-    names = [line.split()[0] for line in decidable_section(PAPER)]
+    names = lines_of(THREE)
     assert "C1" not in names and "C7" not in names, "no accuracy"
     assert "C15" not in names, "the size of its benchmark is not declared"
     assert detectable(PAPER, ("training",)) is None
 
 
-def test_one_seed_is_said_to_speak_of_these_runs_only():
-    assert "on these runs only, not on the method" in decidable_section(PAPER)[0]
-    three = replace(PAPER, file=PAPER.file.model_copy(update={"seeds": [0, 1, 2]}))
-    assert "3 seeds would decide" in decidable_section(three)[0] and "only" not in decidable_section(three)[0]
+def test_one_draw_decides_nothing():
+    assert decidable_section(PAPER) == [
+        "claims: one replicate with one seed gives effects and no verdict on what training does"
+    ]
+    assert "3 seeds of the same bases would decide" in decidable_section(THREE)[0]
 
 
 def test_a_study_that_tests_no_claim_has_no_section():
@@ -49,4 +77,4 @@ def test_a_study_that_tests_no_claim_has_no_section():
 
 @pytest.mark.parametrize("claim", ["C5", "C9"])
 def test_the_plan_shows_it(claim):
-    assert f"  {claim:4} ood at" in plan.render(PAPER, Assumptions(), {})
+    assert f"  {claim:4} ood at" in plan.render(THREE, Assumptions(), {})

@@ -73,10 +73,8 @@ def folder(tmp_path_factory):
         problems["question"] = problems["question"] + " <x>"
         write_table(root / PATHS.benchmark(name), problems, problems_schema())
     samples = pd.concat([samples_of(run) for run in SCALES], ignore_index=True)
-    write_frame(
-        root / PATHS.numbers("estimates", "r1-test"), study_estimates(samples, pd.DataFrame(), [], n_boot=20)
-    )
-    write_frame(root / PATHS.numbers("differences", "r1-test"), study_differences(samples, [], n_boot=20))
+    write_frame(root / PATHS.numbers("estimates", "r1-test"), study_estimates(samples, pd.DataFrame(), []))
+    write_frame(root / PATHS.numbers("differences", "r1-test"), study_differences(samples, []))
     return root
 
 

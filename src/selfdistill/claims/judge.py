@@ -1,74 +1,33 @@
-"""Effects, intervals and verdicts of a plan: the rule at the head of config/claims.yaml, computed.
+"""Effects and intervals of a plan, from the samples; `verdicts` makes verdicts of them.
 
-`judge_part` computes a part's effect with its interval and two one-sided p values, for and against the claim.
-`judge_claims` joins the parts of each claim, corrects within its family, and gives the verdict.
+`judge_parts` compares the arms of every part, lets parts of like metric learn the variance of draws from each other, and tests
+each against its bounds.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Hashable, Mapping, Sequence
 
 import pandas as pd
 
-from selfdistill.claims.ledger import Ledger
 from selfdistill.claims.selection import PlannedArm, PlannedPart, step_at
-from selfdistill.statistics import Arm, Comparison, compare, holm, sign_flip
-from selfdistill.vocabulary.runs import RUN_FIELDS, RUN_KEY
+from selfdistill.claims.verdicts import NO_VERDICT, SINGLE, PartResult, p_values, verdict_of
+from selfdistill.statistics import Arm, Comparison, compare, pooled
+from selfdistill.vocabulary.runs import BASE, RUN_FIELDS, RUN_KEY
 
-REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN = "reproduced", "not reproduced", "inconclusive", "not run"
-VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_RUN)
 TRAINING_WINDOW = 5
 """Number of last steps of a run whose rollouts form the benchmark `training`."""
 ROLLOUT_COLUMNS = ("step", "problem_id", "score", "response_tokens")
 """What `rollouts_as_samples` needs of the rollouts."""
-_NAN = math.nan
-
-
-@dataclass(frozen=True)
-class PartResult:
-    """One effect with its interval, p values and verdict; NaN and 0 if it was not run.
-
-    p_for, p_against: one-sided, for an effect within and outside the claimed bounds; p_flip: two-sided sign-flip
-    test of the effect against 0, NaN if the arms are not paired; seeds, n_problems, k: smallest over the arms.
-    """
-
-    part: PlannedPart
-    verdict: str = NOT_RUN
-    reason: str = ""
-    effect: float = _NAN
-    low: float = _NAN
-    high: float = _NAN
-    p_for: float = _NAN
-    p_against: float = _NAN
-    p_flip: float = _NAN
-    estimates: tuple[float, ...] = ()
-    n_problems: int = 0
-    k: int = 0
-    seeds: int = 0
-
-
-@dataclass(frozen=True)
-class ClaimResult:
-    """A claim's verdict with the corrected p values behind it, and its parts."""
-
-    name: str
-    verdict: str
-    reason: str
-    p_for: float = _NAN
-    p_against: float = _NAN
-    parts: tuple[PartResult, ...] = field(default=())
-
-    @property
-    def tested(self) -> list[PartResult]:
-        """Return the parts that count for the verdict and were run."""
-        return [result for result in self.parts if result.part.counts and result.verdict != NOT_RUN]
 
 
 class Frames:
     """The samples, section 3 samples and rollouts (as samples) of a study, selected by arm."""
 
     def __init__(self, samples: pd.DataFrame, section_3: pd.DataFrame, rollouts: pd.DataFrame) -> None:
-        self._of = {"section-3": self._grouped(section_3), "training": self._grouped(rollouts)}
+        self._of = {
+            "section-3": self._grouped(nested(section_3)),
+            "training": self._grouped(nested(rollouts)),
+        }
         self._samples = self._grouped(samples)
 
     @staticmethod
@@ -88,6 +47,13 @@ class Frames:
             return rows
         rows = rows[rows["step"] == step_at(rows["step"].unique(), arm.step)]
         return rows[rows["benchmark"].isin(arm.benchmarks)]
+
+
+def nested(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return samples of training problems, which each replicate draws anew, with ids that tell its problems from others'."""
+    if frame.empty:
+        return frame
+    return frame.assign(problem_id=frame["replicate"].astype(str) + "/" + frame["problem_id"].astype(str))
 
 
 def rollouts_as_samples(
@@ -112,121 +78,67 @@ def rollouts_as_samples(
     )
 
 
-def judge_part(part: PlannedPart, frames: Frames, alpha: float) -> PartResult:
-    """Return the effect of one part and its verdict on the claim."""
+def judge_parts(parts: Sequence[PlannedPart], frames: Frames, alpha: float) -> list[PartResult]:
+    """Return the effect of every part and its verdict on the claim."""
+    results = {place: effect_of(part, frames) for place, part in enumerate(parts)}
+    found = {place: one for place, one in results.items() if isinstance(one, Comparison)}
+    like: dict[tuple[str, bool], list[int]] = {}
+    for place in found:
+        like.setdefault(pool_of(parts[place]), []).append(place)
+    for places in like.values():
+        units = [unit_of(parts[place], found[place]) for place in places]
+        found |= dict(zip(places, pooled([found[place] for place in places], units), strict=True))
+    return [
+        judged(part, found[place], alpha) if place in found else results[place]
+        for place, part in enumerate(parts)
+    ]
+
+
+def effect_of(part: PlannedPart, frames: Frames) -> Comparison | PartResult:
+    """Return the effect of one part by its own draws; a result with a reason if it has none."""
     if part.missing:
         return PartResult(part, reason=part.missing)
     try:
-        arms = [Arm(frames.rows(arm), arm.weight) for arm in part.arms]
-        found = compare(arms, part.metric, relative=part.relative)
+        arms = [Arm(frames.rows(arm), arm.weight, arm.over, arm.group, arm.metric) for arm in part.arms]
+        found = compare(arms, part.metric)
     except (LookupError, ValueError) as error:
         return PartResult(part, reason=str(error))
     if math.isnan(found.low):
-        return PartResult(
-            part, reason="no interval: a single problem, or a reference of 0", effect=found.effect
-        )
-    p_for, p_against = p_values(found, part.above, part.below)
-    return PartResult(
-        part,
-        verdict=verdict_of(p_for, p_against, alpha),
-        effect=found.effect,
-        low=found.low,
-        high=found.high,
-        p_for=p_for,
-        p_against=p_against,
-        p_flip=sign_flip(arms, part.metric) if len(arms) == 2 and not part.relative else _NAN,
-        estimates=found.estimates,
-        n_problems=found.n_problems,
-        k=found.k,
-        seeds=found.n_seeds,
-    )
+        reason = "no interval: a single problem, or a reference of 0"
+        return PartResult(part, reason=reason, effect=found.effect)
+    return found
 
 
-def p_values(found: Comparison, above: float | None, below: float | None) -> tuple[float, float]:
-    """Return one-sided p values for an effect within the bounds (the larger) and outside (the smaller, Bonferroni)."""
-    inside, outside = [], []
-    if above is not None:
-        inside.append(found.p_above(above))
-        outside.append(found.p_below(above))
-    if below is not None:
-        inside.append(found.p_below(below))
-        outside.append(found.p_above(below))
-    return max(inside), min(1.0, len(outside) * min(outside))
+def pool_of(part: PlannedPart) -> tuple[str, bool]:
+    """Return what parts must have in common to learn from each other: kind of metric, and whether it is of section 3."""
+    kind = "accuracy" if part.metric.startswith(("accuracy", "pass@")) else part.metric
+    return "words" if kind.startswith(("epistemic", "substring")) else kind, part.benchmark == "section-3"
 
 
-def verdict_of(p_for: float, p_against: float, alpha: float) -> str:
-    """Return the verdict of two one-sided p values, each tested at level alpha / 2."""
-    if p_for <= alpha / 2:
-        return REPRODUCED
-    return NOT_REPRODUCED if p_against <= alpha / 2 else INCONCLUSIVE
+def unit_of(part: PlannedPart, found: Comparison) -> Hashable | None:
+    """Return what a part's draws belong to: with replicates the base, with seeds the run; None for several bases."""
+    if not part.base:
+        return None
+    return part.base if found.drawn == "replicate" else tuple(part.arms[0].run.values())
 
 
-def joined(results: Sequence[PartResult]) -> tuple[float, float]:
-    """Return the p values of a claim: for it, all parts must hold; against it, one failing part is enough (Bonferroni)."""
-    if not results:
-        return _NAN, _NAN
-    return (
-        max(result.p_for for result in results),
-        min(1.0, len(results) * min(result.p_against for result in results)),
-    )
-
-
-def judge_claims(ledger: Ledger, parts: Sequence[PartResult]) -> list[ClaimResult]:
-    """Return the verdict on every claim, in the ledger's order, with Holm's correction within each family."""
-    own = {name: tuple(result for result in parts if result.part.claim == name) for name in ledger.claims}
-    raw = {name: joined(ClaimResult(name, "", "", parts=results).tested) for name, results in own.items()}
-    corrected: dict[str, tuple[float, float]] = {}
-    for family in ledger.families:
-        names = [name for name, claim in ledger.claims.items() if claim.family == family]
-        sides = [holm([raw[name][side] for name in names]) for side in (0, 1)]
-        corrected |= dict(zip(names, zip(*sides, strict=True), strict=True))
-    return [claim_result(ledger, name, own[name], corrected[name]) for name in ledger.claims]
-
-
-def claim_result(
-    ledger: Ledger, name: str, parts: tuple[PartResult, ...], corrected: tuple[float, float]
-) -> ClaimResult:
-    """Return the verdict on one claim and its reason."""
-    p_for, p_against = (float(value) for value in corrected)
-    result = ClaimResult(name, NOT_RUN, "", p_for, p_against, parts)
-    if not result.tested:
-        reasons = dict.fromkeys(one.reason for one in parts if one.part.counts and one.reason)
-        reason = ledger.claims[name].not_run or "; ".join(reasons)
-        return ClaimResult(name, NOT_RUN, reason, parts=parts)
-    counted = [one for one in parts if one.part.counts]
-    held = sum(one.verdict == REPRODUCED for one in result.tested)
-    reason = f"{held} of {len(result.tested)} parts hold"
-    verdict = verdict_of(p_for, p_against, ledger.alpha)
-    if left_out := len(counted) - len(result.tested):
-        reason += f", {left_out} not run"
-        verdict = INCONCLUSIVE if verdict == REPRODUCED else verdict
-    return ClaimResult(name, verdict, reason, p_for, p_against, parts)
-
-
-def as_record(ledger: Ledger, study: str, results: Sequence[ClaimResult]) -> dict:
-    """Return the ledger of a study as the plain values of claims.json (NaN as null)."""
-
-    def plain(value: object) -> object:
-        """Return a value with tuples as lists and NaN as None."""
-        if isinstance(value, float):
-            return None if math.isnan(value) else value
-        if isinstance(value, dict):
-            return {key: plain(item) for key, item in value.items()}
-        return [plain(item) for item in value] if isinstance(value, list | tuple) else value
-
-    claims = []
-    for result in results:
-        spec = ledger.claims[result.name]
-        facts = {name: getattr(spec, name) for name in ("statement", "place", "reported", "family", "figure")}
-        verdict = {
-            name: getattr(result, name) for name in ("name", "verdict", "reason", "p_for", "p_against")
-        }
-        parts = [part_record(one) for one in result.parts]
-        claims.append(plain({**verdict, **facts, "parts": parts}))
-    return {"study": study, "alpha": ledger.alpha, "families": ledger.families, "claims": claims}
-
-
-def part_record(result: PartResult) -> dict:
-    """Return one part as plain values: the fields of its plan and of its result."""
-    values = asdict(result)
-    return values.pop("part") | values
+def judged(part: PlannedPart, found: Comparison, alpha: float) -> PartResult:
+    """Return one part's result; without a verdict if what it measures was drawn once."""
+    low, high = (float(end) for end in found.student.interval()[:, 0])
+    values = {
+        "effect": found.effect,
+        "low": low,
+        "high": high,
+        "freedom": float(found.student.freedom[0]),
+        "estimates": found.estimates,
+        "n_problems": found.n_problems,
+        "k": found.k,
+        "replicates": found.n_replicates,
+        "seeds": found.n_seeds,
+    }
+    trained = any(arm.run["method"] != BASE for arm in part.arms)
+    if part.single or (trained and found.n_draws == 1):
+        return PartResult(part, verdict=NO_VERDICT, reason=SINGLE, **values)
+    p_for, p_against = p_values(found, part.above, part.below, part.margin)
+    verdict = verdict_of(p_for, p_against, alpha)
+    return PartResult(part, verdict=verdict, p_for=p_for, p_against=p_against, **values)

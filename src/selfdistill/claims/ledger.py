@@ -29,6 +29,7 @@ class ArmSpec(Section):
     variant: str | None = None
     model: Role | None = None
     benchmark: Benchmark | None = None
+    metric: str | None = None
     step: Share = 1.0
 
     @model_validator(mode="after")
@@ -38,17 +39,32 @@ class ArmSpec(Section):
         return self
 
 
+def listed(arms: ArmSpec | list[ArmSpec]) -> list[ArmSpec]:
+    """Return one arm or several as a list."""
+    return arms if isinstance(arms, list) else [arms]
+
+
+class Divisor(Section):
+    """What the effect of a part is a share of."""
+
+    plus: ArmSpec | list[ArmSpec]
+    minus: ArmSpec | list[ArmSpec] = []
+
+
 class PartSpec(Section):
-    """One test of a claim: the bounds within which an effect should lie."""
+    """One test of a claim: the bounds within which an effect should lie, and the smallest effect of interest beyond."""
 
     name: str
+    clause: str = ""
     metrics: list[str] = Field(min_length=1)
     benchmark: Benchmark
     plus: ArmSpec | list[ArmSpec]
     minus: ArmSpec | list[ArmSpec] = []
+    share_of: Divisor | None = None
     relative: bool = False
     above: float | None = None
     below: float | None = None
+    margin: float = Field(default=0.0, ge=0)
     counts: bool = True
     models: list[Role] = []
     also: list[Role] = []
@@ -59,19 +75,22 @@ class PartSpec(Section):
             raise ValueError("`above`, `below` or both must be given")
         if None not in (self.above, self.below) and not self.above < self.below:
             raise ValueError(f"`above` ({self.above}) must be smaller than `below` ({self.below})")
-        if self.relative and (len(self.positive), len(self.negative)) != (1, 1):
+        if None not in (self.above, self.below) and self.margin:
+            raise ValueError("`margin` must be omitted if both bounds are given: they are the margins")
+        if self.relative and (len(listed(self.plus)), len(listed(self.minus))) != (1, 1):
             raise ValueError("a relative effect must have one `plus` and one `minus` arm")
+        if self.relative and self.share_of:
+            raise ValueError("`relative` and `share_of` must not be given together")
         return self
 
-    @property
-    def positive(self) -> list[ArmSpec]:
-        """Return the arms that are added."""
-        return self.plus if isinstance(self.plus, list) else [self.plus]
-
-    @property
-    def negative(self) -> list[ArmSpec]:
-        """Return the arms that are subtracted."""
-        return self.minus if isinstance(self.minus, list) else [self.minus]
+    def weighted(self) -> list[tuple[ArmSpec, float, float]]:
+        """Return the arms, each with its weight in the effect and in what that is divided by."""
+        arms = [(arm, 1.0, 0.0) for arm in listed(self.plus)]
+        arms += [(arm, -1.0, float(self.relative)) for arm in listed(self.minus)]
+        if self.share_of:
+            arms += [(arm, 0.0, 1.0) for arm in listed(self.share_of.plus)]
+            arms += [(arm, 0.0, -1.0) for arm in listed(self.share_of.minus)]
+        return arms
 
 
 class ClaimSpec(Section):
@@ -84,6 +103,8 @@ class ClaimSpec(Section):
     figure: Literal[(*FIGURES, *TABLES)] | None = None
     models: list[Role] = []
     also: list[Role] = []
+    average: bool = False
+    clauses: dict[Annotated[str, Field(pattern=r"^[a-z]$")], str] = {}
     parts: list[PartSpec] = []
     not_run: str = ""
 
@@ -91,13 +112,25 @@ class ClaimSpec(Section):
     def _parts(self) -> "ClaimSpec":
         if bool(self.parts) == bool(self.not_run):
             raise ValueError("either `parts` or `not_run` (the reason) must be given")
+        allowed = list(self.clauses) or [""]
+        if unknown := [part.clause for part in self.parts if part.clause not in allowed]:
+            raise ValueError(f"unknown clause {unknown[0]!r}; allowed: {', '.join(map(repr, allowed))}")
+        counted = {part.clause for part in self.parts if part.counts}
+        if self.parts and (idle := [clause for clause in allowed if clause not in counted]):
+            raise ValueError(f"clause {idle[0]!r} has no part that counts")
         return self
 
-    def models_of(self, part: PartSpec) -> list[tuple[str | None, bool]]:
-        """Return the roles in which a part is tested, each with whether it counts; a role is None if the arms name theirs."""
-        wanted = [(model, part.counts) for model in part.models or self.models]
-        wanted += [(model, False) for model in part.also or ([] if part.models else self.also)]
-        return wanted or [(None, part.counts)]
+    def models_of(self, part: PartSpec) -> list[tuple[tuple[Role, ...], bool]]:
+        """Return the roles that a part is tested in, together or one by one, each with whether it counts; () if the arms name theirs.
+
+        With `average` the mean over the models counts, and each of them is shown.
+        """
+        own = part.models or self.models
+        wanted = [((model,), part.counts) for model in own]
+        if self.average and len(own) > 1:
+            wanted = [(tuple(own), part.counts)] + [((model,), False) for model in own]
+        wanted += [((model,), False) for model in part.also or ([] if part.models else self.also)]
+        return wanted or [((), part.counts)]
 
 
 class Ledger(Section):
@@ -105,6 +138,7 @@ class Ledger(Section):
 
     alpha: float = Field(gt=0, lt=1)
     families: dict[str, str]
+    margins: dict[str, float] = {}
     arms: dict[str, ArmSpec] = {}
     claims: dict[Annotated[str, Field(pattern=r"^[CX][1-9][0-9]*$")], ClaimSpec]
 
@@ -123,8 +157,7 @@ def load_ledger(path: str | Path) -> Ledger:
                 claim.family,
             )
         for index, part in enumerate(claim.parts):
-            arms = [*part.positive, *part.negative]
-            if claim.models_of(part)[0][0] is None and any(arm.model is None for arm in arms):
+            if claim.models_of(part)[0][0] == () and any(arm.model is None for arm, *_ in part.weighted()):
                 reject(
                     path,
                     f"claims.{name}.parts.{index}",

@@ -4,7 +4,7 @@ If the grid lacks the runs of a part, the part stays in the plan with the reason
 is missing. Imports neither torch nor pandas.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -26,17 +26,27 @@ class Missing(LookupError):
 
 @dataclass(frozen=True)
 class PlannedArm:
-    """A run (without its seed) on some benchmarks, at a share of its steps, and its weight in the effect."""
+    """A run (without its seed) on some benchmarks, at a share of its steps, and its weight in the effect.
+
+    over, group, metric: as in statistics.Arm; one group per model.
+    """
 
     run: dict[str, str]
     benchmarks: tuple[str, ...]
     step: float
     weight: float
+    over: float = 0.0
+    group: int = 0
+    metric: str = ""
 
 
 @dataclass(frozen=True)
 class PlannedPart:
-    """One effect of a claim in one model and metric; missing: why it cannot be tested (empty: it can)."""
+    """One effect of a claim in one metric, in one model or their mean; missing: why it cannot be tested (empty: it can).
+
+    base: the base of its runs, empty if there are several; single: the study draws what it measures only once, so that
+    there is an effect and no verdict.
+    """
 
     claim: str
     name: str
@@ -47,6 +57,10 @@ class PlannedPart:
     relative: bool = False
     above: float | None = None
     below: float | None = None
+    margin: float = 0.0
+    clause: str = ""
+    base: str = ""
+    single: bool = False
     counts: bool = True
     missing: str = ""
 
@@ -65,30 +79,61 @@ def plan_claims(ledger: Ledger, study: Study) -> list[PlannedPart]:
 
 
 def plan_part(name: str, claim: ClaimSpec, part: PartSpec, study: Study) -> Iterator[PlannedPart]:
-    """Yield one planned part per model, metric and (for `each`) benchmark."""
+    """Yield one planned part per model or mean of models, metric and (for `each`) benchmark."""
     benchmarks = study.file.benchmarks.names if part.benchmark == "each" else [part.benchmark]
-    for model, counts in claim.models_of(part):
+    spec = {key: getattr(part, key) for key in ("name", "clause", "relative", "above", "below", "margin")}
+    for models, counts in claim.models_of(part):
         for benchmark in benchmarks:
+            own = available(part, models, benchmark, study)
+            shown = f"mean of {', '.join(own)}" if len(models) > 1 else "".join(models)
             for metric in part.metrics:
-                fields = {"claim": name, "name": part.name, "model": model or "", "metric": metric}
-                bounds = {
-                    "relative": part.relative,
-                    "above": part.above,
-                    "below": part.below,
-                    "counts": counts,
-                }
+                planned = PlannedPart(
+                    claim=name, model=shown, metric=metric, benchmark=benchmark, counts=counts, **spec
+                )
                 try:
-                    arms = planned_arms(part, model, benchmark, study)
+                    yield with_arms(planned, planned_arms(part, own, benchmark, study), study)
                 except Missing as reason:
-                    yield PlannedPart(**fields, **bounds, benchmark=benchmark, missing=str(reason))
-                else:
-                    yield PlannedPart(**fields, **bounds, benchmark=benchmark, arms=arms)
+                    yield replace(planned, missing=str(reason))
 
 
-def planned_arms(part: PartSpec, model: str | None, benchmark: str, study: Study) -> tuple[PlannedArm, ...]:
-    """Return the arms of a part in one model on one benchmark; raise Missing if the study lacks one."""
-    signed = [(arm, 1.0) for arm in part.positive] + [(arm, -1.0) for arm in part.negative]
-    return tuple(planned_arm(arm, weight, model, benchmark, study) for arm, weight in signed)
+def available(part: PartSpec, models: Sequence[str], benchmark: str, study: Study) -> Sequence[str]:
+    """Return those of several models in which the study can test a part; all of them if it can in none."""
+
+    def found(model: str) -> bool:
+        try:
+            return bool(planned_arms(part, [model], benchmark, study))
+        except Missing:
+            return False
+
+    return [model for model in models if found(model)] or models
+
+
+def with_arms(planned: PlannedPart, arms: tuple[PlannedArm, ...], study: Study) -> PlannedPart:
+    """Return a part with its arms and what follows from them: its base, and whether the study draws it once."""
+    bases = {study.model(arm.run["model"]).base for arm in arms}
+    trained = any(arm.run["method"] != BASE for arm in arms)
+    # weights that exist are given; those that the study makes itself are one draw of a recipe
+    drawn = trained or any(study.base(base).source in ("organism", "random") for base in bases)
+    base = bases.pop() if len(bases) == 1 else ""
+    return replace(planned, arms=arms, base=base, single=drawn and draws_of(study) == (1, 1))
+
+
+def draws_of(study: Study) -> tuple[int, int]:
+    """Return the number of replicates of a study, and of seeds in each."""
+    return len(study.file.replicates), len(study.file.seeds)
+
+
+def planned_arms(
+    part: PartSpec, models: Sequence[str], benchmark: str, study: Study
+) -> tuple[PlannedArm, ...]:
+    """Return the arms of a part in some models, one group each, on one benchmark; raise Missing if the study lacks one."""
+    return tuple(
+        replace(
+            planned_arm(arm, weight, model, benchmark, study), over=over, group=group, metric=arm.metric or ""
+        )
+        for group, model in enumerate(models or (None,))
+        for arm, weight, over in part.weighted()
+    )
 
 
 def planned_arm(arm: ArmSpec, weight: float, model: str | None, benchmark: str, study: Study) -> PlannedArm:
@@ -135,7 +180,7 @@ def benchmarks_of(name: str, study: Study) -> list[str]:
     if name in ("in-domain", "ood"):
         found = [key for key in study.file.benchmarks.names if entries[key].ood == (name == "ood")]
     else:
-        found = [key for key, entry in entries.items() if entry.role == name]
+        found = [study.file.benchmarks.roles[name]] if name in study.file.benchmarks.roles else []
     if not found:
         raise Missing(f"the study has no benchmark for {name}")
     return sorted(found)

@@ -1,41 +1,53 @@
 """Which claims on accuracy a study can decide: how far an effect must lie beyond the bound of its claim to be detected.
 
-Used by `plan`, before anything runs. The same variance model as the smallest detectable differences (`statistics.power`); Holm's
-correction within a family of claims asks for more.
+Used by `plan`, before anything runs, with the variance model of the intervals (`statistics.power`). The level is that of Holm's first
+step: alpha over the number of clauses in the claim's family.
 """
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from selfdistill.claims.ledger import load_ledger
-from selfdistill.claims.selection import PlannedPart, plan_claims
+from selfdistill.claims.selection import PlannedPart, draws_of, plan_claims
 from selfdistill.commands.costs import benchmark_sizes
 from selfdistill.study.study import Study
 
 
 def decidable_section(study: Study) -> list[str]:
     """Return a line per claim with the smallest effects on accuracy that would decide its parts; none if there are no such claims."""
+    ledger = load_ledger(study.path.parent / "claims.yaml")
+    clauses = Counter(claim.family for claim in ledger.claims.values() for _ in claim.clauses or ("",))
     found: dict[str, dict[str, None]] = {}
-    for part in plan_claims(load_ledger(study.path.parent / "claims.yaml"), study):
+    for part in plan_claims(ledger, study):
+        level = 1 - ledger.alpha / clauses[ledger.claims[part.claim].family]
         if (
             part.counts
             and part.metric == "accuracy"
-            and len(part.arms) == 2
-            and (text := part_text(study, part))
+            and len({arm.weight for arm in part.arms}) == 2
+            and not any(arm.over for arm in part.arms)
+            and (text := part_text(study, part, level))
         ):
             found.setdefault(part.claim, {})[text] = None
     if not found:
         return []
-    seeds = len(study.file.seeds)
-    head = f"claims on accuracy: effects that {seeds} seed{'s' if seeds > 1 else ''} would decide (95 %, power 80 %)"
-    note = "; with one seed a verdict is on these runs only, not on the method" if seeds == 1 else ""
-    return [f"{head}{note}:", *(f"  {name:4} {'; '.join(texts)}" for name, texts in found.items())]
+    replicates, seeds = draws_of(study)
+    if replicates * seeds == 1:
+        return ["claims: one replicate with one seed gives effects and no verdict on what training does"]
+    over = f"{replicates} replicates" if replicates > 1 else f"{seeds} seeds of the same bases"
+    head = f"claims on accuracy: effects that {over} would decide (Holm's level of the family, power 80 %):"
+    return [head, *(f"  {name:4} {'; '.join(texts)}" for name, texts in found.items())]
 
 
-def part_text(study: Study, part: PlannedPart) -> str:
-    """Return the effects that decide a part: `aime24 at most -12.9 points`; empty where the number of problems is not known."""
-    shift = detectable(study, part.arms[0].benchmarks)
+def part_text(study: Study, part: PlannedPart, level: float) -> str:
+    """Return the effects that decide a part: `aime24 at most -12.9 points`; empty where the number of problems is not known.
+
+    The mean over several models is taken to vary as that of independent ones.
+    """
+    shift = detectable(study, part.arms[0].benchmarks, level)
     if shift is None:
         return ""
+    shift /= math.sqrt(len({arm.group for arm in part.arms}))
     sides = []
     if part.above is not None:
         sides.append(f"at least {100 * (part.above + shift):+.1f}")
@@ -43,23 +55,44 @@ def part_text(study: Study, part: PlannedPart) -> str:
         sides.append(f"at most {100 * (part.below - shift):+.1f}")
     if len(sides) == 2 and part.above + shift > part.below - shift:
         sides = [f"cannot be shown, its bounds lie closer than twice {100 * shift:.1f}"]
-    return f"{part.benchmark} {' and '.join(sides)} points"
+    none = ""
+    if part.margin:
+        none = f" (no effect {'is decided' if part.margin >= shift else 'stays open'})"
+    return f"{part.benchmark} {' and '.join(sides)} points{none}"
 
 
-def detectable(study: Study, benchmarks: Sequence[str]) -> float | None:
+def detectable(study: Study, benchmarks: Sequence[str], level: float = 0.95) -> float | None:
     """Return the smallest detectable difference in the mean accuracy over benchmarks; None if a number of problems is not known."""
-    from selfdistill.statistics.power import minimum_detectable_effect  # loads scipy
-
     if benchmarks[0] == "training":
         return None
-    settings, seeds = study.file.benchmarks, len(study.file.seeds)
+    settings = study.file.benchmarks
     if benchmarks[0] == "section-3":
-        settings, seeds, sizes = study.file.section_3, 1, [study.file.section_3.problems]
+        settings, sizes = study.file.section_3, [study.file.section_3.problems]
     else:
         sizes = list(benchmark_sizes(study, benchmarks).values())
     if not all(sizes):
         return None
-    return minimum_detectable_effect(n_problems=equal_weight(sizes), k=settings.samples, seeds=seeds)
+    return smallest_effect(study, equal_weight(sizes), settings.samples, level)
+
+
+def smallest_effect(study: Study, problems: int, samples: int, level: float = 0.95) -> float:
+    """Return the smallest difference of two runs that the draws of a study detect; seeds of a replicate count as more samples."""
+    from selfdistill.statistics.power import lent_freedom, minimum_detectable_effect  # loads scipy
+
+    replicates, seeds = draws_of(study)
+    several = replicates > 1
+    draws, units = (
+        (replicates, len(study.bases()))
+        if several
+        else (seeds, len({str(run.key()) for run in study.runs()}))
+    )
+    return minimum_detectable_effect(
+        n_problems=problems,
+        k=samples * (seeds if several else 1),
+        draws=draws,
+        others=lent_freedom(draws, units),
+        level=level,
+    )
 
 
 def equal_weight(sizes: Iterable[int]) -> int:

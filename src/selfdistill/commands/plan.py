@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
+from selfdistill.claims.selection import draws_of
 from selfdistill.commands.costs import (
     ZERO,
     Assumptions,
@@ -25,7 +26,7 @@ from selfdistill.commands.costs import (
     number,
     span,
 )
-from selfdistill.commands.decidable import decidable_section
+from selfdistill.commands.decidable import decidable_section, smallest_effect
 from selfdistill.commands.disk import disk_section
 from selfdistill.commands.measure import read_measured
 from selfdistill.commands.memory import memory_section
@@ -148,14 +149,12 @@ def over_time(study: Study, costs: dict[str, Cost]) -> list[str]:
 
 def effects_section(study: Study) -> list[str]:
     """Return the lines on the smallest difference between two arms that each benchmark can detect."""
-    from selfdistill.statistics.power import minimum_detectable_effect  # loads scipy
-
-    k, seeds = study.file.benchmarks.samples, len(study.file.seeds)
-    lines = [f"minimum detectable difference in accuracy (k = {k}, {seeds} seeds, 95 %, power 80 %):"]
+    k, (replicates, seeds) = study.file.benchmarks.samples, draws_of(study)
+    draws = f"{replicates} replicates x {seeds} seeds"
+    lines = [f"minimum detectable difference in accuracy (k = {k}, {draws}, 95 %, power 80 %):"]
     for name, size in benchmark_sizes(study).items():
         if size:
-            effect = minimum_detectable_effect(n_problems=size, k=k, seeds=seeds)
-            lines.append(f"  {name:18} {size:4} problems: {100 * effect:.1f} points")
+            lines.append(f"  {name:18} {size:4} problems: {100 * smallest_effect(study, size, k):.1f} points")
     return lines
 
 

@@ -1,6 +1,6 @@
 """The claims ledger: the job that judges it, and its forms for readers: Markdown, a fragment of the page, the summary's sentences.
 
-All of it is written from the record of `claims.judge.as_record` (claims.json), so nothing here can change a verdict.
+All of it is written from the record of `claims.verdicts.as_record` (claims.json), so nothing here can change a verdict.
 """
 
 from __future__ import annotations
@@ -10,25 +10,34 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from selfdistill.claims.judge import (
+from selfdistill.claims.judge import judge_parts
+from selfdistill.claims.ledger import load_ledger
+from selfdistill.claims.selection import from_params
+from selfdistill.claims.verdicts import (
     INCONCLUSIVE,
+    NO_VERDICT,
     NOT_REPRODUCED,
     NOT_RUN,
+    PARTLY,
     REPRODUCED,
     VERDICTS,
     as_record,
     judge_claims,
-    judge_part,
 )
-from selfdistill.claims.ledger import load_ledger
-from selfdistill.claims.selection import from_params
 from selfdistill.records.files import write_text
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.loading import claim_frames
 from selfdistill.report.tables.form import number
 from selfdistill.text import pipe_table, span
 
-SYMBOLS = {REPRODUCED: "✔", NOT_REPRODUCED: "✘", INCONCLUSIVE: "?", NOT_RUN: "–"}
+SYMBOLS = {
+    REPRODUCED: "✔",
+    PARTLY: "◐",
+    NOT_REPRODUCED: "✘",
+    INCONCLUSIVE: "?",
+    NO_VERDICT: "○",
+    NOT_RUN: "–",
+}
 """Shown beside the word, so that a verdict does not depend on colour."""
 NAMES = {
     "accuracy": "accuracy",
@@ -37,6 +46,7 @@ NAMES = {
     "epistemic_substring": "epistemic words (substring)",
     "epistemic_word": "epistemic words (whole words)",
     "epistemic_per_1000_tokens": "epistemic words in 1000 tokens",
+    "shift_epistemic": "shift of the epistemic words over that of other words",
 }
 PERCENT = ("accuracy", "pass@k")
 Record = Mapping[str, Any]
@@ -47,8 +57,8 @@ def judge(task: Task) -> Facts:
     """Write the claims ledger (effects, intervals, verdicts) as JSON, Markdown and HTML."""
     params = task.params["job"]
     ledger, parts = load_ledger(task.input.ledger), from_params(params["parts"])
-    frames = claim_frames(task.input)
-    results = [judge_part(part, frames, ledger.alpha) for part in parts]
+    frames = claim_frames(task.input, parts)
+    results = judge_parts(parts, frames, ledger.alpha)
     record = as_record(ledger, params["study"], judge_claims(ledger, results))
     write_text(task.output.json, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     write_text(task.output.md, to_markdown(record))
@@ -56,13 +66,22 @@ def judge(task: Task) -> Facts:
     return counts_of(record)
 
 
+def is_ratio(part: Record) -> bool:
+    """Return whether an effect is a ratio of effects, which has no unit."""
+    return not part["relative"] and any(arm["over"] for arm in part["arms"])
+
+
+def is_percent(part: Record) -> bool:
+    """Return whether an effect is shown in points or percent."""
+    return not is_ratio(part) and (part["relative"] or part["metric"] in PERCENT)
+
+
 def effect_text(part: Record) -> str:
     """Return a part's effect with its interval: points for accuracies, percent for relative effects, else the unit itself."""
     if part["effect"] is None:
         return SYMBOLS[NOT_RUN]
-    level = len(part["arms"]) == 1
-    share = part["relative"] or part["metric"] in PERCENT
-    scale, digits, sign = (100 if share else 1), (1 if share else 2), ("" if level else "+")
+    level, share = len(part["arms"]) == 1, is_percent(part)
+    scale, digits, sign = (100 if share else 1), (1 if share else 2), ("" if level or is_ratio(part) else "+")
     values = [
         number(part[key] * scale, digits, sign) for key in ("effect", "low", "high") if part[key] is not None
     ]
@@ -71,14 +90,19 @@ def effect_text(part: Record) -> str:
 
 
 def expected_text(part: Record) -> str:
-    """Return the claimed bounds of a part in the units of `effect_text`."""
-    share = part["relative"] or part["metric"] in PERCENT
-    bounds = []
-    for key, sign in (("above", ">"), ("below", "<")):
-        if part[key] is not None:
-            value = part[key] * (100 if share else 1)
-            bounds.append(f"{sign} {number(value, 0 if value == round(value) else 2)}")
-    return " and ".join(bounds)
+    """Return the claimed bounds of a part, and the smallest effect of interest, in the units of `effect_text`."""
+    scale = 100 if is_percent(part) else 1
+
+    def shown(value: float) -> str:
+        value = round(value * scale, 10)
+        return number(value, 0 if value == round(value) else 2)
+
+    bounds = [
+        f"{sign} {shown(part[key])}"
+        for key, sign in (("above", ">"), ("below", "<"))
+        if part[key] is not None
+    ]
+    return " and ".join(bounds) + (f", by {shown(part['margin'])}" if part["margin"] else "")
 
 
 def p_text(value: float | None) -> str:
@@ -94,17 +118,22 @@ def verdict_text(verdict: str) -> str:
 
 
 def counts_text(claim: Record) -> str:
-    """Return problems, samples and seeds behind a claim's parts."""
+    """Return problems, samples, replicates and seeds behind a claim's parts."""
     run = [part for part in claim["parts"] if part["seeds"]]
     if not run:
         return SYMBOLS[NOT_RUN]
-    return " / ".join(span(part[key] for part in run) for key in ("n_problems", "k", "seeds"))
+    return " / ".join(span(part[key] for part in run) for key in ("n_problems", "k", "replicates", "seeds"))
 
 
 def leading_part(claim: Record) -> Record | None:
-    """Return the part that decides a claim: the one with the largest p(for), among those that count."""
-    counted = [part for part in claim["parts"] if part["counts"] and part["p_for"] is not None]
-    return max(counted, key=lambda part: part["p_for"]) if counted else None
+    """Return the part that decides a claim: of those that count, the one with the largest p(for); without verdicts the first."""
+    counted = [part for part in claim["parts"] if part["counts"] and part["effect"] is not None]
+    return max(counted, key=lambda part: part["p_for"] or 0.0) if counted else None
+
+
+def clause_text(claim: Record, key: str) -> str:
+    """Return the p values of a claim's clauses: `0.003`, or `a 0.003, b 0.200`."""
+    return ", ".join(f"{clause['name']} {p_text(clause[key])}".strip() for clause in claim["clauses"])
 
 
 def summary_sentences(record: Record) -> list[str]:
@@ -119,10 +148,16 @@ def summary_sentences(record: Record) -> list[str]:
         found = ", ".join(names[verdict])
         return f"{len(names[verdict])}" + (f" ({found})" if found else "")
 
+    if names[NO_VERDICT]:
+        return [
+            f"Of the paper's {len(paper)} claims this study shows the effects of {tested}.",
+            "It has one replicate, so there is no verdict: a base and a training are one draw, and another may differ.",
+            f"Not run: {listed(NOT_RUN)}.",
+        ]
     return [
-        f"Of the paper's {len(paper)} claims this study tests {tested}, and {listed(REPRODUCED)} are reproduced.",
-        f"Not reproduced: {listed(NOT_REPRODUCED)}; their effects lie outside of what is claimed.",
-        f"Inconclusive at this number of problems and seeds: {listed(INCONCLUSIVE)}; not run: {listed(NOT_RUN)}.",
+        f"Of the paper's {len(paper)} claims this study tests {tested}, and {listed(REPRODUCED)} are reproduced; in part: {listed(PARTLY)}.",
+        f"Not reproduced: {listed(NOT_REPRODUCED)}; their effects lie outside of what is claimed, or are too small to be of interest.",
+        f"Inconclusive at this number of problems and replicates: {listed(INCONCLUSIVE)}; not run: {listed(NOT_RUN)}.",
     ]
 
 
@@ -134,9 +169,9 @@ def to_markdown(record: Record) -> str:
         *(f"- {text}" for text in summary_sentences(record)),
         "",
     ]
-    heads = ("claim", "verdict", "deciding effect", "p for", "p against", "n / k / seeds")
+    heads = ("claim", "verdict", "deciding effect", "p for", "p against", COUNTS)
     lines += [pipe_table(heads, map(claim_cells, record["claims"]))]
-    lines += ["", RULE_TEXT.format(alpha=record["alpha"]), ""]
+    lines += ["", rule_text(record), ""]
     return "\n".join(lines + [line for claim in record["claims"] for line in claim_lines(claim)])
 
 
@@ -146,7 +181,7 @@ def claim_lines(claim: Record) -> list[str]:
     head += [f"The paper ({claim['place']}): {claim['reported'] or 'no numbers'}. {claim['reason']}.", ""]
     if not claim["parts"]:
         return head
-    heads = ("part", "model", "measure", "claimed", "effect", "sign-flip p", "verdict")
+    heads = ("part", "model", "measure", "claimed", "effect", "verdict")
     return [*head, pipe_table(heads, map(part_cells, claim["parts"])), ""]
 
 
@@ -155,33 +190,43 @@ def claim_cells(claim: Record) -> list[str]:
     part = leading_part(claim)
     effect = f"{part['name']}: {effect_text(part)}" if part else claim["reason"]
     cells = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"]), effect]
-    return [*cells, p_text(claim["p_for"]), p_text(claim["p_against"]), counts_text(claim)]
+    return [*cells, clause_text(claim, "p_for"), clause_text(claim, "p_against"), counts_text(claim)]
 
 
 def part_cells(part: Record) -> list[str]:
-    """Return a part's row: name, model, measure, claimed bounds, effect, sign-flip check, verdict."""
-    name = part["name"] if part["counts"] else f"({part['name']})"
+    """Return a part's row: name with its clause, model, measure, claimed bounds, effect, verdict."""
+    name = f"{part['clause']}: {part['name']}" if part["clause"] else part["name"]
+    name = name if part["counts"] else f"({name})"
     metric = NAMES.get(part["metric"], part["metric"].replace("substring_", "count of "))
     verdict = verdict_text(part["verdict"]) + (f": {part['reason']}" if part["reason"] else "")
-    return [
-        name,
-        part["model"],
-        f"{metric}, {part['benchmark']}",
-        expected_text(part),
-        effect_text(part),
-        p_text(part["p_flip"]),
-        verdict,
-    ]
+    measure = f"{metric}, {part['benchmark']}"
+    return [name, part["model"], measure, expected_text(part), effect_text(part), verdict]
 
 
+COUNTS = "n / k / replicates / seeds"
 RULE_TEXT = (
-    "Effects are paired by problem, with 95 % intervals from a two-level bootstrap (training seed and problem). They are those of the "
-    "base models that training began from: another base of the same recipe may give others. A claim is "
-    "reproduced if every part lies within its claimed bounds (largest one-sided p, Holm-corrected in its family, at most "
-    "{alpha} / 2), not reproduced if one lies outside by the same measure, and inconclusive otherwise. Parts in parentheses "
-    "are extensions that do not count. The sign-flip p is a permutation check of the effect against 0, where arms are paired. "
-    "The rule and every margin stand in config/claims.yaml."
+    "Effects are paired by problem and draw, with 95 % intervals of Student's distribution over {over}. A clause is "
+    "reproduced if every part lies within its claimed bounds (largest one-sided p, Holm-corrected over the clauses of its family, at most "
+    "{alpha} / 2), not reproduced if one lies outside, or stays short of the smallest effect of interest (`by`), by the same measure, and "
+    "inconclusive otherwise; a claim reports its clauses. Parts in parentheses do not count. "
+    "The rule, and the reason of every bound, stand in config/claims.yaml."
 )
+
+
+def rule_text(record: Record) -> str:
+    """Return the rule for readers, with what the intervals are over."""
+    parts = [part for claim in record["claims"] for part in claim["parts"] if part["seeds"]]
+    replicates = max((part["replicates"] for part in parts), default=1)
+    seeds = max((part["seeds"] for part in parts), default=1)
+    if replicates > 1:
+        over = f"problems and {replicates} replicates, each with its own bases, data and training"
+    elif seeds > 1:
+        over = (
+            f"problems and {seeds} seeds of the same bases: other bases of the recipe may give other effects"
+        )
+    else:
+        over = "problems only: the bases and trainings are one draw"
+    return RULE_TEXT.format(over=over, alpha=record["alpha"])
 
 
 def to_html(record: Record) -> str:
@@ -189,7 +234,7 @@ def to_html(record: Record) -> str:
     rows = "\n".join(map(html_row, record["claims"]))
     head = "".join(f'<th scope="col">{name}</th>' for name in HEADS)
     details = "\n".join(map(html_details, record["claims"]))
-    rule = html.escape(RULE_TEXT.format(alpha=record["alpha"]))
+    rule = html.escape(rule_text(record))
     return (
         f'<div class="scroll"><table class="sortable" id="claims-table"><caption>Claims of the paper (C) and of this study '
         f"(X)</caption><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></div>\n"
@@ -197,7 +242,7 @@ def to_html(record: Record) -> str:
     )
 
 
-HEADS = ("Claim", "Verdict", "Deciding part", "Effect", "p for", "p against", "n / k / seeds", "Shown in")
+HEADS = ("Claim", "Verdict", "Deciding part", "Effect", "p for", "p against", COUNTS, "Shown in")
 
 
 def html_row(claim: Record) -> str:
@@ -206,8 +251,11 @@ def html_row(claim: Record) -> str:
     kind, place = claim["name"][0], int(claim["name"][1:])
     texts = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"])]
     texts += [part["name"] if part else claim["reason"], effect_text(part) if part else SYMBOLS[NOT_RUN]]
-    texts += [p_text(claim["p_for"]), p_text(claim["p_against"]), counts_text(claim)]
-    sort = [place + 100 * (kind == "X"), None, None, None, claim["p_for"], claim["p_against"], None]
+    texts += [clause_text(claim, "p_for"), clause_text(claim, "p_against"), counts_text(claim)]
+    known = [clause for clause in claim["clauses"] if clause["p_for"] is not None]
+    p_for = max((clause["p_for"] for clause in known), default=None)
+    p_against = min((clause["p_against"] for clause in known), default=None)
+    sort = [place + 100 * (kind == "X"), None, None, None, p_for, p_against, None]
     css = ["", f"verdict {claim['verdict'].replace(' ', '-')}", "", "number", "", "", ""]
     cells = [html_cell(text, value, name) for text, value, name in zip(texts, sort, css, strict=True)]
     return f"<tr>{''.join(cells)}<td>{html_link(claim['figure'])}</td></tr>"
@@ -227,7 +275,7 @@ def html_link(figure: str | None) -> str:
 
 def html_details(claim: Record) -> str:
     """Return one claim's parts, folded."""
-    heads = ("Part", "Model", "Measure", "Claimed", "Effect", "Sign-flip p", "Verdict")
+    heads = ("Part", "Model", "Measure", "Claimed", "Effect", "Verdict")
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = "\n".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in part_cells(part)) + "</tr>"

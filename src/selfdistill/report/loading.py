@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from selfdistill.claims.judge import ROLLOUT_COLUMNS, Frames, rollouts_as_samples
+from selfdistill.claims.selection import PlannedPart
 from selfdistill.records.files import read_frame, read_json, read_table
 from selfdistill.records.paths import run_at
 from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
@@ -18,6 +19,7 @@ from selfdistill.report.numbers import problems_summary
 from selfdistill.report.samples import CLAIM_COLUMNS, joined
 from selfdistill.report.study_data import StudyData
 from selfdistill.report.tables.reported import load_reported
+from selfdistill.report.word_shifts import with_word_shifts
 from selfdistill.vocabulary.runs import RUN_FIELDS
 
 
@@ -67,8 +69,10 @@ def problem_tables(paths: str | Iterable[str]) -> dict[str, pd.DataFrame]:
     return {str(table["dataset"].iloc[0]): table for table in tables}
 
 
-def claim_frames(inputs: Any, correct: Mapping[str, pd.Series] | None = None) -> Frames:
-    """Return the samples that the claims are judged from.
+def claim_frames(
+    inputs: Any, parts: Sequence[PlannedPart], correct: Mapping[str, pd.Series] | None = None
+) -> Frames:
+    """Return the samples that a plan of claims is judged from.
 
     inputs: samples, section_3 and rollouts (paths), as `claims.selection.needed_files` names them. Rollouts carry
     no run fields; they come from their path. correct: file of samples -> the column `correct` that takes the place of the stored one.
@@ -83,7 +87,9 @@ def claim_frames(inputs: Any, correct: Mapping[str, pd.Series] | None = None) ->
         return table.assign(correct=(correct or {}).get(path, table["correct"]))
 
     kinds = {"samples": samples, "section_3": samples, "rollouts": rollouts}
-    return Frames(*(joined(map(read, as_list(getattr(inputs, name)))) for name, read in kinds.items()))
+    frames = {name: joined(map(read, as_list(getattr(inputs, name)))) for name, read in kinds.items()}
+    frames["samples"] = with_word_shifts(frames["samples"], parts, as_list(inputs.samples))
+    return Frames(**frames)
 
 
 def named_texts(paths: str | Iterable[str]) -> dict[str, str]:

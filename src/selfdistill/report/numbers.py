@@ -71,7 +71,7 @@ def study_estimates(
 
     Args:
         samples: records.schemas.samples_schema, all runs. section_3: the four contexts, may be empty.
-        ood: names of the OOD benchmarks. settings: n_boot, seed, level of `statistics.estimates`.
+        ood: names of the OOD benchmarks. settings: level of `statistics.estimates`.
     """
     frames = [estimates(samples, **settings), failed_shares(samples, **settings)] if len(samples) else []
     outside = ood_samples(samples, ood) if len(samples) else samples

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from selfdistill.claims.judge import ClaimResult, Frames, judge_claims, judge_part
+from selfdistill.claims.judge import Frames, judge_parts
 from selfdistill.claims.ledger import Ledger, load_ledger
 from selfdistill.claims.selection import PlannedPart, needed_files, plan_claims
+from selfdistill.claims.verdicts import ClaimResult, judge_claims
 from selfdistill.grading.graders import Grader
 from selfdistill.problems.problem import read_problems
 from selfdistill.records.files import read_table, write_text
@@ -81,12 +82,12 @@ def changed_claims(study: Study, paths: Paths, ledger: Ledger, correct: Mapping[
     """Return the claims, as stored and as graded again, whose verdicts differ."""
     parts = plan_claims(ledger, study)
     inputs = SimpleNamespace(**needed_files(parts, study, paths))
-    before, after = (_judged(ledger, parts, claim_frames(inputs, column)) for column in ({}, correct))
+    before, after = (_judged(ledger, parts, claim_frames(inputs, parts, column)) for column in ({}, correct))
     return [(old, new) for old, new in zip(before, after, strict=True) if old.verdict != new.verdict]
 
 
 def _judged(ledger: Ledger, parts: Sequence[PlannedPart], frames: Frames) -> list[ClaimResult]:
-    return judge_claims(ledger, [judge_part(part, frames, ledger.alpha) for part in parts])
+    return judge_claims(ledger, judge_parts(parts, frames, ledger.alpha))
 
 
 def page(

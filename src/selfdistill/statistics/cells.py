@@ -1,11 +1,13 @@
-"""From samples to cells: sums per group, seed and problem, and the arms of a contrast over their problems.
+"""From samples to cells: sums per group, draw and problem, and the arms of a contrast over their problems.
 
 `CellTable` reduces a samples frame once; all later steps work on small arrays. `Cells` is one group as a
-seed x problem grid. `Design` is a set of groups with the problems and training seeds that they share.
+draw x problem grid. `Design` is a set of groups with the problems and draws that they share. A draw is a replicate
+(its seeds averaged) if the samples have several, else a seed.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import pandas as pd
@@ -25,7 +27,7 @@ from selfdistill.statistics.metrics import (
 
 @dataclass(frozen=True)
 class Cells:
-    """Cells of one group, metric x seed x problem, and the stratum (benchmark) of each problem.
+    """Cells of one group, metric x draw x problem, and the stratum (benchmark) of each problem.
 
     An estimate is the mean over strata of sum(numerator) / sum(denominator); for a mean over problems the
     denominator is 1. An unobserved cell is 0 in both.
@@ -36,8 +38,8 @@ class Cells:
     strata: np.ndarray
 
     @property
-    def n_seeds(self) -> int:
-        """Return the number of training seeds."""
+    def n_draws(self) -> int:
+        """Return the number of draws."""
         return self.numerator.shape[1]
 
     @property
@@ -48,23 +50,17 @@ class Cells:
 
     def estimate(self) -> np.ndarray:
         """Return the estimate of every metric, (metrics,)."""
-        return self.resampled(np.full((1, self.n_seeds), 1.0), np.ones((1, self.strata.size)))[0]
-
-    def resampled(self, seed_weights: np.ndarray, problem_weights: np.ndarray) -> np.ndarray:
-        """Return estimates under weights: (draws, seeds) and (draws, problems) give (draws, metrics)."""
         parts = []
         for stratum in range(self.strata.max() + 1):
             own = self.strata == stratum
-            totals = [
-                _weighted_totals(values[:, :, own], seed_weights, problem_weights[:, own])
-                for values in (self.numerator, self.denominator)
-            ]
-            with np.errstate(invalid="ignore", divide="ignore"):
-                parts.append(totals[0] / totals[1])
+            total, number = (
+                values[:, :, own].sum(axis=(1, 2)) for values in (self.numerator, self.denominator)
+            )
+            parts.append(np.divide(total, number, out=np.full_like(total, np.nan), where=number != 0))
         return np.mean(parts, axis=0)
 
     def linearised(self) -> np.ndarray:
-        """Return cells whose mean (over seeds, problems of a stratum, strata) is the estimate to first order."""
+        """Return cells whose mean (over draws, problems of a stratum, strata) is the estimate to first order."""
         linear = np.empty_like(self.numerator)
         for stratum in range(self.strata.max() + 1):
             own = self.strata == stratum
@@ -78,30 +74,37 @@ class Cells:
 
 @dataclass(frozen=True)
 class Design:
-    """Arms of a contrast, the problems that they are evaluated on, and the seeds that they share.
+    """Arms of a contrast, the problems that they are evaluated on, and the draws that they share.
 
     strata: benchmark of every problem of the design; problems: per arm, the positions of its own problems in
-    `strata`; seed_sets: per arm, the number of its set of seeds (equal sets have equal numbers); k: smallest number
-    of samples per problem.
+    `strata`; draw_sets: per arm, the number of its set of draws (equal sets have equal numbers); k: smallest number
+    of samples per problem; n_replicates, n_seeds: smallest numbers over the arms.
     """
 
     arms: tuple[Cells, ...]
     problems: tuple[np.ndarray, ...]
     strata: np.ndarray
-    seed_sets: tuple[int, ...]
+    draw_sets: tuple[int, ...]
     k: int
+    n_replicates: int = 1
+    n_seeds: int = 1
 
     @property
-    def crossed(self) -> bool:
-        """Return whether every arm covers every problem."""
-        return all(own.size == self.strata.size for own in self.problems)
+    def n_draws(self) -> int:
+        """Return the number of draws of the arm that has the fewest."""
+        return min(arm.n_draws for arm in self.arms)
 
 
 class CellTable:
-    """All groups of a samples frame, reduced once to sums per group, seed and problem."""
+    """All groups of a samples frame, reduced once to sums per group, replicate, seed and problem.
+
+    drawn: the column that numbers the draws, `replicate` or `seed`.
+    """
 
     def __init__(self, samples: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> None:
         self.metrics = tuple(metrics)
+        samples = with_replicate(samples)
+        self.drawn = "replicate" if samples["replicate"].nunique() > 1 else "seed"
         self.is_proportion = np.array([is_proportion(name) for name in metrics])
         check_columns(samples, [*by, *sample_columns(metrics)])
         frame, cell = _reduce(samples, list(by), numeric_columns(metrics))
@@ -149,29 +152,43 @@ class CellTable:
 
     def _design(self, groups: list[np.ndarray]) -> Design:
         """Return the design of arms made of these rows; pass@k and maj@k use the smallest number of samples per problem."""
+        groups = self._same_replicates(groups)
         k = int(min(self._column["n"][rows].min() for rows in groups))
         own = [np.unique(self._column["problem"][rows]) for rows in groups]
         union, first = np.unique(self._column["problem"][np.concatenate(groups)], return_index=True)
         stratum = self._column["stratum"][np.concatenate(groups)][first]
-        seeds = [tuple(np.unique(self._column["seed"][rows])) for rows in groups]
+        draws = [tuple(np.unique(self._column[self.drawn][rows])) for rows in groups]
         return Design(
             arms=tuple(self._cells(rows, k) for rows in groups),
             problems=tuple(np.searchsorted(union, codes) for codes in own),
             strata=np.unique(stratum, return_inverse=True)[1],
-            seed_sets=tuple(list(dict.fromkeys(seeds)).index(those) for those in seeds),
+            draw_sets=tuple(list(dict.fromkeys(draws)).index(those) for those in draws),
             k=k,
+            **{
+                f"n_{name}s": min(np.unique(self._column[name][rows]).size for rows in groups)
+                for name in ("replicate", "seed")
+            },
         )
 
+    def _same_replicates(self, groups: list[np.ndarray]) -> list[np.ndarray]:
+        """Return the rows of the replicates that all groups have: a run is compared with its own base."""
+        numbers = [self._column["replicate"][rows] for rows in groups]
+        common = reduce(np.intersect1d, numbers)
+        if not common.size:
+            raise ValueError("the arms share no replicate")
+        return [rows[np.isin(own, common)] for rows, own in zip(groups, numbers, strict=True)]
+
     def _cells(self, rows: np.ndarray, k: int) -> Cells:
-        """Return the rows of one group as a seed x problem grid."""
-        seeds, seed = np.unique(self._column["seed"][rows], return_inverse=True)
+        """Return the rows of one group as a draw x problem grid; seeds of one replicate add up."""
+        draws, draw = np.unique(self._column[self.drawn][rows], return_inverse=True)
         problem_codes = self._column["problem"][rows]
         problems, first, problem = np.unique(problem_codes, return_index=True, return_inverse=True)
-        numerator = np.zeros((len(self.metrics), seeds.size, problems.size))
+        numerator = np.zeros((len(self.metrics), draws.size, problems.size))
         denominator = np.zeros_like(numerator)
         for position, metric in enumerate(self.metrics):
             values, weights = self._values(metric, rows, k)
-            numerator[position, seed, problem], denominator[position, seed, problem] = values, weights
+            np.add.at(numerator[position], (draw, problem), values)
+            np.add.at(denominator[position], (draw, problem), weights)
         strata = np.unique(self._column["stratum"][rows][first], return_inverse=True)[1]
         return Cells(numerator, denominator, strata)
 
@@ -189,6 +206,11 @@ class CellTable:
         return self._column[COLUMN_OF.get(metric, metric)][rows] / samples, 1.0
 
 
+def with_replicate(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the samples with the column `replicate`, 0 where a record has none."""
+    return samples if "replicate" in samples.columns else samples.assign(replicate=0)
+
+
 def sample_columns(metrics: Sequence[str]) -> list[str]:
     """Return the columns that the metrics need in the samples, without those of the grouping."""
     answers = [ANSWER] if needs_answers(metrics) else []
@@ -204,12 +226,12 @@ def check_columns(samples: pd.DataFrame, needed: Sequence[str]) -> None:
 
 
 def _reduce(samples: pd.DataFrame, by: list[str], columns: list[str]) -> tuple[pd.DataFrame, np.ndarray]:
-    """Return the sums of `columns` per group, seed and problem, with n (samples) and codes of problem and stratum.
+    """Return the sums of `columns` per group, replicate, seed and problem, with n (samples) and codes of problem and stratum.
 
     Also return the row of each sample in that frame. Raise ValueError if a cell holds a sample index twice: the
     grouping then mixes runs that differ in a field that it leaves out.
     """
-    keys = list(dict.fromkeys([*by, "seed", "benchmark", "problem_id"]))
+    keys = list(dict.fromkeys([*by, "replicate", "seed", "benchmark", "problem_id"]))
     # one integer per cell, in the order of the keys, so that the sums below are bincounts
     cell = np.zeros(len(samples), dtype=np.int64)
     for name in keys:
@@ -233,10 +255,3 @@ def _distinct(codes: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Return the number of groups in which each code occurs, by code."""
     width = group.max() + 1
     return np.bincount(np.unique(codes * width + group) // width)
-
-
-def _weighted_totals(values: np.ndarray, seed_weights: np.ndarray, problem_weights: np.ndarray) -> np.ndarray:
-    """Return the weighted sums over seeds and problems: (metrics, seeds, problems) gives (draws, metrics)."""
-    metrics, seeds, problems = values.shape
-    per_seed = problem_weights @ values.reshape(metrics * seeds, problems).T
-    return np.einsum("bms,bs->bm", per_seed.reshape(-1, metrics, seeds), seed_weights)

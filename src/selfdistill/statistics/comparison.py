@@ -1,4 +1,4 @@
-"""Linear contrasts of runs: two runs, a difference in differences over benchmarks, a ratio, a trend.
+"""Linear contrasts of runs: two runs, a difference in differences over benchmarks, a ratio, a mean over models.
 
     compare([Arm(grpo, +1), Arm(sdpo, -1)], "accuracy")
     compare([Arm(grpo_aime, +1), Arm(sdpo_aime, -1), Arm(grpo_amc, -1), Arm(sdpo_amc, +1)], "accuracy")
@@ -6,95 +6,145 @@
 The verdicts of the claims are computed from these.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from selfdistill.statistics.bootstrap import linear_contrast, p_above, percentiles
-from selfdistill.statistics.cells import CellTable, Design, check_columns, sample_columns
+from selfdistill.statistics.cells import CellTable, Design, check_columns, sample_columns, with_replicate
+from selfdistill.statistics.student import Contrast, Student, linear_contrast, priors, student
 
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """One run with all its seeds, at one step on one or more benchmarks, and its weight in the contrast.
+    """One run with all its draws, at one step on one or more benchmarks, and its weight in the contrast.
 
-    rows: rows of the samples record, of which only seed, benchmark, problem_id, sample_index and the columns of
-    the metric are read. The arm's estimate is the mean over its benchmarks.
+    rows: rows of the samples record, of which only replicate, seed, benchmark, problem_id, sample_index and the columns
+    of the metric are read. The arm's estimate is the mean over its benchmarks. over: weight in the divisor of a ratio;
+    group: arms of one group make one difference or ratio, and the contrast is the mean over groups; metric: its own
+    metric instead of the contrast's.
     """
 
     rows: pd.DataFrame
     weight: float
+    over: float = 0.0
+    group: int = 0
+    metric: str = ""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A contrast with its interval. Counts are the smallest over the arms; k: samples per problem."""
+    """A contrast with its interval. Counts are the smallest over the arms; k: samples per problem.
 
-    effect: float
-    low: float
-    high: float
-    estimates: tuple[float, ...]
-    draws: np.ndarray = field(repr=False, compare=False)
+    drawn: what the draws are, `replicate` or `seed`; with one draw, the interval covers problems only.
+    """
+
+    contrast: Contrast
+    student: Student
+    level: float
     n_problems: int
     k: int
+    n_replicates: int
     n_seeds: int
+    n_draws: int
+    drawn: str
+
+    @property
+    def effect(self) -> float:
+        """Return the effect."""
+        return float(self.student.effect[0])
+
+    @property
+    def low(self) -> float:
+        """Return the lower end of the interval."""
+        return float(self.student.interval(self.level)[0, 0])
+
+    @property
+    def high(self) -> float:
+        """Return the upper end of the interval."""
+        return float(self.student.interval(self.level)[1, 0])
+
+    @property
+    def estimates(self) -> tuple[float, ...]:
+        """Return the estimate of every arm."""
+        return tuple(self.contrast.estimates[:, 0].tolist())
 
     def p_above(self, bound: float) -> float:
-        """Return the one-sided p value for an effect above `bound`, from the stretched draws; NaN if they are."""
-        return float(p_above(self.draws, bound))
+        """Return the one-sided p value for an effect above `bound`."""
+        return float(self.student.p_above(bound)[0])
 
     def p_below(self, bound: float) -> float:
-        """Return the one-sided p value for an effect below `bound`, from the stretched draws; NaN if they are."""
-        return float(p_above(-self.draws, -bound))
+        """Return the one-sided p value for an effect below `bound`."""
+        return float(self.student.p_below(bound)[0])
 
 
-def compare(
-    arms: Sequence[Arm],
-    metric: str,
-    *,
-    relative: bool = False,
-    n_boot: int = 10_000,
-    seed: int = 0,
-    level: float = 0.95,
-) -> Comparison:
+def compare(arms: Sequence[Arm], metric: str, *, relative: bool = False, level: float = 0.95) -> Comparison:
     """Return the sum of weight times estimate over the arms; with `relative`, the first over the second, minus 1.
 
-    Arms on the same benchmark are paired: they are restricted to their common problems and get the same draws of
-    them. Benchmarks are drawn independently. Arms with the same set of seeds get the same draws of seeds, others
-    independent ones; with one seed per arm, the interval covers the variation over problems only. For two arms on
-    the same benchmarks, the draws are those of `contrasts`.
+    Arms on the same benchmark are paired: they are restricted to their common problems. If the samples have several
+    replicates, all arms are restricted to the common ones. Else arms with the same set of seeds are paired by seed, others are
+    independent. The draws are those of these arms alone; `pooled` adds what other contrasts tell about draws.
 
-    Some cases give NaN instead of an error: all values if a relative contrast has a reference of 0; the interval if
-    a draw has, or if a benchmark has one problem. Raise ValueError for no arms, for an arm without rows or without a
-    column that the metric needs, for a benchmark on which the arms share no problem, and for `relative` with weights
-    other than +1 and -1.
+    Some cases give NaN instead of an error: all values if a ratio has a divisor of 0; the interval if a benchmark has one
+    problem. Raise ValueError for no arms, for an arm without rows or without a column that the metric needs, for a
+    benchmark on which the arms share no problem, for arms without a common replicate, and for `relative` with weights other
+    than +1 and -1.
     """
     weights = [arm.weight for arm in arms]
     if relative and weights != [1, -1]:
         raise ValueError(f"a relative contrast must have two arms with weights 1 and -1, not {weights}")
-    design = design_of(arms, metric)
-    result = linear_contrast(design, weights, relative, n_boot, seed, level)
-    low, high = percentiles(result.draws, level)[:, 0]
+    over = [0.0, 1.0] if relative else [arm.over for arm in arms]
+    design, drawn = design_of(arms, metric)
+    contrast = linear_contrast(design, weights, over, [arm.group for arm in arms])
     return Comparison(
-        effect=float(result.effect[0]),
-        low=float(low),
-        high=float(high),
-        estimates=tuple(result.estimates[:, 0].tolist()),
-        draws=result.draws[:, 0],
+        contrast=contrast,
+        student=student(contrast),
+        level=level,
         n_problems=min(arm.strata.size for arm in design.arms),
         k=design.k,
-        n_seeds=min(arm.n_seeds for arm in design.arms),
+        n_replicates=design.n_replicates,
+        n_seeds=design.n_seeds,
+        n_draws=design.n_draws,
+        drawn=drawn,
     )
 
 
-def design_of(arms: Sequence[Arm], metric: str) -> Design:
-    """Return the design of the arms over their common problems; raise ValueError as `compare` does."""
+def pooled(found: Sequence[Comparison], units: Sequence[Hashable | None]) -> list[Comparison]:
+    """Return comparisons of like metrics, each with what the others tell about the variance of draws.
+
+    units: what does not share draws (`student.priors`). With nobody to learn from, the degrees of freedom are those of the
+    draws alone, so that a p value holds at small levels too.
+    """
+    ratio, freedom = (
+        np.array([getattr(one.contrast, name) for one in found]) for name in ("ratio", "draw_freedom")
+    )
+    results = []
+    for one, expected, weight in zip(found, *priors(ratio, freedom, units), strict=True):
+        own = student(one.contrast, expected, weight)
+        if weight == 0 and one.n_draws > 1:
+            own = replace(own, freedom=np.minimum(own.freedom, one.contrast.draw_freedom))
+        results.append(replace(one, student=own))
+    return results
+
+
+def design_of(arms: Sequence[Arm], metric: str) -> tuple[Design, str]:
+    """Return the design of the arms over their common problems, and what its draws are; raise ValueError as `compare` does."""
     if not arms:
         raise ValueError("a contrast needs at least one arm")
-    columns = sample_columns([metric])
+    metrics = list(dict.fromkeys(arm.metric or metric for arm in arms))
+    columns = sample_columns(metrics)
     for arm in arms:
         check_columns(arm.rows, columns)
-    frames = [arm.rows[columns].assign(arm=position) for position, arm in enumerate(arms)]
-    return CellTable(pd.concat(frames, ignore_index=True), ["arm"], [metric]).together()
+    frames = [
+        with_replicate(arm.rows)[["replicate", *columns]].assign(arm=position)
+        for position, arm in enumerate(arms)
+    ]
+    table = CellTable(pd.concat(frames, ignore_index=True), ["arm"], metrics)
+    design = table.together()
+    rows = [[metrics.index(arm.metric or metric)] for arm in arms]
+    own = (
+        replace(cells, numerator=cells.numerator[row], denominator=cells.denominator[row])
+        for cells, row in zip(design.arms, rows, strict=True)
+    )
+    return replace(design, arms=tuple(own)), table.drawn

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from selfdistill.statistics.bootstrap import linear_contrast, p_two_sided, percentiles
 from selfdistill.statistics.cells import CellTable, Design
 from selfdistill.statistics.metrics import METRICS
+from selfdistill.statistics.student import Student, linear_contrast, priors, student
 
 GROUP_COLUMNS = (
     "model",
@@ -20,7 +20,7 @@ GROUP_COLUMNS = (
     "step",
     "benchmark",
 )
-"""Columns of the default grouping: all but the seed, which is a level of the bootstrap."""
+"""Columns of the default grouping: all but the seed, which numbers draws."""
 BASE_GROUP: dict[str, str | int] = {"method": "base", "variant": "default", "step": 0} | dict.fromkeys(
     ("context", "teacher", "dataset", "coverage"), "none"
 )
@@ -37,24 +37,23 @@ def estimates(
     by: Sequence[str] = GROUP_COLUMNS,
     metrics: Sequence[str] = METRICS,
     *,
-    n_boot: int = 1000,
-    seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Return every metric of every group, with its interval.
 
-    Columns: `by`..., metric, estimate, low, high, n_problems, k (smallest number of samples per problem), n_seeds.
+    Columns: `by`..., metric, estimate, low, high, n_problems, k (smallest number of samples per problem), n_replicates, n_seeds.
     Metrics are `accuracy`, `pass@j` and `maj@j` (`@k`: j = k), `epistemic_per_1000_tokens` and any numeric column
     of the samples. Raise ValueError for a metric whose columns the samples lack.
     """
     table = CellTable(samples, by, metrics)
+    designs = [table.single(position) for position in range(len(table.keys))]
     rows = []
-    for position, key in enumerate(table.keys):
-        design = table.single(position)
-        result = linear_contrast(design, [1.0], False, n_boot, seed, level)
-        low, high = percentiles(result.draws, level)
+    for key, design, found in zip(
+        table.keys, designs, _students(table, by, table.keys, designs, (1.0,)), strict=True
+    ):
+        low, high = found.interval(level)
         low, high = np.maximum(low, 0.0), np.where(table.is_proportion, np.minimum(high, 1.0), high)
-        columns = {"metric": list(metrics), "estimate": result.effect, "low": low, "high": high}
+        columns = {"metric": list(metrics), "estimate": found.effect, "low": low, "high": high}
         rows.append(pd.DataFrame(dict(zip(by, key, strict=True)) | columns | _counts(design)))
     return pd.concat(rows, ignore_index=True)
 
@@ -66,8 +65,6 @@ def contrasts(
     metrics: Sequence[str] = METRICS,
     *,
     relative: bool = False,
-    n_boot: int = 1000,
-    seed: int = 0,
     level: float = 0.95,
 ) -> pd.DataFrame:
     """Return the difference of every group from a reference group, paired by problem.
@@ -78,37 +75,61 @@ def contrasts(
     group / reference - 1.
 
     Columns: `by`..., metric, estimate, reference, difference, low, high, p_value, n_problems (those in both arms),
-    k (smallest number of samples per problem in either arm, also for pass@k and maj@k), n_seeds, n_seeds_reference.
+    k (smallest number of samples per problem in either arm, also for pass@k and maj@k), n_replicates, n_seeds (both the
+    smallest over the arms).
     Raise ValueError if a field of `against` is not in `by`, or if two arms share no problem.
     """
     if unknown := set(against) - set(by):
         raise ValueError(f"unknown fields {sorted(unknown)} in `against`; grouped by: {', '.join(by)}")
     table = CellTable(samples, by, metrics)
     index = {key: position for position, key in enumerate(table.keys)}
-    rows = []
-    for position, key in enumerate(table.keys):
-        other = tuple(against.get(field, value) for field, value in zip(by, key, strict=True))
-        if other == key or other not in index:
-            continue
-        design = table.pair(position, index[other])
-        columns = {"metric": list(metrics)} | _contrast(design, relative, n_boot, seed, level)
-        counts = _counts(design) | {"n_seeds_reference": design.arms[1].n_seeds}
-        rows.append(pd.DataFrame(dict(zip(by, key, strict=True)) | columns | counts))
-    if not rows:
+    pairs = {
+        key: (position, index[other])
+        for position, key in enumerate(table.keys)
+        if (other := tuple(against.get(field, value) for field, value in zip(by, key, strict=True))) != key
+        and other in index
+    }
+    if not pairs:
         raise ValueError(f"no group has a reference with {dict(against)}")
+    designs = [table.pair(*pair) for pair in pairs.values()]
+    over = (0.0, 1.0) if relative else ()
+    rows = []
+    for key, design, found in zip(
+        pairs, designs, _students(table, by, list(pairs), designs, (1.0, -1.0), over), strict=True
+    ):
+        low, high = found.interval(level)
+        estimate, reference = (arm.estimate() for arm in design.arms)
+        columns = {"metric": list(metrics), "estimate": estimate, "reference": reference}
+        columns |= {"difference": found.effect, "low": low, "high": high, "p_value": found.p_two_sided()}
+        rows.append(pd.DataFrame(dict(zip(by, key, strict=True)) | columns | _counts(design)))
     return pd.concat(rows, ignore_index=True)
 
 
-def _contrast(design: Design, relative: bool, n_boot: int, seed: int, level: float) -> dict[str, np.ndarray]:
-    """Return the estimates of two arms over the same problems, their difference, its interval and p value."""
-    result = linear_contrast(design, (1.0, -1.0), relative, n_boot, seed, level)
-    low, high = percentiles(result.draws, level)
-    columns = {"estimate": result.estimates[0], "reference": result.estimates[1]}
-    columns |= {"difference": result.effect, "low": low, "high": high}
-    return columns | {"p_value": p_two_sided(result.draws)}
+def _students(
+    table: CellTable,
+    by: Sequence[str],
+    keys: Sequence[tuple],
+    designs: Sequence[Design],
+    weights: Sequence[float],
+    over: Sequence[float] = (),
+) -> list[Student]:
+    """Return the distribution of each design's contrast, its draws pooled over the groups that do not share them.
+
+    Replicates are shared by all runs of a model, seeds by one run at its steps and on its benchmarks.
+    """
+    shared = (
+        ("model",)
+        if table.drawn == "replicate"
+        else [name for name in by if name not in ("step", "benchmark")]
+    )
+    units = [tuple(value for name, value in zip(by, key, strict=True) if name in shared) for key in keys]
+    found = [linear_contrast(design, weights, over) for design in designs]
+    ratio, freedom = (np.array([getattr(one, name) for one in found]) for name in ("ratio", "draw_freedom"))
+    lent = zip(*priors(ratio, freedom, units), strict=True)
+    return [student(one, *prior) for one, prior in zip(found, lent, strict=True)]
 
 
 def _counts(design: Design) -> dict[str, int]:
-    """Return the numbers of problems and seeds of the first arm, and the smallest number of samples per problem."""
-    first = design.arms[0]
-    return {"n_problems": first.strata.size, "k": design.k, "n_seeds": first.n_seeds}
+    """Return the numbers of problems, samples per problem, replicates and seeds."""
+    counts = {"n_problems": design.arms[0].strata.size, "k": design.k}
+    return counts | {"n_replicates": design.n_replicates, "n_seeds": design.n_seeds}

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from selfdistill.statistics.bootstrap import percentiles, problem_weights
-
 
 def group_shifts(
     trained: pd.DataFrame,
@@ -28,14 +26,17 @@ def group_shifts(
     if not (trained.index.equals(base.index) and trained.columns.equals(base.columns)):
         raise ValueError("the frames must have the same problems and words")
     change = trained.to_numpy(float) - base.to_numpy(float)
-    strata = np.zeros(len(change), dtype=np.int64).tobytes()
-    draws = problem_weights(strata, n_boot, seed) @ change / len(change)
+    size = len(change)
+    weights = np.random.default_rng([seed, 1, size]).multinomial(size, np.full(size, 1 / size), size=n_boot)
+    draws = weights @ change / size
     rows = []
     for name, member in groups.items():
         row: dict[str, object] = {"group": name}
         for key, measure in (("mean", lambda values: values), ("size", np.abs)):
             row[key] = float(measure(change.mean(axis=0)[member]).mean())
-            low, high = percentiles(measure(draws[:, member]).mean(axis=1, keepdims=True), level)[:, 0]
+            low, high = np.quantile(
+                measure(draws[:, member]).mean(axis=1), [(1 - level) / 2, (1 + level) / 2]
+            )
             row[f"{key}_low"], row[f"{key}_high"] = float(low), float(high)
         rows.append(row)
     return pd.DataFrame(rows)

@@ -43,6 +43,7 @@ def check_study(study: "Study", models_path: Path, benchmarks_path: Path) -> Non
         )
     known(study.path, "evaluate", study.file.evaluate, study.catalogue.models, models_path.name)
     known(study.path, "benchmarks.headline", study.file.benchmarks.headline, study.file.benchmarks.names)
+    known(study.path, "benchmarks.roles", study.file.benchmarks.roles.values(), study.all_benchmarks())
     check_datasets(study)
     check_section_3(study)
     for index, entry in enumerate(study.file.runs):

@@ -109,9 +109,6 @@ class BenchmarkEntry(Section):
         description="whether its problems come from another distribution than the training problems"
     )
     paper: str = Field(default="", description="its counterpart in the paper")
-    role: Literal["aime24", "amc23", "narrow"] | None = Field(
-        default=None, description="the benchmark of the paper's claims that it represents (claims.yaml)"
-    )
 
 
 class OrganismBenchmark(BenchmarkEntry):

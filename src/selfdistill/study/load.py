@@ -21,7 +21,7 @@ from selfdistill.study.yaml import StudyError, read_yaml, suggestion, validated
 
 DRAWS = ("replicates", "seeds")
 """Keys of a study file that a command line can replace."""
-NO_STUDIES = ("models", "benchmarks", "claims", "paper_settings", "reported")
+NO_STUDIES = ("models", "benchmarks", "claims", "earlier_verdicts", "paper_settings", "reported")
 """Files of config/ that are not studies."""
 
 

@@ -50,6 +50,11 @@ class BenchmarkSettings(SamplingSettings):
     graders_beside: list[GraderName] = Field(
         default=[], description="other graders: what changes under each is shown beside (`snakemake regrade`)"
     )
+    roles: dict[Literal["aime24", "amc23", "narrow"], Name] = Field(
+        default={},
+        description="benchmark of the paper's claims: the benchmark that stands for it (claims.yaml); of `aime24` and `amc23` "
+        "the first is the one that is harder for the base models",
+    )
     headline: list[str] = Field(
         default=[],
         max_length=2,
