@@ -150,6 +150,28 @@ def test_a_wrong_part_is_refused(tmp_path, change, message):
     assert "claims.C3.parts.0" in str(error.value)
 
 
+def test_every_direction_that_counts_has_a_smallest_effect_of_interest(ledger):
+    """Else a null effect could not be decided; bounds other than 0 are margins themselves."""
+    directed = [
+        part
+        for claim in ledger.claims.values()
+        for part in claim.parts
+        if part.counts and 0 in (part.above, part.below)
+    ]
+    assert len(directed) > 20
+    assert not [part.name for part in directed if not part.margin]
+    assert {part.margin for part in directed} <= {*ledger.margins.values(), 0.01}
+
+
+def test_no_effect_is_counted_twice_in_a_clause(ledger, mini):
+    """Substring and whole-word counts are the same number in the model organism."""
+    parts = [one for one in plan_claims(ledger, mini) if one.counts]
+    keys = [
+        (one.claim, one.clause, str(one.arms), one.metric.replace("_word", "_substring")) for one in parts
+    ]
+    assert len(keys) == len(set(keys))
+
+
 # ---- the plan
 
 

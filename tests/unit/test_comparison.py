@@ -19,6 +19,7 @@ from selfdistill.statistics import (
     holm,
     majority_vote,
     minimum_detectable_effect,
+    pooled,
 )
 
 
@@ -90,6 +91,79 @@ def test_p_values_agree_with_the_interval_and_move_with_the_bound() -> None:
     assert found.p_above(found.low) == pytest.approx(0.025)
     assert found.p_below(-1.0) > 1 - 1e-3
     assert found.p_below(1.0) < 1e-3
+
+
+def replicated(shifts: list[float], start: int, seeds: int = 1) -> pd.DataFrame:
+    """Samples of one run in several replicates, whose bases differ by these shifts."""
+    frames = [
+        arm(0.5 + shift, seeds=seeds, start=start + number).assign(replicate=number)
+        for number, shift in enumerate(shifts)
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_replicates_are_draws_paired_by_base_and_their_seeds_are_averaged() -> None:
+    shifts = [-0.3, 0.0, 0.3]
+    base, trained = replicated(shifts, 0, seeds=2), replicated([shift - 0.1 for shift in shifts], 10, seeds=2)
+    found = compare([Arm(trained, 1), Arm(base, -1)], "accuracy")
+    alone = compare([Arm(base, 1)], "accuracy")
+    assert (found.drawn, found.n_draws, found.n_replicates, found.n_seeds) == ("replicate", 3, 3, 2)
+    assert found.effect == pytest.approx(trained["correct"].mean() - base["correct"].mean())
+    assert found.high - found.low < 0.5 * (alone.high - alone.low), "what the bases differ cancels"
+    numbers = base.groupby("replicate")["correct"].mean()
+    assert alone.contrast.draws[0] == pytest.approx(numbers.var() / 3)
+    assert alone.contrast.draw_freedom[0] == 2
+
+
+def test_a_run_is_compared_with_the_bases_of_its_own_replicates() -> None:
+    base, trained = replicated([0.0, 0.3, -0.2], 0), replicated([0.0, 0.3], 10)
+    found = compare([Arm(trained, 1), Arm(base, -1)], "accuracy")
+    own = base[base["replicate"] < 2]
+    assert found.n_replicates == 2
+    assert found.effect == pytest.approx(trained["correct"].mean() - own["correct"].mean())
+    with pytest.raises(ValueError, match="share no replicate"):
+        compare([Arm(trained, 1), Arm(base[base["replicate"] == 2], -1)], "accuracy")
+
+
+def test_problems_that_each_replicate_draws_anew_count_once() -> None:
+    """Section 3 and training scores: the variance is that of the means of replicates, as if each were one number."""
+    frames = [
+        rows.assign(problem_id=f"{n}/" + rows["problem_id"])
+        for n, rows in replicated([0.1, 0.0, -0.1], 5).groupby("replicate")
+    ]
+    found = compare([Arm(pd.concat(frames), 1)], "accuracy")
+    means = [rows["correct"].mean() for rows in frames]
+    assert found.effect == pytest.approx(np.mean(means))
+    assert found.student.variance[0] == pytest.approx(np.var(means, ddof=1) / 3, rel=0.05)
+
+
+def test_pooled_contrasts_learn_from_each_other_and_one_alone_is_cautious() -> None:
+    runs = [
+        compare(
+            [Arm(arm(0.4, seeds=3, start=10 * n), 1), Arm(arm(0.5, seeds=3, start=10 * n), -1)], "accuracy"
+        )
+        for n in range(6)
+    ]
+    together = pooled(runs, range(6))
+    expected = np.mean([one.contrast.ratio[0] for one in runs[1:]])
+    draws = (2 * runs[0].contrast.draws[0] + 10 * expected * runs[0].contrast.noise[0]) / 12
+    rest = max(runs[0].contrast.problems[0] - runs[0].contrast.noise[0], 0)
+    assert together[0].student.variance[0] == pytest.approx(rest + draws)
+    assert together[0].effect == runs[0].effect
+    (alone,) = pooled(runs[:1], [0])
+    assert alone.student.freedom[0] <= 2
+
+
+def test_a_mean_over_models_and_a_share_by_hand() -> None:
+    rows = [arm(chance, start=n) for n, chance in enumerate((0.4, 0.6, 0.3, 0.7))]
+    rate = [own["correct"].mean() for own in rows]
+    arms = [Arm(rows[0], 1, 0, 0), Arm(rows[1], -1, 1, 0), Arm(rows[2], 1, 0, 1), Arm(rows[3], -1, 1, 1)]
+    assert compare(arms, "accuracy").effect == pytest.approx((rate[0] / rate[1] + rate[2] / rate[3]) / 2 - 1)
+    share = [Arm(rows[0], 1), Arm(rows[1], -1, -1), Arm(rows[2], 0, 1)]
+    assert compare(share, "accuracy").effect == pytest.approx((rate[0] - rate[1]) / (rate[2] - rate[1]))
+    gap = [Arm(rows[0], 1), Arm(rows[0], -1, metric="pass@4")]
+    passed = rows[0].groupby(["seed", "problem_id"])["correct"].any().mean()
+    assert compare(gap, "accuracy").effect == pytest.approx(rate[0] - passed)
 
 
 def test_degenerate_contrasts() -> None:

@@ -8,8 +8,8 @@ from selfdistill.claims.judge import Frames, judge_parts
 from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.selection import plan_claims
 from selfdistill.grading.epistemic import frequency_shift
-from selfdistill.report import word_shifts
-from selfdistill.report.word_shifts import with_word_shifts
+from selfdistill.report import word_shifts as module
+from selfdistill.report.word_shifts import with_columns, word_shifts
 from selfdistill.study.load import load_study
 
 
@@ -48,12 +48,10 @@ def test_the_claim_tests_the_ratio_of_mean_absolute_shifts(monkeypatch):
     texts = {"base": responses_of(base, 12, 4, 3), "sdpo": responses_of(trained, 2, 5, 1)}
     paths = [f"results/mini/runs/{'/'.join(run.values())}/seed-0/samples.parquet" for run in (trained, base)]
     monkeypatch.setattr(
-        word_shifts,
-        "last_responses",
-        lambda own, benchmark: pd.concat(texts.values()) if own else pd.DataFrame(),
+        module, "last_responses", lambda own, benchmark: texts["base" if "/base/" in own[0] else "sdpo"]
     )
     samples = pd.concat(texts.values(), ignore_index=True).drop(columns="response")
-    frame = with_word_shifts(samples, parts, paths)
+    frame = with_columns(samples, word_shifts(parts, paths))
     assert len(frame) == len(samples)
     (found,) = judge_parts([part], Frames(frame, pd.DataFrame(), pd.DataFrame()), 0.05)
     shift = frequency_shift(texts["base"], texts["sdpo"])
@@ -65,4 +63,4 @@ def test_the_claim_tests_the_ratio_of_mean_absolute_shifts(monkeypatch):
 
 def test_samples_stay_as_they_are_if_no_claim_asks():
     frame = pd.DataFrame({"x": [1]})
-    assert with_word_shifts(frame, [], []) is frame
+    assert with_columns(frame, word_shifts([], [])) is frame

@@ -104,7 +104,7 @@ def effect_of(part: PlannedPart, frames: Frames) -> Comparison | PartResult:
     except (LookupError, ValueError) as error:
         return PartResult(part, reason=str(error))
     if math.isnan(found.low):
-        reason = "no interval: a single problem, or a reference of 0"
+        reason = "no interval: a single problem, or a divisor that may be 0"
         return PartResult(part, reason=reason, effect=found.effect)
     return found
 

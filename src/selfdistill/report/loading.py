@@ -19,7 +19,7 @@ from selfdistill.report.numbers import problems_summary
 from selfdistill.report.samples import CLAIM_COLUMNS, joined
 from selfdistill.report.study_data import StudyData
 from selfdistill.report.tables.reported import load_reported
-from selfdistill.report.word_shifts import with_word_shifts
+from selfdistill.report.word_shifts import with_columns, word_shifts
 from selfdistill.vocabulary.runs import RUN_FIELDS
 
 
@@ -86,9 +86,12 @@ def claim_frames(
         table = read_table(path, samples_schema(), CLAIM_COLUMNS)
         return table.assign(correct=(correct or {}).get(path, table["correct"]))
 
+    shifts = word_shifts(
+        parts, as_list(inputs.samples)
+    )  # first: the responses have left the memory when the samples come
     kinds = {"samples": samples, "section_3": samples, "rollouts": rollouts}
     frames = {name: joined(map(read, as_list(getattr(inputs, name)))) for name, read in kinds.items()}
-    frames["samples"] = with_word_shifts(frames["samples"], parts, as_list(inputs.samples))
+    frames["samples"] = with_columns(frames["samples"], shifts)
     return Frames(**frames)
 
 

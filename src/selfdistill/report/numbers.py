@@ -20,7 +20,15 @@ from selfdistill.records.schemas import FAILED_OUTCOMES, samples_schema
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.samples import NUMBER_COLUMNS, joined, responses_of
 from selfdistill.report.study_data import base_run, rows_of_run, runs_of
-from selfdistill.statistics import BASE_GROUP, GROUP_COLUMNS, contrasts, estimates, group_shifts, last_step
+from selfdistill.statistics import (
+    BASE_GROUP,
+    GROUP_COLUMNS,
+    contrasts,
+    estimates,
+    group_shifts,
+    last_step,
+    with_replicate,
+)
 from selfdistill.study.jobs import NumbersParams
 from selfdistill.study.methods import ON_POLICY
 from selfdistill.vocabulary.runs import BASE, RUN_FIELDS
@@ -112,9 +120,9 @@ def frequency_shifts(samples: pd.DataFrame, benchmark: str) -> pd.DataFrame:
     """Return the word shift of every on-policy run of the samples at its last step, on one benchmark.
 
     samples: run fields, step, benchmark, problem_id and response, such as `responses_of`.
-    Returns: epistemic.frequency_shift's columns with the RUN_KEY fields, n_problems, k and n_seeds, and for the
+    Returns: epistemic.frequency_shift's columns with the RUN_KEY fields, n_problems, k, n_replicates and n_seeds, and for the
         word's group (epistemic or not) statistics.group_shifts' columns, the same on each of its rows; responses
-        of all seeds are pooled, intervals are over problems. Empty if no run has both its own and its base's
+        of all draws are pooled, intervals are over problems. Empty if no run has both its own and its base's
         samples there.
     """
     if samples.empty:
@@ -125,8 +133,13 @@ def frequency_shifts(samples: pd.DataFrame, benchmark: str) -> pd.DataFrame:
     for run in runs_of(rows[rows["method"].isin(ON_POLICY)]):
         own, base = last_step(rows_of_run(rows, run)), rows_of_run(rows, base_run(run["model"]))
         if len(base):
-            problems, seeds = own["problem_id"].nunique(), own["seed"].nunique()
-            counts = {"n_problems": problems, "k": len(own) // (problems * seeds), "n_seeds": seeds}
+            numbers = with_replicate(own)[["replicate", "seed"]]
+            counts = {
+                "n_problems": own["problem_id"].nunique(),
+                "n_replicates": numbers["replicate"].nunique(),
+            }
+            counts |= {"n_seeds": numbers.groupby("replicate")["seed"].nunique().min()}
+            counts |= {"k": len(own) // (counts["n_problems"] * len(numbers.drop_duplicates()))}
             groups = group_intervals(counts_by_problem(own), start(run["model"]))
             shift = frequency_shift(base, own).merge(groups, on="is_epistemic")
             frames.append(shift.assign(**run, **counts))

@@ -39,6 +39,7 @@ class Cell(NamedTuple):
     n_problems: int = 0
     k: int = 0
     n_seeds: int = 0
+    n_replicates: int = 1
 
 
 @dataclass(frozen=True)
@@ -244,12 +245,20 @@ def final_cell(
 
 def as_cell(row: pd.Series, column: str = "estimate") -> Cell:
     """Return one row of estimates as a Cell; `column` is `difference` for a row of differences."""
-    counts = (int(row[name]) for name in ("n_problems", "k", "n_seeds"))
+    counts = (int(row[name]) for name in ("n_problems", "k", "n_seeds", "n_replicates"))
     return Cell(float(row[column]), float(row["low"]), float(row["high"]), *counts)
 
 
 def counts_text(frame: pd.DataFrame) -> str:
     """Return `n = 128 problems, k = 4 samples per problem, 1 seed` from the counts that the estimates carry."""
-    problems, samples, seeds = (span(frame[name].astype(int)) for name in ("n_problems", "k", "n_seeds"))
-    plural = "seed" if seeds == "1" else "seeds"
-    return f"n = {problems} problems, k = {samples} samples per problem, {seeds} {plural}"
+    names = ("n_problems", "k", "n_replicates", "n_seeds")
+    problems, samples, *draws = (span(frame[name].astype(int)) for name in names)
+    return f"n = {problems} problems, k = {samples} samples per problem, {draws_text(*draws)}"
+
+
+def draws_text(replicates: str, seeds: str) -> str:
+    """Return over what intervals are, beside problems: `3 replicates`, `3 replicates of 2 seeds`, `3 seeds`."""
+    own = f"{seeds} seed{'' if seeds == '1' else 's'}"
+    if replicates == "1":
+        return own
+    return f"{replicates} replicates" + ("" if seeds == "1" else f" of {own}")

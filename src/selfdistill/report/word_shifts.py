@@ -5,25 +5,25 @@ difference of two means: of the counts of a response, each with that sign. These
 Chance adds to an absolute value, and more to the many rare words: the ratio is, if anything, too small.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 
 import numpy as np
 import pandas as pd
 
 from selfdistill.claims.selection import PlannedPart
-from selfdistill.grading.epistemic import frequency_shift, vocabulary_counts
+from selfdistill.grading.epistemic import vocabulary_counts
 from selfdistill.report.samples import joined, last_responses
-from selfdistill.vocabulary.runs import BASE, RUN_KEY
+from selfdistill.vocabulary.runs import BASE
+from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 SHIFTS = ("shift_epistemic", "shift_other")
 
 
-def with_word_shifts(
-    samples: pd.DataFrame, parts: Iterable[PlannedPart], paths: Sequence[str]
-) -> pd.DataFrame:
-    """Return the samples with the columns of SHIFTS where a part's runs are, NaN elsewhere; as they are if no part needs them.
+def word_shifts(parts: Iterable[PlannedPart], paths: Sequence[str]) -> pd.DataFrame:
+    """Return SHIFTS of the responses of the runs that a part needs them of, with the columns that identify a response; may be empty.
 
-    samples: of the files `paths`, one per run and draw; parts: a plan, of which those with the metric `shift_epistemic` count.
+    parts: a plan, of which those with the metric `shift_epistemic` count; paths: files of samples, one per run and draw.
     """
     wanted = {
         (arm.benchmarks[0], *sorted("/".join(other.run.values()) for other in part.arms))
@@ -34,33 +34,50 @@ def with_word_shifts(
     found = []
     for benchmark, *runs in sorted(wanted):
         own = [path for path in paths if any(f"/{run}/" in path for run in runs)]
-        responses = last_responses(own, benchmark)
-        if len(responses) and responses["method"].nunique() == 2:
-            found.append(signed_counts(responses))
-    if not found:
+        trained, base = (
+            [path for path in own if (f"/{BASE}/" in path) == is_base] for is_base in (False, True)
+        )
+        if trained and base:
+            found += signed_counts(trained, base, benchmark)
+    return joined(found)
+
+
+def with_columns(samples: pd.DataFrame, shifts: pd.DataFrame) -> pd.DataFrame:
+    """Return the samples with SHIFTS, NaN where there are none; as they are if `shifts` is empty."""
+    if shifts.empty:
         return samples
-    keys = [name for name in found[0].columns if name not in SHIFTS]
-    columns = {name: samples[name].astype(str) for name in RUN_KEY}
-    return samples.assign(**columns).merge(joined(found), how="left", on=keys)
+    keys = [name for name in shifts.columns if name not in SHIFTS]
+    shifts = shifts.astype({name: samples[name].dtype for name in keys})
+    return samples.merge(shifts, how="left", on=keys)
 
 
-def signed_counts(responses: pd.DataFrame) -> pd.DataFrame:
-    """Return SHIFTS of every response of one trained run and its base, with the columns that identify it.
+def signed_counts(trained: Sequence[str], base: Sequence[str], benchmark: str) -> list[pd.DataFrame]:
+    """Return SHIFTS of every response of a trained run and its base, with the columns that identify it, one frame per file.
 
-    responses: run fields, step, benchmark, problem_id, sample_index and response.
+    trained, base: files of samples, one per draw. Each is read twice, so that the responses of one file are in memory.
     """
-    is_base = responses["method"].astype(str) == BASE
-    shift = frequency_shift(responses[is_base], responses[~is_base])
-    sizes = shift.groupby("is_epistemic")["word"].count()
-    weight = np.sign(shift["shift"]) / shift["is_epistemic"].map(sizes)
-    weights = [
-        dict(zip(shift["word"][own], weight[own], strict=True))
-        for own in (shift["is_epistemic"], ~shift["is_epistemic"])
+    means = [
+        sum_of(vocabulary_counts(last_responses([path], benchmark)["response"]) for path in paths)
+        / len(paths)
+        for paths in (trained, base)
     ]
+    shift = means[0].sub(means[1], fill_value=0.0)
+    shift = shift.reindex(shift.index.union(pd.Index(EPISTEMIC_WORDS)), fill_value=0.0)
+    epistemic = shift.index.isin(EPISTEMIC_WORDS)
+    weights = [(np.sign(shift[own]) / own.sum()).to_dict() for own in (epistemic, ~epistemic)]
+    return [signed(last_responses([path], benchmark), weights) for path in (*trained, *base)]
+
+
+def sum_of(counts: Iterable[pd.Series]) -> pd.Series:
+    """Return the sum of the counts of words, 0 where a word does not occur."""
+    return reduce(lambda one, other: one.add(other, fill_value=0.0), counts)
+
+
+def signed(responses: pd.DataFrame, weights: Sequence[Mapping[str, float]]) -> pd.DataFrame:
+    """Return SHIFTS of every response: its count of each word times the word's weight, summed; weights: one mapping per column."""
     rows = [
         [sum(group.get(word, 0.0) * count for word, count in own) for group in weights]
         for own in (list(vocabulary_counts([text]).items()) for text in responses["response"])
     ]
-    columns = {name: responses[name].astype(str) for name in RUN_KEY}
-    kept = responses.drop(columns=["response", "correct", "response_tokens"]).assign(**columns)
+    kept = responses.drop(columns=["response", "correct", "response_tokens"])
     return kept.assign(**dict(zip(SHIFTS, np.array(rows).T, strict=True)))

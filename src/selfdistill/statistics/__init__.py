@@ -1,7 +1,7 @@
 """Estimates and intervals: the only place of the study that turns samples into numbers.
 
 The input is the samples record (one row per response). The output is tidy: one row per group and metric, with the
-interval and the numbers of problems, samples per problem and training seeds. The paper reports neither seeds nor
+interval and the numbers of problems, samples per problem, replicates and seeds. The paper reports neither seeds nor
 intervals (paper.md 6).
 
 - avg@k is the mean over problems of the mean over a problem's k samples (the paper's acc@16). pass@j is the
@@ -24,7 +24,7 @@ intervals (paper.md 6).
 If all responses of a group score the same, its interval has zero width; a group of one problem has no interval (NaN).
 
 Modules, in the order of the data flow: `metrics` (what a metric is made of), `cells` (sums per draw and problem),
-`student` (variances, intervals, p values), then `groups`, `comparison`, `testing`, `power` and `vocabulary`.
+`student` (variances, intervals, p values), then `groups`, `comparison`, `testing`, `power`, `vocabulary` and `simulation`.
 """
 
 from selfdistill.statistics.cells import Cells, CellTable, with_replicate

@@ -164,11 +164,14 @@ class CellTable:
             strata=np.unique(stratum, return_inverse=True)[1],
             draw_sets=tuple(list(dict.fromkeys(draws)).index(those) for those in draws),
             k=k,
-            **{
-                f"n_{name}s": min(np.unique(self._column[name][rows]).size for rows in groups)
-                for name in ("replicate", "seed")
-            },
+            n_replicates=np.unique(self._column["replicate"][groups[0]]).size,
+            n_seeds=min(self._seeds(rows) for rows in groups),
         )
+
+    def _seeds(self, rows: np.ndarray) -> int:
+        """Return the smallest number of seeds in a replicate."""
+        replicates, seeds = self._column["replicate"][rows], self._column["seed"][rows]
+        return min(np.unique(seeds[replicates == own]).size for own in np.unique(replicates))
 
     def _same_replicates(self, groups: list[np.ndarray]) -> list[np.ndarray]:
         """Return the rows of the replicates that all groups have: a run is compared with its own base."""

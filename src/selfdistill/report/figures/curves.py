@@ -154,7 +154,7 @@ def word_changes(data: StudyData, run: Mapping[str, str], benchmark: str) -> pd.
 
     Paired by problem; counts are the authors' substring counts.
 
-    Returns: columns word, difference, low, high, n_problems, k, n_seeds; empty if the study has no such
+    Returns: columns word, difference, low, high, n_problems, k, n_replicates, n_seeds; empty if the study has no such
         differences.
     """
     if data.differences.empty:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from selfdistill.report.study_data import Cell
+from selfdistill.report.study_data import Cell, draws_text
 from selfdistill.text import pipe_table, span
 
 MARKS = {
@@ -141,7 +141,8 @@ def counts_note(rows: Sequence[Mapping[str, Entry]]) -> str:
     if not cells:
         return ""
 
-    parts = [span(getattr(cell, name) for cell in cells) for name in ("n_problems", "k", "n_seeds")]
+    parts = [span(getattr(cell, name) for cell in cells) for name in ("n_problems", "k")]
+    draws = draws_text(*(span(getattr(cell, name) for cell in cells) for name in ("n_replicates", "n_seeds")))
     has_interval = any(not math.isnan(cell.low) for cell in cells)
     brackets = " Brackets: 95 % intervals." if has_interval else ""
-    return f"n = {parts[0]} problems, k = {parts[1]} samples per problem, seeds: {parts[2]}.{brackets}"
+    return f"n = {parts[0]} problems, k = {parts[1]} samples per problem, {draws}.{brackets}"
