@@ -462,6 +462,17 @@ def test_benchmarks_of_a_data_set_stand_for_their_role_and_for_nothing_else_in_t
     assert "chemistry-test" not in {part.benchmark for part in parts}
 
 
+def test_the_study_file_says_which_benchmark_has_a_role(folder):
+    mini = folder / "mini.yaml"
+    text = mini.read_text(encoding="utf-8")
+    assert benchmarks_of("aime24", load_study(mini)) == ["paired"], "the one that is harder for the bases"
+    mini.write_text(text.replace("aime24: paired", "aime24: longer"), encoding="utf-8")
+    assert benchmarks_of("aime24", load_study(mini)) == ["longer"]
+    mini.write_text(text.replace("aime24: paired", "aime24: pairs"), encoding="utf-8")
+    with pytest.raises(StudyError, match=r"mini\.yaml: benchmarks\.roles: .*pairs.*allowed: .*paired"):
+        load_study(mini)
+
+
 def test_a_plumbing_study_judges_no_claim():
     study = load_study(CONFIG / "smollm.yaml")
     parts = plan_claims(load_ledger(CONFIG / "claims.yaml"), study)
