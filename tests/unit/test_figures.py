@@ -157,7 +157,7 @@ def test_captions_hold_problems_samples_and_seeds() -> None:
         assert "n = 12 problems, k = 4 samples per problem" in caption
         assert f"{seeds} seed" in caption and "95 % intervals" in caption
         assert ("band: range over them" in caption) is (seeds > 1)
-    assert "1 draw, 40 steps" in draw("figure1")[1]
+    assert "1 seed, 40 steps" in draw("figure1")[1]
     assert "pre-training data" in draw("figure9")[1]
     assert "pre-training" not in draw("figure9", replace(study(), organism=False))[1]
 

@@ -48,7 +48,7 @@ def test_the_claim_tests_the_ratio_of_mean_absolute_shifts(monkeypatch):
     texts = {"base": responses_of(base, 12, 4, 3), "sdpo": responses_of(trained, 2, 5, 1)}
     paths = [f"results/mini/runs/{'/'.join(run.values())}/seed-0/samples.parquet" for run in (trained, base)]
     monkeypatch.setattr(
-        module, "last_responses", lambda own, benchmark: texts["base" if "/base/" in own[0] else "sdpo"]
+        module, "responses_of", lambda own, benchmark: texts["base" if "/base/" in own[0] else "sdpo"]
     )
     samples = pd.concat(texts.values(), ignore_index=True).drop(columns="response")
     frame = with_columns(samples, word_shifts(parts, paths))

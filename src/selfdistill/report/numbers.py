@@ -27,11 +27,10 @@ from selfdistill.statistics import (
     estimates,
     group_shifts,
     last_step,
-    with_replicate,
 )
 from selfdistill.study.jobs import NumbersParams
 from selfdistill.study.methods import ON_POLICY
-from selfdistill.vocabulary.runs import BASE, RUN_FIELDS
+from selfdistill.vocabulary.runs import BASE, DRAW, RUN_FIELDS
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS, SUBSTRING_COLUMNS
 
 OOD_MEAN = "ood-mean"
@@ -133,7 +132,7 @@ def frequency_shifts(samples: pd.DataFrame, benchmark: str) -> pd.DataFrame:
     for run in runs_of(rows[rows["method"].isin(ON_POLICY)]):
         own, base = last_step(rows_of_run(rows, run)), rows_of_run(rows, base_run(run["model"]))
         if len(base):
-            numbers = with_replicate(own)[["replicate", "seed"]]
+            numbers = own[[*DRAW]]
             counts = {
                 "n_problems": own["problem_id"].nunique(),
                 "n_replicates": numbers["replicate"].nunique(),

@@ -210,13 +210,6 @@ def first_draw(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[(rows[list(DRAW)] == lowest).all(axis=1)]
 
 
-def draws_text(rows: pd.DataFrame) -> str:
-    """Return how many draws some rows hold: `1 draw`, `3 replicates`, `2 seeds`, `3 replicates of 2 seeds`."""
-    counts = [rows[name].nunique() for name in DRAW]
-    named = [f"{count} {name}s" for count, name in zip(counts, DRAW, strict=True) if count > 1]
-    return " of ".join(named) or "1 draw"
-
-
 def base_run(model: str) -> dict[str, str]:
     """Return the RUN_KEY fields of a model's base."""
     fields = {"model": model, **BASE_GROUP}

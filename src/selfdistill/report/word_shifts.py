@@ -5,6 +5,7 @@ difference of two means: of the counts of a response, each with that sign. These
 Chance adds to an absolute value, and more to the many rare words: the ratio is, if anything, too small.
 """
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 
@@ -13,7 +14,7 @@ import pandas as pd
 
 from selfdistill.claims.selection import PlannedPart
 from selfdistill.grading.epistemic import vocabulary_counts
-from selfdistill.report.samples import joined, last_responses
+from selfdistill.report.samples import joined, responses_of
 from selfdistill.vocabulary.runs import BASE
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
@@ -23,7 +24,7 @@ SHIFTS = ("shift_epistemic", "shift_other")
 def word_shifts(parts: Iterable[PlannedPart], paths: Sequence[str]) -> pd.DataFrame:
     """Return SHIFTS of the responses of the runs that a part needs them of, with the columns that identify a response; may be empty.
 
-    parts: a plan, of which those with the metric `shift_epistemic` count; paths: files of samples, one per run and draw.
+    parts: a plan, of which those with the metric `shift_epistemic` count; paths: files of samples, one per run, draw and step, of which the last step counts.
     """
     wanted = {
         (arm.benchmarks[0], *sorted("/".join(other.run.values()) for other in part.arms))
@@ -33,13 +34,19 @@ def word_shifts(parts: Iterable[PlannedPart], paths: Sequence[str]) -> pd.DataFr
     }
     found = []
     for benchmark, *runs in sorted(wanted):
-        own = [path for path in paths if any(f"/{run}/" in path for run in runs)]
+        own = final(path for path in paths if any(f"/{run}/" in path for run in runs))
         trained, base = (
             [path for path in own if (f"/{BASE}/" in path) == is_base] for is_base in (False, True)
         )
         if trained and base:
             found += signed_counts(trained, base, benchmark)
     return joined(found)
+
+
+def final(paths: Iterable[str]) -> list[str]:
+    """Return of every folder of samples the file of the last step."""
+    by_step = sorted(paths, key=lambda path: (len(path), path))
+    return list({os.path.dirname(path): path for path in by_step}.values())
 
 
 def with_columns(samples: pd.DataFrame, shifts: pd.DataFrame) -> pd.DataFrame:
@@ -57,15 +64,14 @@ def signed_counts(trained: Sequence[str], base: Sequence[str], benchmark: str) -
     trained, base: files of samples, one per draw. Each is read twice, so that the responses of one file are in memory.
     """
     means = [
-        sum_of(vocabulary_counts(last_responses([path], benchmark)["response"]) for path in paths)
-        / len(paths)
+        sum_of(vocabulary_counts(responses_of([path], benchmark)["response"]) for path in paths) / len(paths)
         for paths in (trained, base)
     ]
     shift = means[0].sub(means[1], fill_value=0.0)
     shift = shift.reindex(shift.index.union(pd.Index(EPISTEMIC_WORDS)), fill_value=0.0)
     epistemic = shift.index.isin(EPISTEMIC_WORDS)
     weights = [(np.sign(shift[own]) / own.sum()).to_dict() for own in (epistemic, ~epistemic)]
-    return [signed(last_responses([path], benchmark), weights) for path in (*trained, *base)]
+    return [signed(responses_of([path], benchmark), weights) for path in (*trained, *base)]
 
 
 def sum_of(counts: Iterable[pd.Series]) -> pd.Series:

@@ -27,7 +27,7 @@ Modules, in the order of the data flow: `metrics` (what a metric is made of), `c
 `student` (variances, intervals, p values), then `groups`, `comparison`, `testing`, `power`, `vocabulary` and `simulation`.
 """
 
-from selfdistill.statistics.cells import Cells, CellTable, with_replicate
+from selfdistill.statistics.cells import Cells, CellTable
 from selfdistill.statistics.comparison import Arm, Comparison, compare, pooled
 from selfdistill.statistics.groups import BASE_GROUP, GROUP_COLUMNS, contrasts, estimates, last_step
 from selfdistill.statistics.metrics import COLUMN_OF, METRICS, RATIOS, majority_vote, pass_at_k
@@ -56,5 +56,4 @@ __all__ = [
     "minimum_detectable_effect",
     "pass_at_k",
     "pooled",
-    "with_replicate",
 ]

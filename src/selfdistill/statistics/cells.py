@@ -23,6 +23,7 @@ from selfdistill.statistics.metrics import (
     numeric_columns,
     pass_at_k,
 )
+from selfdistill.vocabulary.runs import DRAW
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,9 @@ class CellTable:
 
     def __init__(self, samples: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> None:
         self.metrics = tuple(metrics)
-        samples = with_replicate(samples)
+        check_columns(samples, [*by, *sample_columns(metrics)])
         self.drawn = "replicate" if samples["replicate"].nunique() > 1 else "seed"
         self.is_proportion = np.array([is_proportion(name) for name in metrics])
-        check_columns(samples, [*by, *sample_columns(metrics)])
         frame, cell = _reduce(samples, list(by), numeric_columns(metrics))
         self._votes = Votes(cell, samples) if needs_answers(metrics) else None
         self._column = {name: frame[name].to_numpy() for name in frame.columns}
@@ -209,15 +209,10 @@ class CellTable:
         return self._column[COLUMN_OF.get(metric, metric)][rows] / samples, 1.0
 
 
-def with_replicate(samples: pd.DataFrame) -> pd.DataFrame:
-    """Return the samples with the column `replicate`, 0 where a record has none."""
-    return samples if "replicate" in samples.columns else samples.assign(replicate=0)
-
-
 def sample_columns(metrics: Sequence[str]) -> list[str]:
     """Return the columns that the metrics need in the samples, without those of the grouping."""
     answers = [ANSWER] if needs_answers(metrics) else []
-    return ["seed", "benchmark", "problem_id", "sample_index", *numeric_columns(metrics), *answers]
+    return [*DRAW, "benchmark", "problem_id", "sample_index", *numeric_columns(metrics), *answers]
 
 
 def check_columns(samples: pd.DataFrame, needed: Sequence[str]) -> None:
@@ -234,7 +229,7 @@ def _reduce(samples: pd.DataFrame, by: list[str], columns: list[str]) -> tuple[p
     Also return the row of each sample in that frame. Raise ValueError if a cell holds a sample index twice: the
     grouping then mixes runs that differ in a field that it leaves out.
     """
-    keys = list(dict.fromkeys([*by, "replicate", "seed", "benchmark", "problem_id"]))
+    keys = list(dict.fromkeys([*by, *DRAW, "benchmark", "problem_id"]))
     # one integer per cell, in the order of the keys, so that the sums below are bincounts
     cell = np.zeros(len(samples), dtype=np.int64)
     for name in keys:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from selfdistill.statistics.cells import CellTable, Design, check_columns, sample_columns, with_replicate
+from selfdistill.statistics.cells import CellTable, Design, check_columns, sample_columns
 from selfdistill.statistics.student import Contrast, Student, linear_contrast, priors, student
 
 
@@ -136,10 +136,7 @@ def design_of(arms: Sequence[Arm], metric: str) -> tuple[Design, str]:
     columns = sample_columns(metrics)
     for arm in arms:
         check_columns(arm.rows, columns)
-    frames = [
-        with_replicate(arm.rows)[["replicate", *columns]].assign(arm=position)
-        for position, arm in enumerate(arms)
-    ]
+    frames = [arm.rows[columns].assign(arm=position) for position, arm in enumerate(arms)]
     table = CellTable(pd.concat(frames, ignore_index=True), ["arm"], metrics)
     design = table.together()
     rows = [[metrics.index(arm.metric or metric)] for arm in arms]

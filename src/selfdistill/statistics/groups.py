@@ -8,28 +8,19 @@ import pandas as pd
 from selfdistill.statistics.cells import CellTable, Design
 from selfdistill.statistics.metrics import METRICS
 from selfdistill.statistics.student import Student, linear_contrast, priors, student
+from selfdistill.vocabulary.runs import DRAW, RUN_KEY
 
-GROUP_COLUMNS = (
-    "model",
-    "method",
-    "context",
-    "teacher",
-    "dataset",
-    "coverage",
-    "variant",
-    "step",
-    "benchmark",
-)
-"""Columns of the default grouping: all but the seed, which numbers draws."""
+GROUP_COLUMNS = (*RUN_KEY, "step", "benchmark")
+"""Columns of the default grouping: all but those that number draws."""
 BASE_GROUP: dict[str, str | int] = {"method": "base", "variant": "default", "step": 0} | dict.fromkeys(
     ("context", "teacher", "dataset", "coverage"), "none"
 )
 """Fields of a base model: `contrasts(…, against=BASE_GROUP)` compares every group with its base on the same benchmark."""
 
 
-def last_step(samples: pd.DataFrame, by: Sequence[str] = GROUP_COLUMNS[:7]) -> pd.DataFrame:
+def last_step(samples: pd.DataFrame, by: Sequence[str] = RUN_KEY) -> pd.DataFrame:
     """Return the rows of each run (`by` and seed) at its last evaluated step."""
-    return samples[samples["step"] == samples.groupby([*by, "seed"])["step"].transform("max")]
+    return samples[samples["step"] == samples.groupby([*by, *DRAW])["step"].transform("max")]
 
 
 def estimates(

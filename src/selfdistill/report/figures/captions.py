@@ -11,6 +11,7 @@ from selfdistill.records.schemas import FAILED_OUTCOMES
 from selfdistill.report.figures.curves import smoothing_window
 from selfdistill.report.study_data import ACCURACY, StudyData, counts_text, draws_text, trajectory
 from selfdistill.report.style import method_style
+from selfdistill.vocabulary.runs import DRAW
 
 
 def arm_label(run: Mapping[str, str]) -> str:
@@ -27,9 +28,9 @@ def arms_text(runs: Sequence[Mapping[str, str]]) -> str:
 
 def training_text(rows: pd.DataFrame) -> str:
     """Return what a training panel shows: draws, steps and the smoothing; rows: the records drawn."""
-    draws, steps = draws_text(rows), int(rows["step"].max()) + 1
+    draws, steps = draws_text(*(str(rows[name].nunique()) for name in DRAW)), int(rows["step"].max()) + 1
     parts = [f"Training: {draws}, {steps} steps"]
-    if draws != "1 draw":
+    if len(rows[[*DRAW]].drop_duplicates()) > 1:
         parts.append("band: range over them")
     if smoothing_window(steps) > 1:
         parts.append(f"bold: {smoothing_window(steps)}-step running mean over batch means")
