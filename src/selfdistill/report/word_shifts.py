@@ -24,7 +24,8 @@ SHIFTS = ("shift_epistemic", "shift_other")
 def word_shifts(parts: Iterable[PlannedPart], paths: Sequence[str]) -> pd.DataFrame:
     """Return SHIFTS of the responses of the runs that a part needs them of, with the columns that identify a response; may be empty.
 
-    parts: a plan, of which those with the metric `shift_epistemic` count; paths: files of samples, one per run, draw and step, of which the last step counts.
+    parts: a plan, of which those with the metric `shift_epistemic` count; paths: files of samples, one per run, draw and
+    step, of which the last step counts.
     """
     wanted = {
         (arm.benchmarks[0], *sorted("/".join(other.run.values()) for other in part.arms))
