@@ -58,10 +58,11 @@ rule build_coverage_subset:
 # at a rule that needs another one of them.
 rule inputs:
     input:
-        [PATHS.base(base) for base in STUDY.bases("hub") + STUDY.bases("package")],
+        [PATHS.base(*draw) for draw in STUDY.base_draws("hub") + STUDY.base_draws("package")],
         [PATHS.benchmark(name) for name in STUDY.all_benchmarks()],
         [
-            PATHS.training_problems(name, str(size))
+            PATHS.training_problems(name, replicate, str(size))
+            for replicate in STUDY.file.replicates
             for name, dataset in STUDY.file.datasets.items()
             for size in dataset.coverages
         ],

@@ -71,17 +71,21 @@ def samples(
 ) -> pd.DataFrame:
     """Samples of a run that is right with `chance`, and twice as long where it is wrong."""
     generator = np.random.default_rng([int(1000 * chance), seeds])
-    grid = pd.MultiIndex.from_product(
-        [range(seeds), steps, [f"p{n}" for n in range(problems)], range(4)],
-        names=["seed", "step", "problem_id", "sample_index"],
-    ).to_frame(index=False)
+    grid = (
+        pd.MultiIndex.from_product(
+            [range(seeds), steps, [f"p{n}" for n in range(problems)], range(4)],
+            names=["seed", "step", "problem_id", "sample_index"],
+        )
+        .to_frame(index=False)
+        .assign(replicate=0)
+    )
     correct = generator.random(len(grid)) < chance
     return grid.assign(**run, benchmark="ood", correct=correct, response_tokens=np.where(correct, 10, 20))
 
 
 def three_seeds(name: str = "mini"):
     """A study with three seeds, so that it decides."""
-    return load_study(CONFIG / f"{name}.yaml", [0, 1, 2])
+    return load_study(CONFIG / f"{name}.yaml", seeds=[0, 1, 2])
 
 
 def part(metric: str = "accuracy", **bounds) -> PlannedPart:
@@ -352,7 +356,9 @@ def test_one_draw_gives_an_effect_and_no_verdict(ledger):
 
 
 def test_a_study_of_one_draw_plans_no_verdicts_of_what_it_draws(ledger):
-    one, three = (plan_claims(ledger, load_study(CONFIG / "mini.yaml", seeds)) for seeds in ([0], [0, 1, 2]))
+    one, three = (
+        plan_claims(ledger, load_study(CONFIG / "mini.yaml", replicates=draws)) for draws in ([0], [0, 1, 2])
+    )
     assert all(part.single for part in one) and not any(part.single for part in three)
     paper = plan_claims(ledger, load_study(CONFIG / "paper.yaml"))
     single = {part.claim: part.single for part in paper if not part.missing}

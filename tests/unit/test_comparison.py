@@ -29,10 +29,14 @@ def arm(
     """Samples of a run whose problems differ in difficulty, the same for every arm of a benchmark."""
     draw = np.random.default_rng([start, seeds, int(1000 * chance)])
     hard = np.random.default_rng(len(benchmark)).normal(0, 0.2, problems)
-    grid = pd.MultiIndex.from_product(
-        [range(seeds), [f"p{n}" for n in range(problems)], range(4)],
-        names=["seed", "problem_id", "sample_index"],
-    ).to_frame(index=False)
+    grid = (
+        pd.MultiIndex.from_product(
+            [range(seeds), [f"p{n}" for n in range(problems)], range(4)],
+            names=["seed", "problem_id", "sample_index"],
+        )
+        .to_frame(index=False)
+        .assign(replicate=0)
+    )
     right = draw.random(len(grid)) < np.clip(chance + np.tile(np.repeat(hard, 4), seeds), 0, 1)
     return grid.assign(benchmark=benchmark, correct=right, response_tokens=np.where(right, 10, 20))
 

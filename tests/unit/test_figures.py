@@ -189,11 +189,9 @@ def test_a_mean_over_ood_benchmarks_has_no_step_at_which_one_was_not_evaluated()
     samples = samples_frame(1)
     samples = samples[samples["model"] == samples["model"].iloc[0]]
     ood = [name for name, entry in BENCHMARKS.items() if entry["ood"]]
-    whole = study_estimates(samples, samples.iloc[:0], ood, n_boot=20)
+    whole = study_estimates(samples, samples.iloc[:0], ood)
     early = samples["step"].isin([10, 20]) & (samples["method"] == "sdpo")
-    few = study_estimates(
-        samples[~(early & (samples["benchmark"] == "longer"))], samples.iloc[:0], ood, n_boot=20
-    )
+    few = study_estimates(samples[~(early & (samples["benchmark"] == "longer"))], samples.iloc[:0], ood)
     lost = few.merge(whole, how="right", indicator=True)["_merge"] == "right_only"
     gone = whole[lost.to_numpy()]
     assert set(gone["step"]) == {10, 20} and set(gone["method"]) == {"sdpo"}

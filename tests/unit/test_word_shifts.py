@@ -16,9 +16,13 @@ from selfdistill.study.load import load_study
 def responses_of(run: dict[str, str], wait: float, so: float, also: float) -> pd.DataFrame:
     """Responses of three draws, 30 problems and 2 samples, with these mean counts of three words."""
     generator = np.random.default_rng(int(100 * wait + 10 * so + also))
-    grid = pd.MultiIndex.from_product(
-        [range(3), [f"p{n}" for n in range(30)], range(2)], names=["seed", "problem_id", "sample_index"]
-    ).to_frame(index=False)
+    grid = (
+        pd.MultiIndex.from_product(
+            [range(3), [f"p{n}" for n in range(30)], range(2)], names=["seed", "problem_id", "sample_index"]
+        )
+        .to_frame(index=False)
+        .assign(replicate=0)
+    )
 
     def text() -> str:
         counts = generator.poisson([wait, so, also])
@@ -37,7 +41,7 @@ def responses_of(run: dict[str, str], wait: float, so: float, also: float) -> pd
 
 
 def test_the_claim_tests_the_ratio_of_mean_absolute_shifts(monkeypatch):
-    mini = load_study("config/mini.yaml", [0, 1, 2])
+    mini = load_study("config/mini.yaml", seeds=[0, 1, 2])
     parts = [
         one
         for one in plan_claims(load_ledger("config/claims.yaml"), mini)

@@ -101,14 +101,14 @@ class Asked(dict):
 def test_a_training_on_several_nodes_asks_for_one_task_per_node(workspace):
     workspace.edit("config/paper.yaml", "rl: {threads: 32,", "rl: {nodes: 2, threads: 32,")
     asked = resources_of(plan_in_full(workspace, "--profile", "slurm"), "train_on_policy")
-    wanted = {"nodes=2", "tasks=2", "mpi=srun", "gpu=4", "gres=gpu:2", "tasks_per_gpu=0"}
+    wanted = {"nodes=2", "tasks=2", "mpi=srun", "gpu=8", "gres=gpu:4", "tasks_per_gpu=0"}
     assert wanted <= set(asked.split(", ")), asked
-    resources = Asked(nodes=2, tasks=2, mpi="srun", gpu=4, gres="gpu:2", tasks_per_gpu=0)
+    resources = Asked(nodes=2, tasks=2, mpi="srun", gpu=8, gres="gpu:4", tasks_per_gpu=0)
     call = SimpleNamespace(resources=resources, threads=32)
     given = dict.fromkeys(("run_uuid", "slurm_logfile", "comment_str", "account", "partition", "workdir"), "")
     command = get_submit_command(call, given) + set_gres_string(call)
     assert re.findall(r"--(?:nodes|ntasks|cpus|gres|gpus)\S*", command) == [
-        "--nodes=2", "--ntasks=2", "--cpus-per-task=32", "--gres=gpu:2", "--gpus=4",
+        "--nodes=2", "--ntasks=2", "--cpus-per-task=32", "--gres=gpu:4", "--gpus=8",
     ]  # fmt: skip
 
 
@@ -262,7 +262,7 @@ def test_unknown_study_and_other_config_keys_are_refused(workspace):
     output = workspace.snakemake("-n", "--config", "study=mimi", fails=True)
     assert "no such study file; allowed: mini, paper" in output
     assert "did you mean mini?" in output
-    assert "only `study` and `seeds` can be given" in workspace.snakemake(
+    assert "only `study`, `replicates` and `seeds` can be given" in workspace.snakemake(
         "-n", "--config", "title=x", fails=True
     )
     assert "must be a list of numbers" in workspace.snakemake("-n", "--config", "seeds=many", fails=True)
