@@ -1,6 +1,7 @@
 # Base models: trained from scratch (mini study), made of random weights, fetched from the hub, or unpacked from an installed package.
 
 BASE_MODEL = surroundings("train_base", PATHS.base(), "base")
+POLISHED = surroundings("polish_base", PATHS.base(), "base")
 RANDOM = surroundings("make_base", PATHS.base(), "base")
 FETCHED = surroundings("fetch_base", PATHS.base(), "base")
 
@@ -25,6 +26,32 @@ rule train_base:
         "Base model {wildcards.base}, replicate {wildcards.replicate}: training from scratch"
     script:
         "../workflow/scripts/train_base.py"
+
+
+# two minutes a round on one core
+rule polish_base:
+    input:
+        base=lambda wildcards: PATHS.base(STUDY.base(wildcards.base).of, wildcards.replicate),
+    output:
+        model=directory(PATHS.base()),
+        manifest=POLISHED.manifest,
+    log:
+        POLISHED.log,
+    wildcard_constraints:
+        base=one_of(STUDY.bases("polished")),
+    priority: 100
+    threads: POLISHED.threads
+    resources:
+        **POLISHED.resources,
+    params:
+        job=lambda wildcards: jobs.base_params(
+            STUDY, wildcards.base, int(wildcards.replicate)
+        ).model_dump(),
+        code=code_of("polish_base", "grading.strict"),
+    message:
+        "Base model {wildcards.base}, replicate {wildcards.replicate}: training on its own correct responses"
+    script:
+        "../workflow/scripts/polish_base.py"
 
 
 rule fetch_base:

@@ -15,7 +15,7 @@ from selfdistill.records.paths import Paths
 from selfdistill.records.resume import KEPT
 from selfdistill.study.methods import METHODS
 from selfdistill.study.methods.sft import SftSettings
-from selfdistill.study.models import HubBase, OrganismBase, RandomBase
+from selfdistill.study.models import HubBase, OrganismBase, PolishedBase, RandomBase
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.families import writes_tags
 from selfdistill.vocabulary.runs import Run, Step
@@ -103,7 +103,7 @@ class Cost:
 
 def parameters(study: Study, base: str) -> float:
     """Return the number of parameters of a base: from the size in its repository's name, or from its dimensions."""
-    spec = study.base(base)
+    spec = study.root(base)
     if isinstance(spec, RandomBase):
         return 12.0 * spec.layers * spec.hidden_size**2 + spec.vocabulary_size * spec.hidden_size
     if not isinstance(spec, OrganismBase):
@@ -172,7 +172,7 @@ class CostModel:
 
     def base(self, base: str) -> Cost:
         """Return the cost of a base: its weights in bfloat16."""
-        rules = {OrganismBase: "train_base", RandomBase: "make_base"}
+        rules = {OrganismBase: "train_base", PolishedBase: "polish_base", RandomBase: "make_base"}
         rule = rules.get(type(self.study.base(base)), "fetch_base")
         return Cost(rule, base, disk=2 * parameters(self.study, base))
 

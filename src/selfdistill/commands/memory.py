@@ -95,7 +95,7 @@ SHAPES = {
 
 def shape_of(study: Study, base: str) -> Shape:
     """Return the shape of a base; for released weights without an entry in SHAPES, the usual one of their size."""
-    spec = study.base(base)
+    spec = study.root(base)
     if isinstance(spec, OrganismBase):
         width = spec.hidden_size
         return Shape(spec.layers, width, width, width, spec.intermediate_size, 0)

@@ -6,6 +6,7 @@ the paper's question either way. The bounds of each base are in `config/models.y
 
 import logging
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from selfdistill.generation.protocol import Sampling
@@ -15,7 +16,6 @@ from selfdistill.organism.chains import MODULUS, chain_of, make_problem_set
 from selfdistill.problems.problem import Problem
 from selfdistill.sampling.evaluation import response_frame
 from selfdistill.seeds import derive_seed
-from selfdistill.study.models import OrganismBase
 from selfdistill.vocabulary.families import family_of
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
@@ -45,9 +45,14 @@ def arithmetic_tries(problem: Problem, response: str) -> list[bool]:
     return [chain.values(x) == values for x, values in tries if x < MODULUS]
 
 
-def measure_base(folder: Path, template: str, seed: int, problems: int = 256) -> dict[str, float]:
-    """Return accuracy per benchmark type (own problems, temperature 1), share of right tries, and the cost of banning the ten words."""
-    generator = TransformersGenerator.load(folder, family_of(template).modes[0])
+def measure_base(
+    folder: Path, template: str, seed: int, problems: int = 256, thinking: str | None = None
+) -> dict[str, float]:
+    """Return accuracy per benchmark type (own problems, temperature 1), share of right tries, and the cost of banning the ten words.
+
+    thinking: of the responses (None: the first that the template writes).
+    """
+    generator = TransformersGenerator.load(folder, thinking or family_of(template).modes[0])
     sets = {
         name: make_problem_set(
             types,
@@ -83,15 +88,16 @@ def measure_base(folder: Path, template: str, seed: int, problems: int = 256) ->
     return figures
 
 
-def check_base(folder: Path, spec: OrganismBase, seed: int) -> dict[str, float]:
-    """Return the measurements of a base after checking them against spec.acceptance: {name: [low, high]}, null: unbounded.
+def check_figures(
+    figures: Mapping[str, float], acceptance: Mapping[str, Sequence[float | None]]
+) -> Mapping[str, float]:
+    """Return the measurements of a base after checking them against its bounds: name -> [low, high], None: unbounded.
 
     Raise BaseRejected with all violated bounds and all measurements.
     """
-    figures = measure_base(folder, spec.template, seed)
     logger.info("base measured: %s", figures)
     missed = []
-    for name, (low, high) in spec.acceptance.items():
+    for name, (low, high) in acceptance.items():
         value = figures[name]
         if (low is not None and value < low) or (high is not None and value > high):
             missed.append(f"{name} = {value:.3f}, allowed: {low} to {high}")

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from selfdistill.fast_cpu.products import wide_products
 from selfdistill.models.finite import check_numbers, check_weights
 from selfdistill.models.prompts import chat_template_kwargs
-from selfdistill.organism.acceptance import check_base
+from selfdistill.organism.acceptance import check_figures, measure_base
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.organism.traces import Document, Style, draw_document
 from selfdistill.records.file_lists import write_file_list
@@ -195,7 +195,7 @@ def train_base(spec: OrganismBase, seed: int, output: Path, resume: Path) -> dic
     staging = resume / "candidate"
     model.save_pretrained(staging)
     tokenizer.save_pretrained(staging)
-    figures = check_base(staging, spec, seed)
+    figures = check_figures(measure_base(staging, spec.template, seed), spec.acceptance)
     (staging / "acceptance.json").write_text(json.dumps(figures, indent=1) + "\n")
     with atomic_path(output) as temporary:
         shutil.copytree(staging, temporary, copy_function=link_or_copy)

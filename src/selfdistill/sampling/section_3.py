@@ -21,7 +21,7 @@ from selfdistill.problems.problem import Problem
 from selfdistill.records.parts import NOT_KEPT, Parts
 from selfdistill.sampling.evaluation import response_frame
 from selfdistill.seeds import derive_seed
-from selfdistill.study.sampling import Section3Settings
+from selfdistill.study.sampling import Section3Settings, Selection
 from selfdistill.vocabulary.contexts import CONTEXTS, SECTION_3
 
 logger = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ def run_section_3(
 
 def select_problems(
     problems: Sequence[Problem],
-    settings: Section3Settings,
+    settings: Selection,
     answer: Callable[[Sequence[Problem]], pd.DataFrame],
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """Answer the pool in batches until `settings.problems` problems have a solve count within `settings.solve_rate`.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from selfdistill.study.feasibility import check_feasible
 from selfdistill.study.grid import RunGrid, expand
 from selfdistill.study.methods import METHODS, STAGES, RolloutSettings
+from selfdistill.study.models import OrganismBase, PolishedBase
 from selfdistill.study.resources import ResourceSettings
 from selfdistill.study.shown import curves_of, runs_shown
 from selfdistill.study.yaml import distinct, known, read_yaml, reject
@@ -23,6 +24,10 @@ def check_study(study: "Study", models_path: Path, benchmarks_path: Path) -> Non
         reject(study.path, "study", f"{study.name!r} is not the file's name", [study.path.stem])
     for key, model in study.catalogue.models.items():
         known(models_path, f"models.{key}.base", [model.base], study.catalogue.bases)
+    organisms = [key for key, base in study.catalogue.bases.items() if isinstance(base, OrganismBase)]
+    for key, base in study.catalogue.bases.items():
+        if isinstance(base, PolishedBase):
+            known(models_path, f"bases.{key}.of", [base.of], organisms)
     check_lists(study)
     known(
         study.path,

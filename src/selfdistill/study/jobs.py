@@ -41,10 +41,17 @@ class ModelJob(JobParams):
 
 
 class BaseParams(JobParams):
-    """A base model whose weights are drawn; seed: of its replicate."""
+    """A base model whose weights are drawn; template: of its chats."""
 
+    base: str
     spec: BaseSpec
-    seed: int
+    template: str
+    replicate: int
+
+    @property
+    def seed(self) -> int:
+        """Return what its random streams are derived from."""
+        return draw_seed(self.replicate)
 
 
 class TrainingParams(ModelJob):
@@ -128,7 +135,9 @@ class SubsetParams(JobParams):
 
 def base_params(study: Study, base: str, replicate: int) -> BaseParams:
     """Return what a base model that is drawn depends on."""
-    return BaseParams(spec=study.base(base), seed=draw_seed(replicate))
+    return BaseParams(
+        base=base, spec=study.base(base), template=study.root(base).template, replicate=replicate
+    )
 
 
 def training_params(study: Study, run: Run) -> TrainingParams:

@@ -2,21 +2,37 @@
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
 
 from selfdistill.study.fields import Name, Positive, Rate, Section, Share
-from selfdistill.study.sampling import Temperature
+from selfdistill.study.methods.sft import SftSettings
+from selfdistill.study.sampling import Selection, Temperature
 from selfdistill.vocabulary.families import FAMILIES, MODES
 from selfdistill.vocabulary.roles import ROLES
 
 Template = Literal[tuple(FAMILIES)]
 
 
+def ranges(bounds: dict[str, list[float | None]]) -> dict[str, list[float | None]]:
+    """Return bounds as they are; raise ValueError unless each is [lowest, highest]."""
+    for name, pair in bounds.items():
+        if len(pair) != 2:
+            raise ValueError(f"{name} must be [lowest, highest], not {pair}")
+    return bounds
+
+
+Acceptance = Annotated[dict[str, list[float | None]], AfterValidator(ranges)]
+"""Figure of a base -> [lowest, highest], None: unbounded."""
+
+
 class OrganismBase(Section):
     """A tiny base model that the DAG trains from scratch (the mini study).
 
-    drawn, of every kind of base: whether its weights are drawn anew for each replicate.
+    Of every kind of base: drawn, whether its weights are drawn anew for each replicate; organism, whether the DAG trains it.
     """
+
+    organism: ClassVar[bool] = True
+    drawn: ClassVar[bool] = True
 
     source: Literal["organism"] = Field(description="`organism`: trained from scratch in the DAG")
     architecture: Literal["qwen2", "qwen3", "olmo3"] = Field(
@@ -35,23 +51,40 @@ class OrganismBase(Section):
     style: dict[str, Share] = Field(
         default={}, description="habits and flaws of the pre-training responses (organism.traces.Style)"
     )
-    acceptance: dict[str, list[float | None]] = Field(
+    acceptance: Acceptance = Field(
         default={},
         description="metric: accepted range [lowest, highest] (null: unbounded); the rule fails outside it",
     )
+
+
+class PolishedBase(Section):
+    """An organism after rounds of SFT on its own correct responses (organism.polish)."""
+
+    organism: ClassVar[bool] = True
     drawn: ClassVar[bool] = True
 
-    @model_validator(mode="after")
-    def _bounds(self) -> "OrganismBase":
-        for name, bounds in self.acceptance.items():
-            if len(bounds) != 2:
-                raise ValueError(f"acceptance.{name} must be [lowest, highest], not {bounds}")
-        return self
+    source: Literal["polished"] = Field(
+        description="`polished`: an organism, trained further on its own correct unguided responses"
+    )
+    of: str = Field(description="key of `bases`: that organism")
+    thinking: Literal[MODES] = Field(description="thinking of its responses, as in `models`")
+    rounds: Positive = Field(description="number of rounds, each from the model of the one before")
+    types: dict[str, Share] = Field(min_length=1, description="type of its problems: weight")
+    max_new_tokens: Positive = Field(description="maximum length of its responses in tokens")
+    selection: Selection = Field(description="problems of a round, and the responses to them")
+    trajectories: Positive = Field(description="number of examples of a round")
+    per_problem: Positive = Field(description="maximum number of examples per problem")
+    sft: SftSettings = Field(description="training of a round")
+    acceptance: Acceptance = Field(
+        default={},
+        description="as of an organism; `last round` is the largest change of an accuracy in the last round",
+    )
 
 
 class HubBase(Section):
     """Released weights, fetched once by the rule fetch_base."""
 
+    organism: ClassVar[bool] = False
     drawn: ClassVar[bool] = False
 
     source: Literal["hub"] = Field(description="`hub`: a repository of the Hugging Face hub")
@@ -71,6 +104,7 @@ class HubBase(Section):
 class PackageBase(Section):
     """Weights inside an installed Python package."""
 
+    organism: ClassVar[bool] = False
     drawn: ClassVar[bool] = False
 
     source: Literal["package"] = Field(description="`package`: a file of an installed Python package")
@@ -81,6 +115,9 @@ class PackageBase(Section):
 
 class RandomBase(Section):
     """Random weights in the shape of a released Qwen3, which only show that the stages run (organism.random_weights)."""
+
+    organism: ClassVar[bool] = False
+    drawn: ClassVar[bool] = True
 
     source: Literal["random"] = Field(description="`random`: random weights, made in the DAG")
     template: Template = Field(description="family of the chat template")
@@ -95,10 +132,11 @@ class RandomBase(Section):
     head_dim: Positive = Field(description="width of a head")
     intermediate_size: Positive = Field(description="width of the feed-forward part")
     response_tokens: Positive = Field(description="mean length of its responses")
-    drawn: ClassVar[bool] = True
 
 
-BaseSpec = Annotated[OrganismBase | HubBase | PackageBase | RandomBase, Field(discriminator="source")]
+BaseSpec = Annotated[
+    OrganismBase | PolishedBase | HubBase | PackageBase | RandomBase, Field(discriminator="source")
+]
 
 
 class SamplingOverride(Section):

@@ -1,6 +1,6 @@
 """How responses are drawn and evaluated: sections `benchmarks`, `section_3` and `off_policy` of a study file."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -62,11 +62,8 @@ class BenchmarkSettings(SamplingSettings):
     )
 
 
-class Section3Settings(Section):
-    """Section 3: the same problems under several contexts."""
-
-    models: list[str] = Field(min_length=1, description="keys of models.yaml")
-    dataset: str = Field(description="training set that the problems are drawn from")
+class Selection(Section):
+    """Problems that a model solves sometimes, with its responses to them."""
 
     problems: Positive = Field(description="number of problems to keep")
     samples: Positive = Field(description="responses per problem and context")
@@ -78,15 +75,8 @@ class Section3Settings(Section):
     pool: Positive = Field(description="maximum number of problems to try")
     batch: Positive = Field(default=64, description="problems per batch")
 
-    max_new_tokens: Positive | None = Field(
-        default=None, description="maximum response length in tokens (null: as in `benchmarks`)"
-    )
-    top_k: Annotated[int, Field(ge=0)] | None = Field(
-        default=None, description="number of tokens to sample from (null: as in `benchmarks`; 0: all)"
-    )
-
     @model_validator(mode="after")
-    def _bounds(self) -> "Section3Settings":
+    def _bounds(self) -> Self:
         low, high = self.solve_rate
         if not low <= high <= self.samples:
             raise ValueError(
@@ -95,6 +85,19 @@ class Section3Settings(Section):
         if self.pool < self.problems:
             raise ValueError(f"pool ({self.pool}) must be at least problems ({self.problems})")
         return self
+
+
+class Section3Settings(Selection):
+    """Section 3: the same problems under several contexts."""
+
+    models: list[str] = Field(min_length=1, description="keys of models.yaml")
+    dataset: str = Field(description="training set that the problems are drawn from")
+    max_new_tokens: Positive | None = Field(
+        default=None, description="maximum response length in tokens (null: as in `benchmarks`)"
+    )
+    top_k: Annotated[int, Field(ge=0)] | None = Field(
+        default=None, description="number of tokens to sample from (null: as in `benchmarks`; 0: all)"
+    )
 
 
 class OffPolicySettings(Section):

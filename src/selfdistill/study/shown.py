@@ -148,7 +148,7 @@ def display_names(study: Study, name: str = "") -> dict[str, Any]:
         "headline": list(study.file.benchmarks.headline),
         "broad": study.file.domains.broad,
         "narrow": study.file.domains.narrow or "",
-        "organism": study.bases() == study.bases("organism"),
+        "organism": all(study.base(name).organism for name in study.bases()),
         "plumbing": study.file.plumbing,
     }
 

@@ -47,3 +47,5 @@ ACCEPTANCE_FIGURES = (
     "ban cost",
 )
 """Measurements that `acceptance` may bound."""
+LAST_ROUND = "last round"
+"""The same of a polished base only: the largest change of an accuracy in its last round."""

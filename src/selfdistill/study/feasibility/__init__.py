@@ -6,7 +6,12 @@ What only the data can show (lengths of real prompts, rows of a file) is checked
 
 from typing import TYPE_CHECKING
 
-from selfdistill.study.feasibility.catalogue import check_organisms, check_shapes, check_thinking
+from selfdistill.study.feasibility.catalogue import (
+    check_organisms,
+    check_polish,
+    check_shapes,
+    check_thinking,
+)
 from selfdistill.study.feasibility.draws import check_lengths, check_sampling, check_seeds
 from selfdistill.study.feasibility.impossible import Check
 from selfdistill.study.feasibility.problem_sets import (
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 CHECKS: tuple[Check, ...] = (
     check_shapes,
     check_organisms,
+    check_polish,
     check_thinking,
     check_problem_types,
     check_made_benchmarks,

@@ -38,7 +38,7 @@ def at_most(
 
 def made_here(study: "Study", model: str) -> bool:
     """Return whether a model is an organism, so that vocabulary and prompts are known."""
-    return study.base(study.model(model).base).source == "organism"
+    return study.base(study.model(model).base).organism
 
 
 def check_temperature(key: str, value: float | None, file: str | None = None) -> Iterator[Impossible]:
