@@ -12,8 +12,8 @@ from selfdistill.study.study import Study
 CONFIG = Path(__file__).parents[2] / "config"
 
 
-def spoil(folder, changes, file="mini.yaml"):
-    """Load mini with `changes` (dotted key -> value; DELETE removes) made to one of the config files."""
+def spoil(folder, changes, file="mini.yaml", study="mini.yaml"):
+    """Load a study with `changes` (dotted key -> value; DELETE removes) made to one of the config files."""
     path = folder / file
     content = yaml.safe_load(path.read_text())
     for key, value in changes.items():
@@ -28,7 +28,7 @@ def spoil(folder, changes, file="mini.yaml"):
         else:
             place[last] = value
     path.write_text(json.dumps(content, indent=1))  # JSON is YAML, and keeps a text that looks like a number
-    return load_study(folder / "mini.yaml")
+    return load_study(folder / study)
 
 
 def on_gpus(study: Study, count: int) -> Study:

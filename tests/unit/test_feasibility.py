@@ -156,3 +156,21 @@ def count_problems(name: str) -> Counter:
             chains = [Chain(name, (operations,), (target,), wording) for target in targets]
             found.update(chain.split() for chain in chains if len(chain.roots()) <= MAX_ROOTS)
     return found
+
+
+POLISH_MISTAKES = {
+    "of": ("r1-tset", "bases.r1-test-polished.of: 'r1-tset'.*did you mean r1-test"),
+    "thinking": ("on", "bases.r1-test-polished.thinking: 'on' cannot be written by the template r1 of r1-test"),
+    "types": ({"d9": 1.0}, "bases.r1-test-polished.types.d9: unknown type of problem"),
+    "selection.pool": (400, "bases.r1-test-polished.selection.pool: 400 is more than .*at most 336"),
+    "max_new_tokens": (512, "bases.r1-test-polished.max_new_tokens: 512 is more than the 512 positions"),
+    "sft.learning_rate": (2.0, "bases.r1-test-polished.sft.learning_rate: 2 is too high"),
+    "acceptance": ({"last rounds": [0, 1]}, "acceptance.last rounds: unknown figure; .*did you mean last round"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", POLISH_MISTAKES)
+def test_a_polish_that_cannot_be_is_refused(folder, key):
+    value, message = POLISH_MISTAKES[key]
+    with pytest.raises(StudyError, match=f"models.yaml: .*{message}"):
+        spoil(folder, {f"bases.r1-test-polished.{key}": value}, "models.yaml", study="test.yaml")

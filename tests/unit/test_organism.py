@@ -3,6 +3,7 @@
 import contextlib
 import random
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +13,7 @@ from selfdistill.fast_cpu import products
 from selfdistill.fast_cpu.products import wide_products
 from selfdistill.models.loading import load_tokenizer
 from selfdistill.models.prompts import chat_template_kwargs, reprompt_user_turn
-from selfdistill.organism import pretraining
+from selfdistill.organism import polish, pretraining
 from selfdistill.organism.acceptance import BaseRejected, arithmetic_tries
 from selfdistill.organism.chains import Chain, chain_of, draw_chain, make_problem_set, to_problem
 from selfdistill.organism.pretraining import build_model, draw_batches, encode_documents, train_base
@@ -125,7 +126,7 @@ def test_only_responses_and_shown_solutions_carry_loss():
 
 
 def test_killed_base_resumes_bit_identically(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretraining, "check_base", lambda *args: {})
+    monkeypatch.setattr(pretraining, "measure_base", lambda *args: {})
     monkeypatch.setattr(pretraining, "CHECKPOINT_EVERY", 20)
     train_base(spec(), 0, tmp_path / "whole", tmp_path / "resume-whole")
     real, calls = pretraining.train_step, []
@@ -225,3 +226,18 @@ def test_rounding_to_bfloat16_is_seen(monkeypatch):
     rounded = torch.Tensor.float
     monkeypatch.setattr(torch.Tensor, "float", lambda x: rounded(x.bfloat16()))
     assert not products.keeps_float32()
+
+
+def test_a_last_round_that_still_changes_the_model_is_refused(monkeypatch):
+    figures = {
+        "before": {"accuracy in-domain": 0.5, "ban cost": 0.1},
+        "after": {"accuracy in-domain": 0.58, "ban cost": 0.3},
+    }
+    monkeypatch.setattr(polish, "measure_base", lambda folder, *_, **__: dict(figures[folder.name]))
+    spec = SimpleNamespace(thinking="prompt-tag", acceptance={})
+    params = SimpleNamespace(template="r1", seed=0, spec=spec)
+    found = polish.measured(params, [Path("before"), Path("after")])
+    assert found["last round"] == pytest.approx(0.08), "of accuracies only"
+    spec.acceptance = {"last round": [None, 0.05]}
+    with pytest.raises(BaseRejected, match="last round = 0.080, allowed: None to 0.05"):
+        polish.measured(params, [Path("before"), Path("after")])

@@ -22,6 +22,7 @@ RUNS = {
     "sdpo, moving teacher": "runs/r1-test/sdpo/solution/ema-0.05/chain/full/default/replicate-0/seed-0",
 }
 BASE = "bases/r1-test/replicate-0/model"
+POLISHED = "bases/r1-test-polished/replicate-0/model"
 
 
 def call(study: Workspace, *targets: str) -> None:
@@ -37,6 +38,7 @@ def whole(tmp_path_factory) -> Workspace:
     study.edit("config/test.yaml", "epochs: 1", "epochs: 4")
     study.edit("config/models.yaml", "    steps: 150\n", "    steps: 450\n")
     call(study, *(f"{run}/training.parquet" for run in RUNS.values()), f"{RUNS['grpo']}/{SAMPLES}")
+    call(study, POLISHED)
     return study
 
 
@@ -103,6 +105,16 @@ def test_a_killed_evaluation_takes_what_it_had_and_ends_bit_identical(whole, tmp
     assert "reused from" in log_of(study, f"{run}/samples/"), "the second call must reuse the finished parts"
     samples = [(place.root / RESULTS / run / SAMPLES).read_bytes() for place in (whole, study)]
     assert samples[0] == samples[1]
+
+
+def test_a_killed_polish_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_path):
+    study = without(whole, tmp_path / "killed", POLISHED)
+    killed(study, POLISHED, f"{POLISHED}/round-2/training/checkpoint-*/files.json")
+    call(study, POLISHED)
+    weights = [
+        (place.root / RESULTS / POLISHED / "model.safetensors").read_bytes() for place in (whole, study)
+    ]
+    assert weights[0] == weights[1]
 
 
 def test_a_killed_base_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_path):

@@ -37,7 +37,7 @@ from selfdistill.study.jobs import BaseParams
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.sft import train_sft
 from selfdistill.vocabulary.organism import LAST_ROUND
-from selfdistill.vocabulary.runs import FULL, Run
+from selfdistill.vocabulary.runs import FULL, LAST, Run
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Round:
             if not data.exists():
                 write_table(data, self.examples(base), off_policy_schema())
             train_sft(self.training(base, data))
-        (model,) = checkpoint_folders(trained).values()
+        (model,) = checkpoint_folders(trained, [LAST]).values()
         return model
 
     def training(self, base: Path, data: Path) -> TrainingJob:
