@@ -56,8 +56,8 @@ lock:  ## write the locks of envs/ from its requirements, with uv
 mini: $(STAMP)  ## run the mini study, from problem sets to results/mini/report.html (CORES=2)
 	$(BIN)/snakemake --cores $(CORES)
 
-mini-full: $(STAMP)  ## run the mini study with three replicates, as the claims need; replicate 0 is that of `make mini`
-	$(BIN)/snakemake --cores $(CORES) --config replicates=0,1,2
+mini-full: $(STAMP)  ## run the mini study with three seeds, as the claims need; seed 0 is that of `make mini`
+	$(BIN)/snakemake --cores $(CORES) --config seeds=0,1,2
 
 smollm: $(SMOLLM_STAMP)  ## run a few steps of every stage on SmolLM2-135M and GSM8K from Python packages; tests the pipeline only
 	$(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(SMOLLM_MEMORY) --config study=smollm
