@@ -9,6 +9,7 @@ import signal
 import pandas
 import pytest
 import tiny
+from accelerate import Accelerator
 
 from selfdistill.records.completeness import checkpoint_folders
 from selfdistill.records.file_lists import FILE_LIST, write_file_list
@@ -186,6 +187,19 @@ def test_sigterm_saves_at_the_next_step_and_ends_with_an_error_code(tmp_path, as
     run(stopped, lambda responses, answers: calls.append(1) or tiny.coin_reward(responses, answers))
     assert len(calls) == STEPS - 3  # nothing that was saved is done again
     assert_same_outputs(whole, stopped)
+
+
+def test_the_processes_of_a_stopped_run_leave_together(tmp_path, monkeypatch):
+    """The first one that leaves makes the launcher end the others, and one may still be hashing its checkpoint."""
+    events, commit, wait = [], CheckpointStore.commit, Accelerator.wait_for_everyone
+    monkeypatch.setattr(
+        CheckpointStore, "commit", lambda self, path: [commit(self, path), events.append("commit")]
+    )
+    monkeypatch.setattr(Accelerator, "wait_for_everyone", lambda self: [wait(self), events.append("wait")])
+    job = rl_job(tmp_path, "grpo", "stopped")
+    with pytest.raises(SystemExit):
+        run(job, at_call(2, lambda: ask_by_file(job)))
+    assert events[-2:] == ["commit", "wait"]
 
 
 def test_a_finished_training_whose_outputs_were_lost_only_publishes_again(tmp_path):

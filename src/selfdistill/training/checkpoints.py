@@ -273,6 +273,7 @@ def train_with_resume(trainer: "Trainer", store: CheckpointStore) -> None:
     if done != store.updates and not stop.requested:
         raise RuntimeError(f"training ended after {done} of {store.updates} updates")
     if done < store.updates:
+        trainer.accelerator.wait_for_everyone()  # the launcher ends the others soon after the first one leaves
         stop.file.unlink(missing_ok=True)
         raise Interrupted(done // store.updates_per_step, store.updates // store.updates_per_step)
 
