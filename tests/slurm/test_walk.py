@@ -219,13 +219,14 @@ def test_before_the_first_job_the_doctor_finds_everything(walk):
 
 
 def test_what_fetches_runs_on_the_login_node_and_the_rest_on_the_cluster(walk):
-    fetched, whole = walk.outputs[INPUTS], walk.outputs[WHOLE]
-    for rule in ("fetch_base", "build_problems", "build_coverage_subset"):
-        assert re.search(rf"^localrule {rule}:", fetched, re.MULTILINE)
-        assert not re.search(rf"^(local)?rule {rule}:", whole, re.MULTILINE)
-    for rule in ("train_on_policy", "evaluate", "estimate", "make_report"):
-        assert re.search(rf"^rule {rule}:", whole, re.MULTILINE)
-    assert whole.count("has been submitted with SLURM jobid") >= 6
+    fetched, whole = (
+        set(re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", walk.outputs[line], re.MULTILINE))
+        for line in (INPUTS, WHOLE)
+    )
+    assert fetched == {"fetch_base", "build_problems", "build_coverage_subset", "inputs"}
+    assert {"train_on_policy", "evaluate", "estimate", "make_report"} <= whole and not fetched & whole
+    assert "has been submitted with SLURM jobid" not in walk.outputs[INPUTS]
+    assert walk.outputs[WHOLE].count("has been submitted with SLURM jobid") >= 6
 
 
 def test_the_study_is_held_to_what_it_found(walk):
