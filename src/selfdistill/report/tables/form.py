@@ -18,6 +18,7 @@ MARKS = {
     "F": "first party (authors' repository)",
     "V": "verbatim paper text",
     "S2": "second-hand, two or more readers agree",
+    "S2*": "second-hand, two notes by one reader",
     "S1": "second-hand, one reader",
     "D": "digitised from the authors' figure",
     "I": "inferred from other numbers",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,31 @@ import pandas as pd
 from selfdistill.report.study_data import StudyData
 from selfdistill.report.style import CONTEXT_SYMBOLS, method_style
 from selfdistill.report.tables.form import MARKS, MARKS_TEXT, NO_VALUE, Entry, Table, number
+from selfdistill.study.displays import FIGURES, TABLES
 from selfdistill.study.yaml import read_yaml
+
+NOT_DRAWN = ("figure17",)
+"""Figures of the paper of which numbers are known and that this project does not draw; the report lists them at the end of its figures."""
+
+
+def is_place(name: str) -> bool:
+    """Return whether reported numbers may name this place."""
+    return name in FIGURES or name in TABLES or name in NOT_DRAWN
 
 
 def load_reported(path: Path) -> pd.DataFrame:
     """Return config/reported.yaml as a frame, one row per entry.
 
     Raises:
-        ValueError: an entry without a known mark or without a place, named by its position.
+        ValueError: an entry without a known mark, or whose place is neither a display of ours nor one of NOT_DRAWN,
+            named by its position.
     """
     entries = read_yaml(Path(path))["entries"]
     for position, entry in enumerate(entries):
-        if entry.get("mark") not in MARKS or not entry.get("place"):
+        if entry.get("mark") not in MARKS or not is_place(entry.get("place") or ""):
+            allowed = ", ".join((*FIGURES, *TABLES, *NOT_DRAWN))
             raise ValueError(
-                f"{path}: entry {position} needs a place and a mark of {', '.join(MARKS)}: {entry}"
+                f"{path}: entry {position} needs a mark of {', '.join(MARKS)} and a place of {allowed}: {entry}"
             )
     return pd.DataFrame(entries).astype(object).where(lambda frame: frame.notna(), None)
 
@@ -77,7 +88,17 @@ def arm_text(row: Mapping[str, Any]) -> str:
 
 def reported_table(data: StudyData, place: str) -> Table | None:
     """Return what the paper reports for one of our figures, or None where nothing is known of it."""
-    rows = reported_rows(data, place)
+    return table_of(reported_rows(data, place), place)
+
+
+def reported_elsewhere(data: StudyData, shown: Collection[str]) -> Table | None:
+    """Return what the paper reports for figures and tables that are not shown, those that no study draws too; None for nothing."""
+    rows = data.reported
+    return table_of(rows[~rows["place"].isin(list(shown))], "elsewhere") if len(rows) else None
+
+
+def table_of(rows: pd.DataFrame, name: str) -> Table | None:
+    """Return reported entries as a table, None for no entry."""
     if rows.empty:
         return None
     shown = []
@@ -95,5 +116,5 @@ def reported_table(data: StudyData, place: str) -> Table | None:
         )
     filled = [name for name in shown[0] if any(row[name].text for row in shown)]
     return Table(
-        f"reported-{place}", "Reported in the paper", MARKS_TEXT, [{n: r[n] for n in filled} for r in shown]
+        f"reported-{name}", "Reported in the paper", MARKS_TEXT, [{n: r[n] for n in filled} for r in shown]
     )
