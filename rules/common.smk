@@ -198,6 +198,7 @@ def numbers_of(frame, models):
 def frames_of(name):
     """Return the input files of a figure or table: those of its frames and runs, by the names in selfdistill.report.loading."""
     several = {
+        "reported": {"reported": REPORTED},
         "training": {"training": [PATHS.training(run) for run in shown.runs_shown(STUDY, name)]},
         "problems": {
             "train_sets": [

@@ -159,12 +159,13 @@ def new_figure(
     return figure, figure.subplots(rows, columns, squeeze=False, **gridspec)
 
 
-def shared_legend(figure: Figure, axes: Sequence[Axes], columns: int = 4) -> None:
-    """Put one legend for all panels above the figure; every label appears once, in order of first use."""
-    entries: dict[str, Any] = {}
+def shared_legend(figure: Figure, axes: Sequence[Axes], columns: int = 4, order: Sequence[str] = ()) -> None:
+    """Put one legend for all panels above the figure; every label appears once: those of `order`, then others in order of first use."""
+    found: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
+            found.setdefault(label, handle)
+    entries = {label: found.pop(label) for label in order if label in found} | found
     if entries:
         figure.legend(
             entries.values(),

@@ -27,6 +27,8 @@ AXIS_LABELS = {
     "response_tokens": "response length (tokens)",
     "epistemic_substring": "epistemic words",
 }
+WORD_LIMITS = (-0.6, len(EPISTEMIC_WORDS) - 0.4)
+"""Ends of an axis with a group of bars per epistemic word."""
 MOST_BANDS = 4
 """Most runs of a benchmark panel with bands; the intervals of more runs are lines, set apart sideways."""
 SMOOTHING_STEPS = 5
@@ -182,6 +184,7 @@ def draw_word_changes(
     axis.set_xticks(
         range(len(EPISTEMIC_WORDS)), EPISTEMIC_WORDS, rotation=30, ha="right", rotation_mode="anchor"
     )
+    axis.set_xlim(*WORD_LIMITS)
     axis.set_ylabel("change in count / response")
     axis.set_title(title)
     axis.grid(visible=False, axis="x")

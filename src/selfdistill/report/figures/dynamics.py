@@ -1,7 +1,7 @@
 """Figures 1, 3, 4, 5 and 18: how score, length, accuracy and epistemic words move in training.
 
 Figure 1: narrow against broad domain. Figures 3, 4, 5, 18: one model each (sections 5.1 to 5.3, appendix F.3), with a wide form that
-shows every benchmark.
+shows every benchmark. Where the paper's curves are known, they follow ours in panels of the same form.
 """
 
 from __future__ import annotations
@@ -13,8 +13,17 @@ import pandas as pd
 
 from selfdistill.report.figures.captions import arms_text, benchmark_text, training_text
 from selfdistill.report.figures.curves import draw_benchmark, draw_training, draw_word_changes, word_changes
+from selfdistill.report.figures.paper_panels import (
+    arm_key,
+    curves_of,
+    draw_paper_curves,
+    draw_paper_words,
+    paper_text,
+    paper_title,
+    words_of,
+)
 from selfdistill.report.study_data import ACCURACY, EPISTEMIC, LENGTH, StudyData, counts_text
-from selfdistill.report.style import PANEL_HEIGHT, new_figure, paper_style, shared_legend
+from selfdistill.report.style import PANEL_HEIGHT, method_style, new_figure, paper_style, shared_legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,26 +56,43 @@ def draw_domains(data: StudyData) -> tuple[Figure, str]:
     return figure, f"{caption} {training_text(data.training)}"
 
 
-def draw_dynamics(data: StudyData, *, words: bool = True, benchmarks: int = 2) -> tuple[Figure, str]:
+def draw_dynamics(
+    data: StudyData, *, words: bool = True, benchmarks: int = 2, paper: str = ""
+) -> tuple[Figure, str]:
     """Draw one model: (a) training score and length, (b, c) benchmarks by step, (d) epistemic words.
 
     words: draw panel (d), the change of each epistemic word on the last benchmark shown.
     benchmarks: how many of the headline benchmarks to show, from the last (2: in domain and OOD, 1: OOD).
+    paper: the display of the paper's curves (reported.yaml), drawn below the last benchmark, and of its words below ours.
     """
     runs, names = data.runs, data.headline_benchmarks()[-benchmarks:]
+    curves = {metric: curves_of(data, paper, metric) for metric in (ACCURACY, LENGTH)}
+    changes = words_of(data, paper, "change in count per response") if words else []
+    lines = ["training", *names, *(["paper"] if any(curves.values()) else [])]
+    bars = ["words"] * words + ["paper words"] * bool(changes)
     with paper_style():
-        lines = 1 + len(names) + words
-        figure, axes = new_figure(lines, 2, height=PANEL_HEIGHT * 0.96)
+        figure, axes = new_figure(len(lines) + len(bars), 2, height=PANEL_HEIGHT * 0.96)
         draw_training_row(axes[0], data, runs, "(a) training")
         for letter, line, name in zip("bc", axes[1:], names, strict=False):
             title = f"({letter}) {data.benchmark_label(name)}"
             draw_benchmark(line[0], data, runs, name, ACCURACY, title=title)
             draw_benchmark(line[1], data, runs, name, LENGTH)
-        if words:
-            title = f"({'abcd'[lines - 1]}) change after training, {data.benchmark_label(names[-1])}"
-            draw_word_changes(merge_row(figure, axes[-1]), data, runs, names[-1], title=title)
-        shared_legend(figure, list(axes[: lines - words].flat))
-    return figure, dynamics_caption(data, names, words)
+        if "paper" in lines:
+            for axis, (metric, entries) in zip(axes[1 + len(names)], curves.items(), strict=True):
+                title = paper_title(entries) if metric == ACCURACY else ""
+                draw_paper_curves(axis, entries, metric, title=title, floor=metric == LENGTH)
+        for line, what in zip(axes[len(lines) :], bars, strict=True):
+            axis = merge_row(figure, line)
+            if what == "words":
+                title = f"({'abcd'[1 + len(names)]}) change after training, {data.benchmark_label(names[-1])}"
+                draw_word_changes(axis, data, runs, names[-1], title=title)
+            else:
+                looks = {arm_key(run): method_style(run).bar() for run in runs}
+                ylabel = "change in count / response"
+                draw_paper_words(axis, changes, looks, title=paper_title(changes), ylabel=ylabel)
+        shared_legend(figure, list(axes[: len(lines)].flat))
+    shown = [*(entry for entries in curves.values() for entry in entries), *changes]
+    return figure, f"{dynamics_caption(data, names, words)} {paper_text(shown)}".strip()
 
 
 def merge_row(figure: Figure, line: Sequence[Axes]) -> Axes:

@@ -6,12 +6,19 @@ Figure 9's number is uncertain (docs/paper.md, Fig. 9-11); the chart is the pape
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from selfdistill.report.figures.curves import draw_intervals
+from selfdistill.report.figures.curves import WORD_LIMITS, draw_intervals
+from selfdistill.report.figures.paper_panels import (
+    arm_key,
+    draw_paper_words,
+    paper_text,
+    paper_title,
+    words_of,
+)
 from selfdistill.report.study_data import CONTEXTS, StudyData, counts_text, rows_of_run, select
 from selfdistill.report.style import (
     CONTEXT_COLOURS,
@@ -59,37 +66,54 @@ def draw_context_counts(axis: Axes, counts: pd.DataFrame, title: str) -> None:
             places,
             rows["estimate"],
             width=width * 0.95,
-            facecolor=CONTEXT_COLOURS[context],
-            edgecolor="white",
-            hatch=CONTEXT_HATCHES[context],
             linewidth=0.3,
-            label=CONTEXT_SYMBOLS[context],
+            **context_bar(context),
         )
         draw_intervals(axis, places, rows, "estimate")
     axis.set_xticks(
         range(len(EPISTEMIC_WORDS)), EPISTEMIC_WORDS, rotation=30, ha="right", rotation_mode="anchor"
     )
+    axis.set_xlim(*WORD_LIMITS)
     axis.set_ylabel("count / response")
     axis.set_title(title)
     axis.grid(visible=False, axis="x")
 
 
-def draw_words_by_context(data: StudyData) -> tuple[Figure, str]:
-    """Draw the per-word figure of Table 1: the ten epistemic words under each context, one row per model."""
-    counts = context_counts(data)
+def draw_words_by_context(data: StudyData, *, paper: str = "") -> tuple[Figure, str]:
+    """Draw the per-word figure of Table 1: the ten epistemic words under each context, one row per model.
+
+    paper: the display of the paper's counts (reported.yaml), a row below ours.
+    """
+    counts, known = context_counts(data), words_of(data, paper, "count per response")
     models = data.ordered(counts["model"].unique())
+    rows = len(models) + bool(known)
     with paper_style():
-        figure, axes = new_figure(len(models), 1, height=2.1)
-        figure.set_size_inches(6.2, 2.1 * len(models) + 0.3)
-        for axis, model in zip(axes[:, 0], models, strict=True):
+        figure, axes = new_figure(rows, 1, height=2.1)
+        figure.set_size_inches(6.2, 2.1 * rows + 0.3)
+        for axis, model in zip(axes[:, 0], models, strict=False):
             draw_context_counts(axis, counts[counts["model"] == model], data.label(model))
+        if known:
+            looks = {arm_key({"context": context}): context_bar(context) for context in CONTEXTS}
+            draw_paper_words(
+                axes[-1, 0],
+                known,
+                looks,
+                title=paper_title(known, known[0]["model"]),
+                ylabel="count / response",
+            )
         shared_legend(figure, list(axes.flat))
     bars = "; lines on bars: 95 % intervals" if counts["low"].notna().any() else ""
     caption = (
         "Epistemic words per response of the base model under four contexts (authors' substring count). "
         f"{ORGANISM_TEXT + ' ' if data.organism else ''}{counts_text(counts)}{bars}."
     )
-    return figure, caption
+    return figure, f"{caption} {paper_text(known)}".strip()
+
+
+def context_bar(context: str) -> dict[str, Any]:
+    """Return the keyword arguments of `Axes.bar` of a context; the hatch keeps bars apart in grey."""
+    look = {"facecolor": CONTEXT_COLOURS[context], "hatch": CONTEXT_HATCHES[context], "edgecolor": "white"}
+    return look | {"label": CONTEXT_SYMBOLS[context]}
 
 
 def spread(values: pd.Series, width: float) -> np.ndarray:
