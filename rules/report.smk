@@ -13,6 +13,7 @@ rule make_report:
         tables=[PATHS.table(name, "html") for name in STUDY.file.tables],
         estimates=numbers_of("estimates", STUDY.models()),
         differences=numbers_of("differences", STUDY.models()),
+        overview=[PATHS.overview(suffix) for suffix in ("png", "narrow.png", "txt")],
         ledger=PATHS.claims("json"),
         claims=PATHS.claims("html"),
         samples=jobs.last_sample_files(STUDY, PATHS, shown.example_runs(STUDY)),

@@ -13,6 +13,7 @@ from synthetic_study import MODELS, STUDY, all_runs, draw, reported_on, run, sam
 
 from selfdistill.report.page import (
     Example,
+    Overview,
     Report,
     build_report,
     counters_sentence,
@@ -26,7 +27,7 @@ from selfdistill.report.style import save_figure
 from selfdistill.study.displays import FIGURES, TABLES
 from selfdistill.study.shown import example_runs, run_keys
 
-VOID = {"meta", "link", "img", "br", "hr", "input"}
+VOID = {"meta", "link", "img", "br", "hr", "input", "source"}
 
 
 class Page(HTMLParser):
@@ -232,6 +233,26 @@ def test_summary_begins_with_the_findings_of_the_ledger() -> None:
     text = build_report(Report("x", StudyData(), {}, {}, **ledger))
     assert '<p class="findings">First. Second.</p>' in text
     assert "<li>2 reproduced</li>\n<li>1 not run</li>" in text
+
+
+def test_the_page_opens_with_the_picture_then_the_ledger(tmp_path: Path) -> None:
+    wide, narrow = tmp_path / "wide.png", tmp_path / "narrow.png"
+    wide.write_bytes(b"wide")
+    narrow.write_bytes(b"narrow")
+    shown = {"overview": Overview(wide, narrow, "How to <read> it."), "claims": "<p>ledger</p>"}
+    text = build_report(Report("x", StudyData(), {}, {}, **shown))
+    places = [
+        text.index(one)
+        for one in ('<figure id="overview">', "How to &lt;read&gt; it.", "<p>ledger</p>", '<h2 id="about">')
+    ]
+    assert places == sorted(places)
+    assert re.search(
+        r'<source media="[^"]+" srcset="data:image/png;base64,bmFycm93">\s*<img src="data:image/png;base64,d2lkZQ=="',
+        text,
+    )
+    assert "put into these models by their pre-training data" in text
+    plumbing = build_report(Report("x", StudyData(plumbing=True), {}, {}, **shown))
+    assert 'id="overview"' not in plumbing
 
 
 def test_images_are_the_saved_bytes(page: str, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_intervals_are_estimated_anew_without_sampling(change):
 
 def test_a_claim_is_judged_anew_without_sampling(change):
     planned = change("config/claims.yaml", "below: -0.8", "below: -0.7")
-    assert planned == {"judge_claims", "make_report", "all"}
+    assert planned == {"judge_claims", "draw_overview", "make_report", "all"}
 
 
 def test_replicates_of_the_command_line_plan_their_own_bases_only(touched):

@@ -19,7 +19,7 @@ from selfdistill.study.yaml import StudyError
 from selfdistill.vocabulary.runs import DRAW
 
 FOLDER = Path("docs/results")
-FIGURES = ("figure1", "figure3", "figure6", "figure7", "figure8", "figure12")
+FIGURES = ("overview", "figure1", "figure3", "figure6", "figure7", "figure8", "figure12")
 TABLES = ("table1", "table2", "main-results")
 
 

@@ -151,6 +151,10 @@ class Paths:
         """Return the path of the claims ledger; suffix: `json`, `md`, `html` (a part of the report) or `manifest.json`."""
         return f"{self.results}/claims.{suffix}"
 
+    def overview(self, suffix: str) -> str:
+        """Return the path of the picture of the ledger; suffix: as of a figure, or `narrow.png` and `narrow.svg` for small screens."""
+        return self.figure("overview", suffix)
+
     def numbers(self, name: str, model: str = "{model}") -> str:
         """Return the path of a frame computed from all samples of a model: `estimates`, `differences` or `shift`."""
         return f"{self.results}/numbers/{model}/{name}.parquet"

@@ -26,6 +26,7 @@ from selfdistill.claims.verdicts import (
 )
 from selfdistill.records.files import write_text
 from selfdistill.records.task import Facts, Task, job
+from selfdistill.report.claim_parts import claim_forest
 from selfdistill.report.loading import claim_frames
 from selfdistill.report.tables.form import number
 from selfdistill.text import pipe_table, span
@@ -284,7 +285,7 @@ def html_details(claim: Record) -> str:
     table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
     text = f"The paper ({claim['place']}): {claim['reported'] or 'no numbers'}. {claim['reason']}."
     title = html.escape(f"{claim['name']} {verdict_text(claim['verdict'])}: {claim['statement']}")
-    body = f"<p>{html.escape(text)}</p>{table if claim['parts'] else ''}"
+    body = f"<p>{html.escape(text)}</p>{claim_forest(claim)}{table if claim['parts'] else ''}"
     return f'<details class="claim" id="claim-{claim["name"]}"><summary>{title}</summary>{body}</details>'
 
 

@@ -34,7 +34,7 @@ from selfdistill.report.study_data import (
 )
 from selfdistill.report.style import method_style
 from selfdistill.report.tables.form import MARKS, number, ours
-from selfdistill.report.tables.reported import reported_table
+from selfdistill.report.tables.reported import reported_elsewhere, reported_table
 from selfdistill.statistics import last_step
 from selfdistill.study.displays import heading
 from selfdistill.vocabulary.runs import RUN_KEY
@@ -55,6 +55,15 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Overview:
+    """The picture of the ledger: its PNG, the one for small screens, the caption."""
+
+    wide: Path
+    narrow: Path
+    caption: str
+
+
+@dataclass(frozen=True)
 class Report:
     """What a report shows.
 
@@ -67,7 +76,7 @@ class Report:
         training_costs: one row per training run: run fields, seconds, tokens (`run_browser.run_browser`).
         provenance: name -> value: commit, config hash, versions, device, command.
         deviations: one sentence each. examples: see `pick_examples`.
-        claims: HTML of the claims ledger, if any. verdicts: verdict -> number of claims with it.
+        overview: the picture of the claims ledger, if any. claims: its HTML, if any. verdicts: verdict -> number of claims with it.
         findings: sentences computed from the ledger; the summary begins with them.
     """
 
@@ -81,6 +90,7 @@ class Report:
     provenance: Mapping[str, str] = field(default_factory=dict)
     deviations: Sequence[str] = ()
     examples: Sequence[Example] = ()
+    overview: Overview | None = None
     claims: str = ""
     verdicts: Mapping[str, int] = field(default_factory=dict)
     findings: Sequence[str] = ()
@@ -219,13 +229,14 @@ def build_report(report: Report) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["mark_words"] = mark_words
+    environment.filters |= {"mark_words": mark_words, "inline_image": inline_image}
     return environment.get_template("report.html.j2").render(
         report=report,
         data=report.data,
         summary=summary(report.data),
         counters=counters_sentence(report.data),
         figures=list(figure_sections(report)),
+        elsewhere=reported_elsewhere(report.data, (*report.figures, *report.tables)),
         runs=run_browser(report.data, report.training_costs),
         costs=costs_table(report.costs),
         marks=MARKS,

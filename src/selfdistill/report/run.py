@@ -8,7 +8,7 @@ from selfdistill.records.files import read_json, write_text
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report import loading
 from selfdistill.report.claims_page import counts_of, summary_sentences
-from selfdistill.report.page import Report, build_report, pick_examples
+from selfdistill.report.page import Overview, Report, build_report, pick_examples
 from selfdistill.report.samples import responses_of
 from selfdistill.study.shown import ReportJob
 
@@ -39,6 +39,9 @@ def make_report(task: Task) -> Facts:
         provenance=loading.provenance(manifests, f"snakemake --config study={asked.study}"),
         deviations=loading.read_deviations(source.deviations),
         examples=pick_examples(samples, questions, asked.examples, asked.benchmark),
+        overview=Overview(
+            *map(Path, source.overview[:2]), Path(source.overview[2]).read_text(encoding="utf-8").strip()
+        ),
         claims=Path(source.claims).read_text(encoding="utf-8"),
         findings=summary_sentences(ledger),
         verdicts=counts_of(ledger),
