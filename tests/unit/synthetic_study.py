@@ -14,6 +14,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from selfdistill.claims.judge import Frames, judge_parts
+from selfdistill.claims.ledger import load_ledger
+from selfdistill.claims.selection import plan_claims
+from selfdistill.claims.verdicts import as_record, judge_claims
 from selfdistill.grading.epistemic import count_columns
 from selfdistill.report.drawing import draw_figure, make_table
 from selfdistill.report.numbers import (
@@ -130,12 +134,12 @@ def responses(fields: dict[str, str], benchmark: str, step: int, seed: int, scal
 
 
 @cache
-def samples_frame(seeds: int) -> pd.DataFrame:
-    """Return the samples of every run, at steps 10 to 40 (SFT: its end), and of the bases."""
+def samples_frame(seeds: int, at: tuple[int, ...] = (10, 20, 30, STEPS)) -> pd.DataFrame:
+    """Return the samples of every run, at some steps (SFT: its end), and of the bases."""
     frames = []
     for fields in [base_run(model) for model in MODELS] + all_runs():
         method = fields["method"]
-        steps = {"base": (0,), "sft": (STEPS,)}.get(method, (10, 20, 30, STEPS))
+        steps = {"base": (0,), "sft": (STEPS,)}.get(method, at)
         for step in steps:
             effect = 1.0 if method == "base" else EFFECT[fields["context"]]
             scale = 1 + (effect - 1) * (step / STEPS if method != "base" else 0)
@@ -152,6 +156,44 @@ def section_3_frame() -> pd.DataFrame:
             fields = {**base_run(model), "context": context, "dataset": "chain"}
             frames.append(responses(fields, "chain", 0, 0, CONTEXT_EFFECT[context]))
     return pd.concat(frames, ignore_index=True)
+
+
+def replicated(frame: pd.DataFrame, replicates: int) -> pd.DataFrame:
+    """Return samples of several seeds as those of as many replicates, with generated columns of word shifts."""
+    kept = frame[frame["seed"] < replicates]
+    shifts = {
+        "shift_epistemic": kept["epistemic_substring"] / 10,
+        "shift_other": kept["correct"] / 10,
+    }
+    return kept.assign(replicate=kept["seed"], seed=0, **shifts)
+
+
+def claim_frames(replicates: int) -> Frames:
+    """Return what the ledger is judged from: samples, section 3 and last training steps of every replicate."""
+    draws = range(replicates)
+    section_3 = [
+        responses({**base_run(model), "context": context, "dataset": "chain"}, "chain", 0, draw, effect)
+        for model in STUDY.section_3_models()
+        for context, effect in CONTEXT_EFFECT.items()
+        for draw in draws
+    ]
+    rollouts = [
+        responses(fields, "training", STEPS, draw, EFFECT[fields["context"]])
+        for fields in all_runs()
+        if fields["coverage"] != "full"
+        for draw in draws
+    ]
+    frames = (samples_frame(replicates, (10, STEPS)), pd.concat(section_3), pd.concat(rollouts))
+    return Frames(*(replicated(frame, replicates) for frame in frames))
+
+
+@cache
+def claims_record(replicates: int = 3) -> dict:
+    """Return the claims ledger of the generated study (claims.json), with that many replicates of one seed."""
+    ledger = load_ledger(CONFIG / "claims.yaml")
+    parts = plan_claims(ledger, load_study(CONFIG / "mini.yaml", replicates=range(replicates)))
+    results = judge_parts(parts, claim_frames(replicates), ledger.alpha)
+    return as_record(ledger, "generated", judge_claims(ledger, results))
 
 
 def problem_frame(types: list[str], count: int, start: int = 0) -> pd.DataFrame:

@@ -80,7 +80,9 @@ def samples(
         .assign(replicate=0)
     )
     correct = generator.random(len(grid)) < chance
-    return grid.assign(**run, benchmark="ood", correct=correct, response_tokens=np.where(correct, 10, 20))
+    return grid.assign(
+        **run, replicate=0, benchmark="ood", correct=correct, response_tokens=np.where(correct, 10, 20)
+    )
 
 
 def three_seeds(name: str = "mini"):

@@ -32,6 +32,7 @@ def responses_of(run: dict[str, str], wait: float, so: float, also: float) -> pd
 
     return grid.assign(
         **run,
+        replicate=0,
         step=0,
         benchmark="paired",
         response=[text() for _ in range(len(grid))],

@@ -107,7 +107,10 @@ def test_figures_tables_and_report_are_there(finished):
     report = (finished.root / PATHS.report).read_text()
     for name in (*study.file.figures, *study.file.tables):
         assert f'id="{name}"' in report, name
-    assert report.count("data:image/png;base64,") == len(study.file.figures)
+    assert 'id="overview"' in report
+    assert report.count("data:image/png;base64,") == len(study.file.figures) + 2, (
+        "the overview: wide and narrow"
+    )
     assert 'src="http' not in report
 
 

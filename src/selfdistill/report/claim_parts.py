@@ -18,6 +18,8 @@ SHAPES = {
     "o": '<circle r="4.5"/>',
     "X": '<path d="M-4 -4 4 4M-4 4 4 -4" fill="none" stroke-width="2.6"/>',
     "s": '<rect x="-4" y="-4" width="8" height="8"/>',
+    "P": '<path d="M-4.5 0 4.5 0M0 -4.5 0 4.5" fill="none" stroke-width="3"/>',
+    "|": '<path d="M0 -4.5 0 4.5" fill="none"/>',
 }
 """Marker of a verdict -> its shape around the point (0, 0)."""
 
@@ -34,9 +36,21 @@ def panel(kind: Kind, rows: Sequence[Row]) -> str:
     body = "".join(line(row, ends) for row in rows)
     title = html.escape(kind.title)
     return (
-        f'<figure class="forest"><figcaption>{title}. Shaded: the range that is claimed; pale: does not count</figcaption>'
+        f'<figure class="forest"><figcaption>{title}. <span>{key(rows)}</span></figcaption>'
         f"{body}{axis(kind, ends)}</figure>\n"
     )
+
+
+def key(rows: Sequence[Row]) -> str:
+    """Return what the marks of some rows mean beyond those of the verdicts."""
+    texts = ["Shaded: the range that is claimed"]
+    if any(row.too_small for row in rows):
+        texts.append("yellow: in it, but too small to be of interest")
+    if any(row.models for row in rows):
+        texts.append("dots: the models of a mean")
+    if not all(row.counts for row in rows):
+        texts.append("pale: does not count")
+    return "; ".join(texts)
 
 
 def line(row: Row, ends: tuple[float, float]) -> str:
@@ -58,19 +72,28 @@ def place(value: float, ends: tuple[float, float]) -> str:
 
 
 def marks(row: Row, ends: tuple[float, float]) -> str:
-    """Return the claimed range, zero, the interval and the effect of a row as SVG."""
-    low = place(ends[0] if row.above is None else row.above, ends)
-    high = place(ends[1] if row.below is None else row.below, ends)
-    width = float(high[:-1]) - float(low[:-1])
+    """Return the claimed range, what is too small in it, zero, the interval, the effect of a row and its models as SVG."""
+    low = ends[0] if row.above is None else row.above
+    high = ends[1] if row.below is None else row.below
     middle = HEIGHT // 2
-    found = f'<rect class="claimed" x="{low}" width="{width:.1f}%" height="{HEIGHT}"/>'
+    found = band("claimed", (low, high), ends)
+    found += "".join(band("margin", one, ends) for one in row.too_small)
     if row.kind != LEVEL:
         found += upright(0.0, ends)
     if row.low is not None and row.high is not None:
         left, right = place(row.low, ends), place(row.high, ends)
         found += f'<line class="interval-line" x1="{left}" x2="{right}" y1="{middle}" y2="{middle}"/>'
-    shape = SHAPES.get(VERDICT_LOOKS[row.verdict].marker, SHAPES["s"])
+    for one in row.models:
+        found += f'<circle class="model" cx="{place(one, ends)}" cy="{HEIGHT - 2}" r="1.8"/>'
+    shape = SHAPES[VERDICT_LOOKS[row.verdict].marker]
     return found + f'<svg class="effect" x="{place(row.value or 0.0, ends)}" y="{middle}">{shape}</svg>'
+
+
+def band(kind: str, span: tuple[float, float], ends: tuple[float, float]) -> str:
+    """Return a range of values that is shaded over the whole height of a row."""
+    low, high = (place(value, ends) for value in span)
+    width = float(high[:-1]) - float(low[:-1])
+    return f'<rect class="{kind}" x="{low}" width="{width:.1f}%" height="{HEIGHT}"/>'
 
 
 def upright(value: float, ends: tuple[float, float]) -> str:

@@ -27,18 +27,13 @@ from selfdistill.claims.verdicts import (
 from selfdistill.records.files import write_text
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.claim_parts import claim_forest
+from selfdistill.report.deciding import leading_part
+from selfdistill.report.forest import VERDICT_LOOKS, is_ratio
 from selfdistill.report.loading import claim_frames
 from selfdistill.report.tables.form import number
 from selfdistill.text import pipe_table, span
 
-SYMBOLS = {
-    REPRODUCED: "✔",
-    PARTLY: "◐",
-    NOT_REPRODUCED: "✘",
-    INCONCLUSIVE: "?",
-    NO_VERDICT: "○",
-    NOT_RUN: "–",
-}
+SYMBOLS = {verdict: look.symbol for verdict, look in VERDICT_LOOKS.items()}
 """Shown beside the word, so that a verdict does not depend on colour."""
 NAMES = {
     "accuracy": "accuracy",
@@ -65,11 +60,6 @@ def judge(task: Task) -> Facts:
     write_text(task.output.md, to_markdown(record))
     write_text(task.output.html, to_html(record))
     return counts_of(record)
-
-
-def is_ratio(part: Record) -> bool:
-    """Return whether an effect is a ratio of effects, which has no unit."""
-    return not part["relative"] and any(arm["over"] for arm in part["arms"])
 
 
 def is_percent(part: Record) -> bool:
@@ -124,12 +114,6 @@ def counts_text(claim: Record) -> str:
     if not run:
         return SYMBOLS[NOT_RUN]
     return " / ".join(span(part[key] for part in run) for key in ("n_problems", "k", "replicates", "seeds"))
-
-
-def leading_part(claim: Record) -> Record | None:
-    """Return the part that decides a claim: of those that count, the one with the largest p(for); without verdicts the first."""
-    counted = [part for part in claim["parts"] if part["counts"] and part["effect"] is not None]
-    return max(counted, key=lambda part: part["p_for"] or 0.0) if counted else None
 
 
 def clause_text(claim: Record, key: str) -> str:
@@ -188,7 +172,7 @@ def claim_lines(claim: Record) -> list[str]:
 
 def claim_cells(claim: Record) -> list[str]:
     """Return a claim's row in Markdown."""
-    part = leading_part(claim)
+    part = leading_part(claim["parts"], claim["verdict"])
     effect = f"{part['name']}: {effect_text(part)}" if part else claim["reason"]
     cells = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"]), effect]
     return [*cells, clause_text(claim, "p_for"), clause_text(claim, "p_against"), counts_text(claim)]
@@ -248,7 +232,7 @@ HEADS = ("Claim", "Verdict", "Deciding part", "Effect", "p for", "p against", CO
 
 def html_row(claim: Record) -> str:
     """Return one claim's row in HTML."""
-    part = leading_part(claim)
+    part = leading_part(claim["parts"], claim["verdict"])
     kind, place = claim["name"][0], int(claim["name"][1:])
     texts = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"])]
     texts += [part["name"] if part else claim["reason"], effect_text(part) if part else SYMBOLS[NOT_RUN]]

@@ -10,19 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import pandas as pd
-
-from selfdistill.claims.judge import INCONCLUSIVE, NOT_REPRODUCED, NOT_RUN, REPRODUCED
-from selfdistill.report.paper_numbers import (
-    PaperLevels,
-    levels_of,
-    paper_levels,
-    relative_change,
-    roles_of,
-    weakest,
+from selfdistill.claims.verdicts import (
+    INCONCLUSIVE,
+    NO_VERDICT,
+    NOT_REPRODUCED,
+    NOT_RUN,
+    PARTLY,
+    REPRODUCED,
 )
+from selfdistill.report.paper_numbers import weakest
 from selfdistill.report.tables.form import number
-from selfdistill.vocabulary.looks import BLACK, BLUE, GREY, VERMILLION
+from selfdistill.vocabulary.looks import BLACK, BLUE, GREEN, GREY, VERMILLION
 
 Record = Mapping[str, Any]
 ACCURACIES = ("accuracy", "pass@k")
@@ -39,17 +37,19 @@ class Look(NamedTuple):
 
 VERDICT_LOOKS = {
     REPRODUCED: Look("✔", BLUE, "o"),
+    PARTLY: Look("◐", GREEN, "P"),
     NOT_REPRODUCED: Look("✘", VERMILLION, "X"),
     INCONCLUSIVE: Look("?", BLACK, "s", filled=False),
+    NO_VERDICT: Look("○", GREY, "o", filled=False),
     NOT_RUN: Look("–", GREY, "|"),
 }
 
 
 class Kind(NamedTuple):
-    """What an axis shows: its title, the unit behind a number, whether a number shows its sign, its digits."""
+    """What an axis shows: its title, by how much an effect is multiplied, whether a number shows its sign, its digits."""
 
     title: str
-    unit: str
+    scale: float = 100
     signed: bool = True
     digits: int = 1
 
@@ -59,17 +59,19 @@ class Kind(NamedTuple):
         return number(shown, self.digits, "+" if self.signed and shown else "")
 
 
-POINTS = Kind("Change in accuracy (points)", "points")
-LEVEL = Kind("Accuracy (%)", "%", signed=False)
-LENGTH = Kind("Change in response length (% of the reference)", "%", digits=0)
-WORDS = Kind("Change in epistemic words (% of the reference)", "%", digits=0)
-SHARE = Kind("Relative change (%)", "%", digits=0)
-KINDS = (POINTS, LEVEL, LENGTH, WORDS, SHARE)
+POINTS = Kind("Change in accuracy (points)")
+LEVEL = Kind("Accuracy (%)", signed=False)
+LENGTH = Kind("Change in response length (% of the reference)", digits=0)
+WORDS = Kind("Change in epistemic words (% of the reference)", digits=0)
+SHARE = Kind("Relative change (%)", digits=0)
+RATIO = Kind("Effect as a share of another (ratio)", 1, signed=False, digits=2)
+SHIFT = Kind("Shift of epistemic words over that of others (ratio)", 1, signed=False)
+KINDS = (POINTS, LEVEL, LENGTH, WORDS, SHARE, RATIO, SHIFT)
 
 
 @dataclass(frozen=True)
 class PaperNumber:
-    """The paper's effect in the unit of a row. error: half width, 0 if none is known; mark: how well it is known."""
+    """The paper's effect in the unit of a row. error: half width, 0 if none is known; mark: how well it is known; model: a role."""
 
     value: float
     error: float
@@ -80,10 +82,11 @@ class PaperNumber:
 
 @dataclass(frozen=True)
 class Row:
-    """One effect of a claim.
+    """One effect of a claim; claim: its name, with that of its clause if it decides one.
 
-    value, low, high: None if it was not computed; above, below: the claimed bounds; all in the unit of `kind`. note: what the paper reports
-    in another unit, where it has no number in this one.
+    value, low, high: None if it was not computed; above, below: the claimed bounds; margin: the smallest effect of interest beyond them;
+    models: the effects of the models of an average; all in the unit of `kind`. reason: of the verdict. note: what the paper reports in
+    another unit, where it has no number in this one.
     """
 
     claim: str
@@ -97,6 +100,9 @@ class Row:
     high: float | None
     above: float | None
     below: float | None
+    margin: float = 0.0
+    models: tuple[float, ...] = ()
+    reason: str = ""
     paper: tuple[PaperNumber, ...] = ()
     note: str = ""
 
@@ -119,12 +125,23 @@ class Row:
         ends = [self.kind.text(one) for one in dict.fromkeys((values[0], values[-1]))]
         names = list(dict.fromkeys(one.benchmark for one in self.paper))
         places = ", ".join(names) if len(names) < 3 else f"{len(names)} benchmarks"
+        if self.models:
+            roles = list(dict.fromkeys(one.model for one in self.paper))
+            places += f"; {roles[0] if len(roles) == 1 else f'{len(roles)} models'}"
         return f"{' to '.join(ends)} ({places}) [{weakest([one.mark for one in self.paper])}]"
+
+    @property
+    def too_small(self) -> list[tuple[float, float]]:
+        """Return from where to where an effect is within its bound and smaller than the smallest of interest."""
+        found = [(self.above, self.above + self.margin)] if self.above is not None else []
+        found += [(self.below - self.margin, self.below)] if self.below is not None else []
+        return found if self.margin else []
 
     @property
     def extent(self) -> list[float]:
         """Return every position that a picture of the row must show."""
         own = [one for one in (self.value, self.low, self.high, self.above, self.below) if one is not None]
+        own += [*self.models, *(end for ends in self.too_small for end in ends)]
         return own + [one.value + sign * one.error for one in self.paper for sign in (-1, 1)]
 
 
@@ -139,95 +156,65 @@ def measure_of(part: Record) -> str:
     return word if word != part["metric"] else named.get(word, "")
 
 
+def is_ratio(part: Record) -> bool:
+    """Return whether an effect is a ratio of effects, which has no unit."""
+    return not part["relative"] and any(arm["over"] for arm in part["arms"])
+
+
 def kind_of(part: Record) -> Kind:
     """Return what kind of effect a part is."""
-    if len(part["arms"]) == 1 and part["metric"] in ACCURACIES:
-        return LEVEL
-    if part["metric"] in ACCURACIES:
-        return SHARE if part["relative"] else POINTS
-    if part["relative"] or reference(part, part.get("estimates") or ()):
+    if is_ratio(part):
+        return SHIFT if part["metric"].startswith("shift") else RATIO
+    if part["relative"]:
         if part["metric"] == "response_tokens":
             return LENGTH
         return WORDS if part["metric"].startswith(("epistemic", "substring")) else SHARE
-    return Kind(f"Effect on {part['metric'].replace('_', ' ')} (its own unit)", "", digits=2)
+    if part["metric"] in ACCURACIES:
+        return LEVEL if all(arm["weight"] > 0 for arm in part["arms"]) else POINTS
+    return Kind(f"Effect on {part['metric'].replace('_', ' ')} (its own unit)", 1, digits=2)
 
 
-def reference(part: Record, levels: Sequence[float]) -> float | None:
-    """Return what an effect is relative to: the sum of the arms that are subtracted; None if the arms do not balance."""
-    weights = [arm["weight"] for arm in part["arms"]]
-    if len(levels) != len(weights) or abs(sum(weights)) > 1e-9 or not levels:
-        return None
-    found = -sum(weight * level for weight, level in zip(weights, levels, strict=True) if weight < 0)
-    return found or None
+def members_of(claim: Record, part: Record) -> list[Record]:
+    """Return the parts that show the models of an average one by one; [] if a part is of one model."""
+    if len({arm["group"] for arm in part["arms"]}) < 2:
+        return []
+    same = ("clause", "name", "metric", "benchmark")
+    runs = [arm["run"] for arm in part["arms"]]
+    return [
+        one
+        for one in claim["parts"]
+        if all(one[key] == part[key] for key in same)
+        and one["arms"]
+        and len({arm["group"] for arm in one["arms"]}) == 1
+        and all(arm["run"] in runs for arm in one["arms"])
+    ]
 
 
-def scale_of(part: Record, kind: Kind) -> float:
-    """Return by how much a number of a part is multiplied to be of its kind."""
-    if kind in (LENGTH, WORDS) and not part["relative"]:
-        return 100 / (reference(part, part["estimates"]) or 1)
-    return 100 if kind in KINDS else 1
-
-
-def paper_number(part: Record, kind: Kind, levels: PaperLevels) -> PaperNumber | None:
-    """Return the effect of the paper's levels, by the formula of ours; None if it has none."""
-    weights = [arm["weight"] for arm in part["arms"]]
-    value = sum(weight * level for weight, level in zip(weights, levels.values, strict=True))
-    error = sum(abs(weight) * half for weight, half in zip(weights, levels.errors, strict=True))
-    scale: float | None = 100 if kind in KINDS else 1
-    if kind in (LENGTH, WORDS, SHARE):
-        against = reference(part, levels.values)
-        scale = 100 / against if against else None
-    if scale is None:
-        return None
-    return PaperNumber(value * scale, error * scale, levels.mark, levels.model, levels.benchmark)
-
-
-def row_of(claim: Record, part: Record, paper: Sequence[PaperLevels] = (), note: str = "") -> Row:
-    """Return the row of one part of a claim, with the paper's levels of its arms, or a note on them."""
+def row_of(claim: Record, part: Record) -> Row:
+    """Return the row of one part of a claim, without the paper's numbers."""
     kind = kind_of(part)
-    scale = scale_of(part, kind)
     scaled = {
-        key: None if part[key] is None else part[key] * scale
-        for key in ("effect", "low", "high", "above", "below")
+        key: None if part[key] is None else part[key] * kind.scale
+        for key in ("low", "high", "above", "below", "margin")
     }
-    found = [paper_number(part, kind, one) for one in paper]
-    model = part["model"] if isinstance(part["model"], str) else ", ".join(part["model"])
+    models = [one["effect"] for one in members_of(claim, part)]
     return Row(
         claim=claim["name"],
         label=part["name"],
-        detail=", ".join(filter(None, (measure_of(part), model, part["benchmark"]))),
+        detail=", ".join(filter(None, (measure_of(part), part["model"], part["benchmark"]))),
         kind=kind,
         verdict=part["verdict"],
         counts=part["counts"],
-        value=scaled.pop("effect"),
+        value=None if part["effect"] is None else part["effect"] * kind.scale,
         **scaled,
-        paper=tuple(one for one in found if one is not None),
-        note=note,
+        models=tuple(one * kind.scale for one in models if one is not None),
     )
 
 
 def rows_of_claim(claim: Record) -> list[Row]:
-    """Return a row per part of a claim, without the paper's numbers."""
-    return [row_of(claim, part) for part in claim["parts"]]
-
-
-def deciding_rows(
-    record: Record, deciding: Mapping[str, Record | None], reported: pd.DataFrame
-) -> dict[str, Row | None]:
-    """Return claim -> the row of the part that decides it, with the claim's verdict and the paper's number; None if it was not run.
-
-    deciding: claim -> that part. reported: config/reported.yaml as a frame.
-    """
-    levels, roles = paper_levels(reported), roles_of(record)
-    rows: dict[str, Row | None] = {}
-    for claim in record["claims"]:
-        part = deciding[claim["name"]]
-        if part is None:
-            rows[claim["name"]] = None
-            continue
-        known = levels_of(part, levels, roles), relative_change(part, reported, roles)
-        rows[claim["name"]] = replace(row_of(claim, part, *known), verdict=claim["verdict"])
-    return rows
+    """Return a row per part of a claim, each with its clause, without the paper's numbers."""
+    rows = [(part["clause"], row_of(claim, part)) for part in claim["parts"]]
+    return [replace(row, label=f"{clause}: {row.label}") if clause else row for clause, row in rows]
 
 
 def by_kind(rows: Sequence[Row]) -> dict[Kind, list[Row]]:

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from selfdistill.claims.judge import NOT_RUN
-from selfdistill.report.forest import LEVEL, VERDICT_LOOKS, Row
+from selfdistill.report.forest import LEVEL, VERDICT_LOOKS, Look, Row
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LANE = 0.27
+LANE = 0.31
 """Inches of the marks of a row."""
-BAND, PAPER = "#E3EAF2", "#000000"
-APART = 0.062
+BAND, MARGIN, PAPER = "#DCE6F2", "#F3DFB0", "#000000"
+APART = 0.078
 """Inches by which ours lies below the middle of a row, and the paper's above it."""
+BELOW = 0.055
+"""Inches by which the models of an average lie below it."""
+MODEL = {"marker": "o", "markersize": 2.2}
+PAPER_MARK = {"marker": "D", "markersize": 4, "color": PAPER, "markerfacecolor": "white"}
+
+
+def marker_of(look: Look) -> dict[str, Any]:
+    """Return how matplotlib draws the mark of a verdict."""
+    face = look.colour if look.filled else "white"
+    return {"marker": look.marker, "markersize": 5.5, "color": look.colour, "markerfacecolor": face}
 
 
 def draw_row(axes: Axes, row: Row, y: float) -> None:
-    """Draw the marks of a row around y: the claimed range, the paper's effect above, ours with its interval below."""
+    """Draw the marks of a row around y: the claimed range, the paper's effect above, ours with its interval and its models below."""
     low, high = axes.get_xlim()
     start = low if row.above is None else row.above
     end = high if row.below is None else row.below
     lane = [y - LANE / 2, y + LANE / 2]
     axes.fill_between([start, end], *lane, color=BAND, linewidth=0, zorder=0.5)
+    for ends in row.too_small:
+        axes.fill_between(ends, *lane, color=MARGIN, linewidth=0, zorder=0.6, label=f"margin {row.claim}")
     if row.kind != LEVEL:
         axes.plot([0, 0], lane, color="#333333", linewidth=0.8, zorder=1, label="_zero")
     draw_paper(axes, row, y - APART)
@@ -33,16 +46,10 @@ def draw_row(axes: Axes, row: Row, y: float) -> None:
     look = VERDICT_LOOKS[row.verdict]
     if row.low is not None and row.high is not None:
         axes.plot([row.low, row.high], [y + APART] * 2, color=look.colour, linewidth=1.6, label="_interval")
-    face = look.colour if look.filled else "white"
-    axes.plot(
-        [row.value],
-        [y + APART],
-        marker=look.marker,
-        markersize=5.5,
-        color=look.colour,
-        markerfacecolor=face,
-        label=row.claim,
-    )
+    axes.plot([row.value], [y + APART], label=row.claim, **marker_of(look))
+    if row.models:
+        dots = MODEL | {"linestyle": "none", "color": look.colour, "label": f"models {row.claim}"}
+        axes.plot(row.models, [y + APART + BELOW] * len(row.models), **dots)
 
 
 def draw_paper(axes: Axes, row: Row, y: float) -> None:
@@ -57,14 +64,8 @@ def draw_paper(axes: Axes, row: Row, y: float) -> None:
                 label="_error",
             )
     if row.paper:
-        look = {
-            "marker": "D",
-            "markersize": 4,
-            "linestyle": "none",
-            "color": PAPER,
-            "markerfacecolor": "white",
-        }
-        axes.plot([one.value for one in row.paper], [y] * len(row.paper), label=f"paper {row.claim}", **look)
+        look = PAPER_MARK | {"linestyle": "none", "label": f"paper {row.claim}"}
+        axes.plot([one.value for one in row.paper], [y] * len(row.paper), **look)
     elif not row.claim.startswith("X"):
         low, high = axes.get_xlim()
         reach = 0.1 * (high - low)
@@ -79,55 +80,40 @@ def draw_paper(axes: Axes, row: Row, y: float) -> None:
         )
 
 
-def draw_legend(figure: Figure, columns: int) -> None:
-    """Explain the marks above all panels."""
+def legend_entries(rows: Sequence[Row]) -> list[Artist]:
+    """Return what explains the marks of some rows: the verdicts, and whatever else is drawn in one of them."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    entries = [
-        Line2D(
-            [],
-            [],
-            color=look.colour,
-            marker=look.marker,
-            markersize=5.5,
-            linewidth=1.6,
-            markerfacecolor=look.colour if look.filled else "white",
-            label=f"ours: {verdict}",
-        )
-        for verdict, look in VERDICT_LOOKS.items()
-        if verdict != NOT_RUN
-    ]
-    entries.append(
-        Line2D(
-            [],
-            [],
-            color=PAPER,
-            marker="D",
-            markersize=4,
-            linestyle="none",
-            markerfacecolor="white",
-            label="paper: number",
-        )
-    )
-    entries.append(
-        Line2D(
-            [],
-            [],
-            color=PAPER,
-            marker=r"$\rightarrow$",
-            markersize=11,
-            linestyle="none",
-            label="paper: direction only",
-        )
-    )
+    point = {"linestyle": "none", "color": PAPER}
+    arrow = point | {"marker": r"$\rightarrow$", "markersize": 11}
+    entries: list[Artist] = []
+    found = {row.verdict for row in rows}
+    for verdict, look in VERDICT_LOOKS.items():
+        if verdict in found:
+            shown = marker_of(look)
+            entries.append(Line2D([], [], linewidth=1.6, label=f"ours: {verdict}", **shown))
+    if any(row.models for row in rows):
+        entries.append(Line2D([], [], label="ours: one model of a mean", **MODEL, **point))
+    if any(row.paper for row in rows):
+        diamond = PAPER_MARK | {"linestyle": "none"}
+        entries.append(Line2D([], [], label="paper: number", **diamond))
+    if any(not row.paper and not row.claim.startswith("X") for row in rows):
+        entries.append(Line2D([], [], label="paper: direction only", **arrow))
     entries.append(Patch(facecolor=BAND, label="range that is claimed"))
+    if any(row.too_small for row in rows):
+        entries.append(Patch(facecolor=MARGIN, label="too small to be of interest"))
+    return entries
+
+
+def draw_legend(figure: Figure, entries: Sequence[Artist], columns: int, top: float) -> None:
+    """Explain the marks above all panels; top: inches."""
     height = figure.get_size_inches()[1]
     figure.legend(
         handles=entries,
         loc="upper left",
         ncols=columns,
-        bbox_to_anchor=(0.0, 1 - 0.02 / height),
+        bbox_to_anchor=(0.0, 1 - top / height),
         fontsize=7.5,
         columnspacing=1.2,
     )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from selfdistill.claims.judge import step_at
+from selfdistill.claims.selection import step_at
 from selfdistill.report.study_data import ACCURACY, EPISTEMIC, LENGTH
 from selfdistill.report.tables.form import MARKS, number
 from selfdistill.vocabulary.contexts import NONE
@@ -135,6 +135,8 @@ def levels_of(part: Mapping[str, Any], levels: pd.DataFrame, roles: Mapping[str,
     """
     if levels.empty or not part["arms"]:
         return []
+    if len({(*arm["benchmarks"], arm["metric"]) for arm in part["arms"]}) > 1:
+        return []  # no reported quantity spans benchmarks or metrics
     found, known = [], levels[levels["metric"] == part["metric"]]
     for benchmark, model in product(benchmarks_of(part, known), models_of(part, known)):
         for _, rows in known[known["benchmark"] == benchmark].groupby("place", sort=False):
