@@ -30,8 +30,10 @@ from selfdistill.claims.verdicts import (
     PARTLY,
     REPRODUCED,
     VERDICTS,
+    ClauseResult,
     PartResult,
     as_record,
+    claim_result,
     decided,
     joined,
     judge_claims,
@@ -346,6 +348,21 @@ def test_an_effect_too_small_to_be_of_interest_decides_against_the_claim():
     assert judged(0.3, below=0.0, margin=0.15).verdict == REPRODUCED
     small = judged(0.42, below=0.0, margin=0.3)
     assert small.p_for < 0.025 and small.verdict == NOT_REPRODUCED, "in the claimed direction, and negligible"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        ((REPRODUCED, NOT_REPRODUCED), PARTLY),
+        ((NO_VERDICT, NOT_RUN), NO_VERDICT),
+        ((NOT_RUN, NOT_RUN), NOT_RUN),
+        ((REPRODUCED, NOT_RUN), INCONCLUSIVE),
+        ((REPRODUCED, INCONCLUSIVE), INCONCLUSIVE),
+    ],
+)
+def test_a_claim_of_unlike_clauses(verdicts, expected):
+    clauses = tuple(ClauseResult(name, "", one, "") for name, one in zip("ab", verdicts, strict=True))
+    assert claim_result("C7", clauses, ()).verdict == expected
 
 
 def test_one_draw_gives_an_effect_and_no_verdict(ledger):

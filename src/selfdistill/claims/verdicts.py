@@ -159,10 +159,13 @@ def clause_result(
 
 
 def claim_result(name: str, clauses: tuple[ClauseResult, ...], parts: tuple[PartResult, ...]) -> ClaimResult:
-    """Return the verdict on one claim: that of its clauses if they agree; partly reproduced if all are decided, else inconclusive."""
+    """Return the verdict on one claim: that of its clauses if they agree; partly reproduced if all are decided, no verdict if none can be.
+
+    Inconclusive for any other mixture.
+    """
     found = {clause.verdict for clause in clauses}
-    mixed = PARTLY if found == {REPRODUCED, NOT_REPRODUCED} else INCONCLUSIVE
-    verdict = clauses[0].verdict if len(found) == 1 else mixed
+    mixed = {frozenset((REPRODUCED, NOT_REPRODUCED)): PARTLY, frozenset((NO_VERDICT, NOT_RUN)): NO_VERDICT}
+    verdict = clauses[0].verdict if len(found) == 1 else mixed.get(frozenset(found), INCONCLUSIVE)
     if found <= {NO_VERDICT, NOT_RUN} or len(clauses) == 1:
         reason = "; ".join(dict.fromkeys(clause.reason for clause in clauses))
     else:
