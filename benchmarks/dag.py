@@ -108,9 +108,12 @@ def dry_runs(folder: Path, repeats: int, seeds: int) -> dict[str, dict[str, floa
 
 def small_jobs(folder: Path) -> dict[str, float]:
     """Seconds that one small job takes in all: the problem sets of mini, without Snakemake's own start and end."""
-    sets = ["train/chain/full", *(f"train/chain/{n}" for n in (1, 8, 64, 512)), "train/narrow/full"]
-    sets += [f"held-out/{name}/full" for name in ("in-domain", "shorter", "longer", "paired")]
-    targets = [f"results/mini/problems/{name}.parquet" for name in sets]
+    from selfdistill.records.paths import Paths  # at the top it would be an import of every script
+
+    paths = Paths("mini")
+    targets = [paths.training_problems("chain", 0, size) for size in ("full", "1", "8", "64", "512")]
+    targets.append(paths.training_problems("narrow", 0, "full"))
+    targets += [paths.benchmark(name) for name in ("in-domain", "shorter", "longer", "paired")]
     command = snakemake("--directory", str(folder), "--cores", "1", *targets)
     done, _ = measured(command)
     again, _ = measured(command)
