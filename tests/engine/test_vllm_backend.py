@@ -19,7 +19,7 @@ from selfdistill.models.finite import NotFinite  # noqa: E402
 from selfdistill.models.loading import load_model  # noqa: E402
 from selfdistill.models.prompts import prompt_ids  # noqa: E402
 from selfdistill.problems.problem import read_problems  # noqa: E402
-from selfdistill.sampling.evaluation import evaluate_run, load_generator  # noqa: E402
+from selfdistill.sampling.evaluation import evaluate_checkpoint, load_generator  # noqa: E402
 
 TURNS = ["find x : x +2 = 4", "find x : x *5 +9 = 4", "find x : x ^2 = 9"]
 SAMPLED = Sampling(max_new_tokens=24)
@@ -137,4 +137,4 @@ def test_an_evaluation_of_weights_that_are_not_finite_names_the_checkpoint(tmp_p
     model.save_pretrained(base)
     problems = {"chain": read_problems(tiny.save_problems(tmp_path / "problems.parquet"))}
     with pytest.raises(NotFinite, match=f"step 7, {base}: the logits are not finite"):
-        evaluate_run({7: base}, problems, "on", "qwen3", 1, Sampling(), {}, seed=0, backend="vllm")
+        evaluate_checkpoint(7, base, problems, "on", "qwen3", 1, Sampling(), {}, seed=0, backend="vllm")
