@@ -154,7 +154,7 @@ def test_a_half_sft_record_is_noticed_when_the_run_resumes(tmp_path, monkeypatch
 @pytest.mark.parametrize(("cut", "first"), [(("40",), 20), (("20", "40"), 0)])
 def test_a_base_goes_on_from_its_newest_whole_checkpoint(tmp_path, monkeypatch, cut, first):
     monkeypatch.setattr(pretraining, "CHECKPOINT_EVERY", 20)
-    monkeypatch.setattr(pretraining, "check_base", lambda *_: {})
+    monkeypatch.setattr(pretraining, "measure_base", lambda *_: {})
     pretraining.train_base(spec(), 0, tmp_path / "whole", tmp_path / "first")
     calls, step = [], pretraining.train_step
 
