@@ -30,11 +30,13 @@ MAY_IMPORT = {
     "regrade_samples": ({}, NUMBERS),
     "write_table": ({}, NUMBERS),
     "plot_figure": ({"draw": "selfdistill.report.figures.words:draw_word_shifts"}, DRAWING),
+    "draw_overview": ({}, DRAWING),
     "make_report": ({}, NUMBERS),
     "evaluate": (GENERATES, GENERATION),
     "sample_section_3": (GENERATES, GENERATION),
     "train_base": ({}, GENERATION),
     "make_base": ({}, GENERATION),
+    "polish_base": ({}, TRAINING),
     "train_off_policy": ({"run": {"method": "sft"}}, TRAINING),
     "train_on_policy": ({"run": {"method": "sdpo"}}, TRAINING),
 }
