@@ -19,6 +19,7 @@ from selfdistill.training.grpo import train_grpo
 from selfdistill.training.job import STOP
 from selfdistill.training.sdpo import SelfDistillationTrainer, train_sdpo
 from selfdistill.training.sft import LossRecorder, train_sft
+from selfdistill.vocabulary.runs import LAST
 
 STEPS, KILLED_AT = 5, 3  # checkpoints at steps 2, 4 and 5: step 3 is begun again, and so is its record
 KINDS = {"grpo": ("grpo", "none"), "sdpo-fixed": ("sdpo", "fixed"), "sdpo-ema": ("sdpo", "ema-0.2")}
@@ -57,7 +58,7 @@ def kill() -> None:
 
 def assert_same_outputs(left, right, rollouts: bool = True) -> None:
     """Weights of every checkpoint, rollouts and records are equal, but for the wall time."""
-    declared = checkpoint_folders(left.output / "checkpoints", left.settings.exported_steps)
+    declared = checkpoint_folders(left.output / "checkpoints", left.settings.exported_steps or [LAST])
     names = [path.name for path in declared.values()]
     assert names == sorted(p.name for p in (right.output / "checkpoints").glob("step-*"))
     for name in names:
