@@ -74,8 +74,8 @@ def test_an_addition_trains_and_is_evaluated(workspace, heading):
     target = RUN.format(TARGETS[heading])
     workspace.snakemake(target, "--config", "study=test")
     samples = pandas.read_parquet(workspace.root / target)
-    assert set(samples["step"]) == {1, 2}
-    training = pandas.read_parquet(Path(workspace.root / target).parent / "training.parquet")
+    assert set(samples["step"]) == {2}
+    training = pandas.read_parquet(Path(workspace.root / target).parents[1] / "training.parquet")
     assert training["loss"].notna().all()
 
 
