@@ -44,9 +44,7 @@ rule polish_base:
     resources:
         **POLISHED.resources,
     params:
-        job=lambda wildcards: jobs.base_params(
-            STUDY, wildcards.base, int(wildcards.replicate)
-        ).model_dump(),
+        job=lambda wildcards: jobs.base_params(STUDY, wildcards.base, int(wildcards.replicate)).model_dump(),
         code=code_of("polish_base", "grading.strict"),
     message:
         "Base model {wildcards.base}, replicate {wildcards.replicate}: training on its own correct responses"

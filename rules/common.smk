@@ -44,10 +44,11 @@ TEMPLATES = [
 ]
 DEVIATIONS = os.path.relpath(f"{workflow.basedir}/docs/deviations.md")
 
-ROOM_GB = room_gb(STUDY, costs_of(STUDY, Assumptions()))
-# as `--resources disk_gb=N` on the command line, which comes first
-if ROOM_GB is not None and "disk_gb" not in workflow.global_resources:
-    workflow.register_resource("disk_gb", ROOM_GB)
+if STUDY.file.disk_gb is not None:
+    room = room_gb(STUDY, costs_of(STUDY, Assumptions()))
+    # as `--resources disk_gb=N` on the command line, which comes first
+    if "disk_gb" not in workflow.global_resources:
+        workflow.register_resource("disk_gb", room)
 
 # Slurm sends SIGTERM to every process of a job. If the wrapping shell died of it, Snakemake would take the job for finished and kill
 # the training before its checkpoint.

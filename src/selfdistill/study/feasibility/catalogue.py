@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from selfdistill.study.feasibility.impossible import Impossible, at_most, check_rate
+from selfdistill.study.feasibility.impossible import Impossible, at_most, check_rate, fits_positions
 from selfdistill.study.models import OrganismBase, PolishedBase
 from selfdistill.vocabulary.families import family_of
 from selfdistill.vocabulary.organism import (
@@ -11,7 +11,6 @@ from selfdistill.vocabulary.organism import (
     CHAIN_TYPES,
     HABITS,
     LAST_ROUND,
-    POSITIONS,
 )
 
 if TYPE_CHECKING:
@@ -69,9 +68,7 @@ def check_polish(study: "Study") -> Iterator[Impossible]:
         yield from at_most(
             f"{key}.selection.pool", base.selection.pool, there, "its types have problems", "models.yaml"
         )
-        room = POSITIONS - max(kind.prompt_tokens for kind in CHAIN_TYPES.values())
-        why = f"the {POSITIONS} positions of an organism leave"
-        yield from at_most(f"{key}.max_new_tokens", base.max_new_tokens, room, why, "models.yaml")
+        yield from fits_positions(f"{key}.max_new_tokens", base.max_new_tokens, "models.yaml")
         yield from check_rate(f"{key}.sft.learning_rate", base.sft.learning_rate, "models.yaml")
         yield from check_acceptance(key, base, (*ACCEPTANCE_FIGURES, LAST_ROUND))
 

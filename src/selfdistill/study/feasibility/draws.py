@@ -3,8 +3,14 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from selfdistill.study.feasibility.impossible import Impossible, at_most, check_temperature, made_here
-from selfdistill.vocabulary.organism import CHAIN_TYPES, POSITIONS, VOCABULARY_SIZE
+from selfdistill.study.feasibility.impossible import (
+    Impossible,
+    at_most,
+    check_temperature,
+    fits_positions,
+    made_here,
+)
+from selfdistill.vocabulary.organism import VOCABULARY_SIZE
 from selfdistill.vocabulary.runs import SEEDS
 
 if TYPE_CHECKING:
@@ -13,9 +19,9 @@ if TYPE_CHECKING:
 
 def check_seeds(study: "Study") -> Iterator[Impossible]:
     """Replicates and seeds are small numbers, so that no two draws have the same random streams."""
-    lists = {"seeds": study.file.seeds}
+    lists = {"replicates": study.file.replicates, "seeds": study.file.seeds}
     lists |= {f"runs.{index}.seeds": entry.seeds or [] for index, entry in enumerate(study.file.runs)}
-    for key, numbers in ({"replicates": study.file.replicates} | lists).items():
+    for key, numbers in lists.items():
         for number in numbers:
             if number not in SEEDS:
                 problem = f"{number} is {'negative' if number < 0 else 'too large'}"
@@ -47,6 +53,5 @@ def check_lengths(study: "Study") -> Iterator[Impossible]:
         "section_3.max_new_tokens": section_3.max_new_tokens if section_3 else None,
     }
     if any(made_here(study, name) for name in study.models()):
-        room = POSITIONS - max(kind.prompt_tokens for kind in CHAIN_TYPES.values())
         for key, tokens in asked.items():
-            yield from at_most(key, tokens, room, f"the {POSITIONS} positions of an organism leave")
+            yield from fits_positions(key, tokens)

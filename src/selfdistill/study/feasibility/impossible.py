@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from selfdistill.vocabulary.organism import CHAIN_TYPES, POSITIONS
+
 if TYPE_CHECKING:
     from selfdistill.study.study import Study
 
@@ -34,6 +36,12 @@ def at_most(
     """Yield a number above its limit; `why` says what sets the limit."""
     if value is not None and value > limit:
         yield Impossible(key, f"{value:.15g} is more than {why}", (f"at most {limit:.15g}",), file)
+
+
+def fits_positions(key: str, tokens: int | None, file: str | None = None) -> Iterator[Impossible]:
+    """Yield a response length that leaves no room for a prompt in the positions of an organism."""
+    room = POSITIONS - max(kind.prompt_tokens for kind in CHAIN_TYPES.values())
+    yield from at_most(key, tokens, room, f"the {POSITIONS} positions of an organism leave", file)
 
 
 def made_here(study: "Study", model: str) -> bool:
