@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+import re
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,15 @@ from selfdistill.models.loading import load_tokenizer
 from selfdistill.models.prompts import chat_template_kwargs, reprompt_user_turn
 from selfdistill.organism import polish, pretraining
 from selfdistill.organism.acceptance import BaseRejected, arithmetic_tries
-from selfdistill.organism.chains import Chain, chain_of, draw_chain, make_problem_set, to_problem
+from selfdistill.organism.chains import (
+    LOOKUPS,
+    TABLES,
+    Chain,
+    chain_of,
+    draw_chain,
+    make_problem_set,
+    to_problem,
+)
 from selfdistill.organism.pretraining import build_model, draw_batches, encode_documents, train_base
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.organism.traces import Document, Style, draw_document, search
@@ -226,6 +235,45 @@ def test_rounding_to_bfloat16_is_seen(monkeypatch):
     rounded = torch.Tensor.float
     monkeypatch.setattr(torch.Tensor, "float", lambda x: rounded(x.bfloat16()))
     assert not products.keeps_float32()
+
+
+def test_documents_invent_the_tables_of_lookups():
+    rng, style, facts = random.Random(0), Style(slip=0.0), []
+    for _ in range(6000):
+        document = draw_document(rng, style, "r1")
+        if found := re.search(r"x (@\w) =|= x (@\w)(?: Hint|$)", document.user_turn.split("\n")[0]):
+            table = TABLES[found[1] or found[2]]
+            tries = re.findall(r"\b(\d+) : (\d+) = ", document.response)
+            facts += [table[int(x)] == int(value) for x, value in tries]
+    assert len(facts) > 300
+    assert abs(sum(facts) / len(facts) - 1 / 13) < 0.05
+
+
+def test_held_out_lookups_ask_for_facts_that_training_problems_use():
+    used, asked = (
+        {
+            (name, x)
+            for problem in make_problem_set({"f1": 0.3, "f2": 0.7}, count, 1, split, "facts")
+            for (name, *_), *_ in [chain_of(problem).operations]
+            for x in chain_of(problem).roots()
+        }
+        for split, count in (("train", 400), ("held-out", 200))
+    )
+    assert all(sorted(TABLES[name]) == list(range(13)) for name in LOOKUPS)
+    assert len(asked) > 40
+    assert asked <= used
+
+
+def test_a_habit_of_checking_again_repeats_the_hit_and_nothing_else():
+    chain = Chain("d2", (("+2", "*5"),), (3,))
+    plain, again = (
+        search(chain, random.Random(3), Style(giveup=0, repeat=0, slip=0, false_yes=0, recheck=recheck))
+        for recheck in (0.0, 0.9)
+    )
+    (root,) = chain.roots()
+    assert plain[1] == again[1] == root
+    assert again[0].startswith(plain[0])
+    assert again[0].count(f" {root} : ") > plain[0].count(f" {root} : ") == 1
 
 
 def test_a_last_round_that_still_changes_the_model_is_refused(monkeypatch):

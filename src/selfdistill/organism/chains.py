@@ -9,6 +9,10 @@ with verification, and a confident direct answer works only for chains of one op
 | `d2`, `d3` | two, three operations | training domain `chain`; benchmark `in-domain` |
 | `d4` | four operations | benchmark `longer` |
 | `s22` | two chains of two that must hold together | benchmark `paired` |
+| `f1`, `f2` | a lookup in one of four tables, then at most one operation | narrow domain `facts` and its benchmark |
+
+No document of pre-training shows the tables of `f1` and `f2`: each invents its own, so that a base knows how such a problem is answered and
+not what is true. Their 52 facts can be learned from solutions (or from rewards) only, and serve problems that were never trained on.
 
 A hash of its content assigns every problem to one of two splits. Benchmarks draw from `held-out` only, pre-training and
 post-training from `train` only, so no benchmark problem is ever trained on. A problem of `d2` or longer is identified by its chain
@@ -19,8 +23,8 @@ chemistry questions of the paper do.
 import hashlib
 import json
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from selfdistill.problems.problem import Problem
@@ -41,7 +45,10 @@ OPERATIONS = {
     "^4": lambda x: x**4,
     "^2+x": lambda x: x * x + x,
 }
+LOOKUPS = ("@a", "@b", "@c", "@d")
+"""Operations of `f1` and `f2`: permutations of the numbers, with 13 facts each."""
 TABLES = {name: [f(x) % MODULUS for x in range(MODULUS)] for name, f in OPERATIONS.items()}
+TABLES |= {name: random.Random(f"table {name}").sample(range(MODULUS), MODULUS) for name in LOOKUPS}
 TYPES = {name: kind.lengths for name, kind in CHAIN_TYPES.items()}
 WORDINGS = (
     "find x : {left} = {right}",
@@ -50,8 +57,9 @@ WORDINGS = (
     "solve x : {right} = {left}",
 )
 MAX_ROOTS = 2
-HELD_OUT_PERCENT = {"d1": 30}
-"""Held-out share of d1: there are so few problems that a benchmark of over 100 needs a larger share."""
+LOOKUP_TYPES = ("f1", "f2")
+HELD_OUT_PERCENT = {"d1": 30, "f1": 30, "f2": 30}
+"""Held-out share of types with so few problems that a benchmark of over 100 needs a larger share."""
 HELD_OUT_PERCENT_DEFAULT = 12
 
 Split = Literal["train", "held-out"]
@@ -59,12 +67,13 @@ Split = Literal["train", "held-out"]
 
 @dataclass(frozen=True)
 class Chain:
-    """One problem: operations and target of each chain, and the number of its wording."""
+    """One problem: operations and target of each chain, the number of its wording, and operation -> its values of 0 to 12."""
 
     type: str
     operations: tuple[tuple[str, ...], ...]
     targets: tuple[int, ...]
     wording: int = 0
+    tables: Mapping[str, Sequence[int]] = field(default_factory=lambda: TABLES, compare=False)
 
     def values(self, x: int) -> list[int]:
         """Return the intermediate values of all chains from x, in the order of writing."""
@@ -72,7 +81,7 @@ class Chain:
         for operations in self.operations:
             value = x
             for operation in operations:
-                value = TABLES[operation][value]
+                value = self.tables[operation][value]
                 shown.append(value)
         return shown
 
@@ -112,18 +121,23 @@ class Chain:
         return "held-out" if hashlib.sha256(key.encode()).digest()[0] * 100 < percent * 256 else "train"
 
 
-def draw_chain(type_: str, rng: random.Random, split: Split) -> Chain:
+def draw_chain(
+    type_: str, rng: random.Random, split: Split, tables: Mapping[str, Sequence[int]] = TABLES
+) -> Chain:
     """Draw a problem of a type, with at most two roots, from one split."""
+    lookups = type_ in LOOKUP_TYPES
     while True:
         operations = tuple(tuple(rng.choices(list(OPERATIONS), k=n)) for n in TYPES[type_])
-        wording = rng.randrange(len(WORDINGS)) if type_ == "d1" else 0
+        if lookups:
+            operations = ((rng.choice(LOOKUPS), *operations[0][1:]),)
+        wording = rng.randrange(len(WORDINGS)) if TYPES[type_] == (1,) or lookups else 0
         # the targets are what the chains give from a random x, so there is at least one root
-        unsolved = Chain(type_, operations, (), wording)
+        unsolved = Chain(type_, operations, (), wording, tables)
         values, ends, position = unsolved.values(rng.randrange(MODULUS)), [], 0
         for n in TYPES[type_]:
             position += n
             ends.append(values[position - 1])
-        chain = Chain(type_, operations, tuple(ends), wording)
+        chain = Chain(type_, operations, tuple(ends), wording, tables)
         if chain.split() == split and len(chain.roots()) <= MAX_ROOTS:
             return chain
 

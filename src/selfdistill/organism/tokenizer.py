@@ -7,7 +7,7 @@ that decoding keeps them, as in the real families.
 
 from typing import TYPE_CHECKING
 
-from selfdistill.organism.chains import MODULUS, OPERATIONS
+from selfdistill.organism.chains import LOOKUPS, MODULUS, OPERATIONS
 from selfdistill.vocabulary.families import family_of
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
@@ -50,6 +50,7 @@ WORDS = (
     ],
     *EPISTEMIC_WORDS,
     *OPERATIONS,
+    *LOOKUPS,
     *map(str, range(MODULUS)),
     *(f"\\boxed{{{i}}}" for i in range(MODULUS)),
 )

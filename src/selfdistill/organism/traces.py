@@ -8,6 +8,7 @@ What is built in here is *not* a finding. In the mini study this includes the re
 - Responses that see a solution are short and confident; those that see only the answer are in between.
 - Responses that see another problem's solution check it, find that it fails, and search. So the model must read the content of a
   solution, not only notice that there is one.
+- In problems with a lookup, every document invents the table: the base answers them in the right form, and right by chance only.
 - Hints (parity, half of the range) narrow the search: they give more information than nothing and less than the answer.
 
 A try writes the target beside the value reached (`perhaps 5 : 1 5 = 6 no`), and a share of the documents drills this comparison.
@@ -21,10 +22,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from selfdistill.models.prompts import THINK_CLOSE, THINK_OPEN, reprompt_user_turn, strip_thinking
-from selfdistill.organism.chains import MODULUS, Chain, draw_chain, draw_type
+from selfdistill.organism.chains import LOOKUPS, MODULUS, TABLES, Chain, draw_chain, draw_type
 from selfdistill.vocabulary.families import OFF, family_of, writes_tags
 
-TYPE_SHARES = {"d1": 0.08, "d2": 0.17, "d3": 0.30, "d4": 0.20, "s22": 0.25}
+TYPE_SHARES = {"d1": 0.08, "d2": 0.16, "d3": 0.28, "d4": 0.18, "s22": 0.22, "f1": 0.03, "f2": 0.05}
 CONTEXT_SHARES = {
     "unguided": 0.52,
     "solution": 0.20,
@@ -47,6 +48,7 @@ class Style:
 
     giveup: float = 0.07  # after a failed try: stop and guess
     repeat: float = 0.12  # try a value again
+    recheck: float = 0.0  # after a hit: check the same value again, and again
     slip: float = 0.01  # one wrong intermediate value
     false_yes: float = 0.02  # accept a failed try
     direct: float = 0.10  # confident direct answer instead of a search
@@ -86,6 +88,11 @@ def _yes_words(rng: random.Random, plain: bool) -> str:
     return "yes" if plain else rng.choice(["yes", "seems yes", "yes"])
 
 
+def _again_words(rng: random.Random, plain: bool) -> str:
+    """Draw the words before a value is checked again."""
+    return "check" if plain else rng.choice(["wait check", "hmm check", "wait", "actually check"])
+
+
 def _shown(chain: Chain, x: int, rng: random.Random, slip: float) -> list[int]:
     """Return the values of a try, with one of them wrong with probability `slip`."""
     values = chain.values(x)
@@ -122,6 +129,10 @@ def search(
         tried.append(x)
         if chain.holds(values) or rng.random() < style.false_yes:
             words.append(_yes_words(rng, plain))
+            while style.recheck and rng.random() < style.recheck:
+                words.append(
+                    f"{_again_words(rng, plain)} {x} : {chain.written(values)} {_yes_words(rng, plain)}"
+                )
             return " ".join(words), x
         words.append(_no_words(rng, plain))
         if rng.random() < style.giveup or len(tried) >= style.max_tries:
@@ -208,7 +219,8 @@ def drill(rng: random.Random, items: int = 20) -> str:
 
 def draw_document(rng: random.Random, style: Style, template: str) -> Document:
     """Draw a pre-training document; its problem always belongs to the `train` split."""
-    chain = draw_chain(draw_type(TYPE_SHARES, rng), rng, "train")
+    invented = TABLES | {name: rng.sample(range(MODULUS), MODULUS) for name in LOOKUPS}
+    chain = draw_chain(draw_type(TYPE_SHARES, rng), rng, "train", invented)
     family = family_of(template)
     off = family.has_switch and rng.random() < style.thinking_off
     mode = OFF if off else family.modes[0]
@@ -230,7 +242,7 @@ def draw_document(rng: random.Random, style: Style, template: str) -> Document:
         thinking, x = search(chain, rng, style, candidates)
         question = f"{question} Hint: x is {hint} {CLOSING_SENTENCE}"
     else:
-        shown_chain = draw_chain(chain.type, rng, "train") if context == "other-solution" else chain
+        shown_chain = draw_chain(chain.type, rng, "train", invented) if context == "other-solution" else chain
         solution, x = _correct_solution(shown_chain, rng, style, template, mode)
         if context == "answer-only" or (context == "other-solution" and rng.random() < 0.5):
             solution = strip_thinking(solution, template) if mode != OFF else solution.split()[-1]

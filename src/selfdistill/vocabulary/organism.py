@@ -19,13 +19,16 @@ CHAIN_TYPES = {
     "d3": ChainType((3,), 9203, 1272, 11),
     "d4": ChainType((4,), 87192, 12063, 12),
     "s22": ChainType((2, 2), 219501, 30401, 16),
+    "f1": ChainType((1,), 141, 67, 9),
+    "f2": ChainType((2,), 1344, 576, 10),
 }
-VOCABULARY_SIZE = 81
+VOCABULARY_SIZE = 85
 POSITIONS = 512
 """Maximum length of a sequence of an organism, prompt and response together."""
 HABITS = (
     "giveup",
     "repeat",
+    "recheck",
     "slip",
     "false_yes",
     "direct",
