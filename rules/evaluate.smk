@@ -47,6 +47,7 @@ rule estimate:
         estimates=PATHS.numbers("estimates"),
         differences=PATHS.numbers("differences"),
         shift=PATHS.numbers("shift"),
+        draws=PATHS.numbers("draws"),
         manifest=NUMBERS.manifest,
     log:
         NUMBERS.log,

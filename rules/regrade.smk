@@ -24,6 +24,7 @@ rule regrade_samples:
         job=lambda wildcards: {
             "study": str(STUDY.path),
             "draws": {key: getattr(STUDY.file, key) for key in DRAWS},
+            "experiments": sorted({entry.experiment for entry in STUDY.file.runs}),
             "grader": wildcards.grader,
         },
         code=lambda wildcards: code_of("regrade_samples", grader_module(wildcards.grader)),

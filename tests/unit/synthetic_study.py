@@ -21,6 +21,7 @@ from selfdistill.claims.verdicts import as_record, judge_claims
 from selfdistill.grading.epistemic import count_columns
 from selfdistill.report.drawing import draw_figure, make_table
 from selfdistill.report.numbers import (
+    draw_means,
     frequency_shifts,
     problems_summary,
     study_differences,
@@ -133,6 +134,15 @@ def responses(fields: dict[str, str], benchmark: str, step: int, seed: int, scal
     return pd.concat([frame, count_columns(texts)], axis=1)
 
 
+def benchmarks_beside(fields: dict[str, str]) -> list[str]:
+    """Return the benchmarks of a run's training set, a base having those of its model's runs."""
+    trained_on = {one["dataset"] for one in all_runs() if one["model"] == fields["model"]}
+    sets = trained_on if fields["method"] == "base" else {fields["dataset"]}
+    return [
+        name for dataset, names in STUDY.file.benchmarks.also.items() if dataset in sets for name in names
+    ]
+
+
 @cache
 def samples_frame(seeds: int, at: tuple[int, ...] = (10, 20, 30, STEPS)) -> pd.DataFrame:
     """Return the samples of every run, at some steps (SFT: its end), and of the bases."""
@@ -143,7 +153,7 @@ def samples_frame(seeds: int, at: tuple[int, ...] = (10, 20, 30, STEPS)) -> pd.D
         for step in steps:
             effect = 1.0 if method == "base" else EFFECT[fields["context"]]
             scale = 1 + (effect - 1) * (step / STEPS if method != "base" else 0)
-            for benchmark in BENCHMARKS:
+            for benchmark in (*BENCHMARKS, *benchmarks_beside(fields)):
                 frames += [responses(fields, benchmark, step, seed, scale) for seed in range(seeds)]
     return pd.concat(frames, ignore_index=True)
 
@@ -180,7 +190,7 @@ def claim_frames(replicates: int) -> Frames:
     rollouts = [
         responses(fields, "training", STEPS, draw, EFFECT[fields["context"]])
         for fields in all_runs()
-        if fields["coverage"] != "full"
+        if fields["coverage"] != "full" or fields["dataset"] == STUDY.file.domains.narrow
         for draw in draws
     ]
     frames = (samples_frame(replicates, (10, STEPS)), pd.concat(section_3), pd.concat(rollouts))
@@ -218,7 +228,8 @@ def study(seeds: int = 1) -> StudyData:
         training=training_frame(all_runs(), seeds),
         estimates=study_estimates(samples, section_3_frame(), ood),
         differences=study_differences(samples, ood),
-        shift=frequency_shifts(samples, "longer"),
+        shift=frequency_shifts(samples, STUDY.shift_benchmark()),
+        draws=draw_means(samples, ood),
         problems=problems_summary(training, benchmarks),
         reported=load_reported(REPORTED),
         **display_names(STUDY) | {"benchmarks": BENCHMARKS},

@@ -19,7 +19,7 @@ from selfdistill.vocabulary.organism import CHAIN_TYPES, HABITS, VOCABULARY_SIZE
 
 IMPOSSIBLE = {
     "unknown problem type": ({"datasets.chain.types": {"d9": 1.0}}, ["datasets.chain.types: unknown problem type 'd9'", "d1, d2"]),
-    "more problems than a type has": ({"datasets.narrow.problems": 400}, ["datasets.narrow.problems: 400 is more", "at most 336"]),
+    "more problems than a type has": ({"datasets.narrow.problems": 4000}, ["datasets.narrow.problems: 4000 is more", "at most 1485"]),
     "more benchmark problems than a type has": (
         {"benchmarks.problems": 150},
         ["benchmarks.problems: 150", "distinct held-out problems of types d1", "at most 144"],

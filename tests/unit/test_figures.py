@@ -73,11 +73,11 @@ def test_a_figure_of_one_model_refuses_several() -> None:
 def test_figure3_draws_the_estimates_from_the_base_on() -> None:
     data = study()
     figure, _ = draw("figure3")
-    accuracy = next(axis for axis in figure.axes if axis.get_title("left") == "(c) Longer (4 operations)")
+    accuracy = next(axis for axis in figure.axes if axis.get_title("left") == "(c) Paired chains")
     drawn = lines(accuracy)
     assert set(drawn) == {"GRPO", "SDPO (c=s)", "SDPO (c=s\\think)", "base"}
     rows = data.estimates[
-        (data.estimates["benchmark"] == "longer") & (data.estimates["metric"] == "accuracy")
+        (data.estimates["benchmark"] == "paired") & (data.estimates["metric"] == "accuracy")
     ]
     own = rows_of_run(rows, run("r1-mini", "sdpo", "solution", "fixed")).sort_values("step")
     base = rows_of_run(rows, base_run("r1-mini"))["estimate"].item()
@@ -95,7 +95,7 @@ def test_figure3_bars_are_the_paired_differences_of_each_word() -> None:
     assert [text.get_text() for text in bars.get_xticklabels()] == list(EPISTEMIC_WORDS)
     grpo = next(one for one in bars.containers if one.get_label() == "GRPO")
     rows = rows_of_run(data.differences, run("r1-mini", "grpo"))
-    rows = rows[rows["benchmark"] == "longer"].set_index("metric")["difference"]
+    rows = rows[rows["benchmark"] == "paired"].set_index("metric")["difference"]
     expected = [rows[f"substring_{word}"] for word in EPISTEMIC_WORDS]
     np.testing.assert_allclose([bar.get_height() for bar in grpo], expected)
 
@@ -120,7 +120,7 @@ def test_long_training_curves_show_a_five_step_mean() -> None:
 
 def test_figure7_has_a_line_for_each_coverage_and_one_scale() -> None:
     figure, _ = draw("figure7")
-    assert legend_labels(figure) == [f"|D| = {count}" for count in (1, 8, 64, 128, 512, "full")]
+    assert legend_labels(figure) == [f"|D| = {count}" for count in (1, 8, 64, 128, 512)]
     titles = [axis.get_title("left") for axis in figure.axes[::2]]
     assert titles == [
         "GRPO",

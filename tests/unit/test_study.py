@@ -68,7 +68,10 @@ def test_lists_are_crossed_and_seeds_come_from_the_study(folder):
 def test_a_replicate_draws_what_the_mini_study_makes_and_no_released_weights():
     study = load_study(CONFIG / "mini.yaml", replicates=[0, 2])
     assert study.base_draws() == [
-        (name, replicate) for name in ("r1-mini", "qwen3-mini", "olmo3-mini") for replicate in (0, 2)
+        (name, replicate)
+        for base in ("r1-mini", "qwen3-mini", "olmo3-mini")
+        for name in (base, f"{base}-polished")
+        for replicate in (0, 2)
     ]
     assert ("r1-mini", 2) in study.section_3_draws()
     released = load_study(CONFIG / "paper.yaml", replicates=[0, 2])
@@ -217,7 +220,7 @@ MISTAKES = {
     "sft without data": ({"runs.0": SFT | {"contexts": ["answer-only"]}}, ["runs.0.contexts", "off_policy.contexts"]),
     "sft of a model without data": ({"runs.0": SFT | {"models": ["qwen3-mini-nothink"]}}, ["runs.0.models", "section_3.models"]),
     "sft on a subset": ({"runs.0": SFT | {"coverages": [8]}}, ["runs.0.coverages", "allowed: full"]),
-    "coverage too large": ({"datasets.narrow.coverages": [300, "full"]}, ["datasets.narrow.coverages", "300", "at most 256"]),
+    "coverage too large": ({"datasets.narrow.coverages": [300, "full"]}, ["datasets.narrow.coverages", "300", "at most 100"]),
     "coverage not declared": ({"runs.0": GRPO | {"coverages": [7]}}, ["runs.0.coverages", "'7'", "1, 8, 64, 512, full"]),
     "run declared twice": ({"runs.0": GRPO | {"experiment": "on-policy"}}, ["runs", "again", "on-policy"]),
     "same model twice": ({"runs.0": GRPO | {"models": ["r1-mini", "r1-mini"]}}, ["runs.0.models", "is listed twice"]),
@@ -367,7 +370,9 @@ def test_config_of_snakemake():
     assert study_from_config(whole, CONFIG).name == "test"
     with pytest.raises(StudyError, match="no such study file; allowed: .*mini.*did you mean mini"):
         study_from_config({"study": "minni"}, CONFIG)
-    with pytest.raises(StudyError, match="--config title: only `study`, `replicates` and `seeds`"):
+    with pytest.raises(
+        StudyError, match="--config title: only `study`, `replicates`, `seeds` and `experiments`"
+    ):
         study_from_config({"study": "mini", "title": "x"}, CONFIG)
 
 
@@ -386,6 +391,23 @@ def test_seeds_of_the_command_line_replace_the_files():
     ):
         with pytest.raises(StudyError, match=message):
             study_from_config({"seeds": wrong}, CONFIG)
+
+
+def test_experiments_of_the_command_line_leave_the_others_out():
+    whole = study_from_config({}, CONFIG)
+    some = study_from_config({"experiments": "on-policy, narrow"}, CONFIG)
+    assert set(some.runs()) == set(whole.runs("on-policy", "narrow"))
+    assert set(some.base_runs()) == set(whole.base_runs())
+    assert "figure7" not in some.file.figures and "figure9" in some.file.figures
+    assert some.file.figures["figure1"] == ["narrow", "on-policy"] and "table2" not in some.file.tables
+    assert some.file.title.endswith("ablation, control, coverage)") and "narrow" not in some.file.title
+    for name in (*some.file.figures, *some.file.tables):
+        runs_shown(some, name)
+    assert study_from_config({"experiments": ""}, CONFIG).file == whole.file
+    with pytest.raises(
+        StudyError, match="experiments=on-polcy: no such experiment; allowed: off-policy, on-policy"
+    ):
+        study_from_config({"experiments": "on-polcy"}, CONFIG)
 
 
 def test_a_number_that_snakemake_would_read_as_another_is_refused():

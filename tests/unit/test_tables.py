@@ -13,6 +13,7 @@ from synthetic_study import REPORTED, drawn, problem_frame, run, study, table
 
 from selfdistill.report.numbers import OOD_MEAN, problems_summary
 from selfdistill.report.study_data import FigureError, StudyData, rows_of_run
+from selfdistill.report.study_data import base_run as run_of_base
 from selfdistill.report.tables.reported import load_reported, reported_table
 from selfdistill.study.displays import TABLES
 
@@ -48,6 +49,22 @@ def test_table2_is_the_last_step_in_percent() -> None:
         assert cell[name] == pytest.approx(100 * expected[name])
     assert (cell["n_problems"], cell["k"], cell["n_seeds"]) == (12, 4, 1)
     assert made.formatted.loc[2, "Paper: AIME24"] == "20.21 [S2]"
+
+
+def test_every_draw_has_a_row_with_the_changes_against_its_own_base() -> None:
+    data = drawn("draws", seeds=2)
+    shown = table("draws", data).formatted
+    own = shown[shown["Model"] == data.label("r1-mini")]
+    assert list(own["Seed"]) == ["0", "1"] and set(own["Replicate"]) == {"0"}
+    draws = data.draws[(data.draws["benchmark"] == OOD_MEAN) & (data.draws["seed"] == 1)]
+    sdpo, base = (
+        rows_of_run(draws, one)["accuracy"].item()
+        for one in (run("r1-mini", "sdpo", "solution", "fixed"), run_of_base("r1-mini"))
+    )
+    assert own["Base, OOD"].iloc[1] == f"{100 * base:.1f}"
+    assert own["Δ SDPO (c=s)"].iloc[1] == f"{100 * (sdpo - base):+.1f}".replace("-", "−")
+    off = shown[shown["Model"] == data.label("qwen3-mini-nothink")]
+    assert set(off["Δ SDPO (c=s\\think)"]) == {"–"}, "a run that the model does not have"
 
 
 def test_table3_counts_the_problem_sets() -> None:

@@ -110,10 +110,10 @@ def available(part: PartSpec, models: Sequence[str], benchmark: str, study: Stud
 
 def with_arms(planned: PlannedPart, arms: tuple[PlannedArm, ...], study: Study) -> PlannedPart:
     """Return a part with its arms and what follows from them: its base, and whether the study draws it once."""
-    bases = {study.model(arm.run["model"]).base for arm in arms}
+    bases = {study.root_key(study.model(arm.run["model"]).base) for arm in arms}
     trained = any(arm.run["method"] != BASE for arm in arms)
     # weights that exist are given; those that the study makes itself are one draw of a recipe
-    drawn = trained or any(study.base(base).source in ("organism", "random") for base in bases)
+    drawn = trained or any(study.base(base).drawn for base in bases)
     base = bases.pop() if len(bases) == 1 else ""
     return replace(planned, arms=arms, base=base, single=drawn and draws_of(study) == (1, 1))
 

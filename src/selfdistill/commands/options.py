@@ -1,23 +1,26 @@
-"""Options that commands share: which study, with which draws."""
+"""Options that commands share: which study, with which draws and experiments."""
 
 import argparse
 
-from selfdistill.study.load import DRAWS, study_from_config
+from selfdistill.study.load import CHOICES, DRAWS, study_from_config
 from selfdistill.study.study import Study
 
 
 def add_study(parser: argparse.ArgumentParser, default: str = "mini") -> None:
-    """Add `--study`, and `--replicates` and `--seeds` in place of those of the study file."""
+    """Add `--study`, `--replicates` and `--seeds` in place of those of the study file, and `--experiments` of it."""
     parser.add_argument("--study", default=default, help="name of the study, or path of its file")
     for key in DRAWS:
         parser.add_argument(
             f"--{key}", help=f"{key} in place of those of the study file, such as 0,1,2 or 0-2"
         )
+    parser.add_argument(
+        "--experiments", help="only these experiments of the study file, such as on-policy,coverage"
+    )
 
 
 def asked(options: argparse.Namespace) -> dict[str, str]:
     """Return the options of `add_study` that were given, as Snakemake's --config takes them."""
-    return {key: value for key in ("study", *DRAWS) if (value := getattr(options, key)) is not None}
+    return {key: value for key in ("study", *CHOICES) if (value := getattr(options, key)) is not None}
 
 
 def study_of(options: argparse.Namespace) -> Study:

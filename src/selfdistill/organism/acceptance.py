@@ -7,6 +7,7 @@ the paper's question either way. The bounds of each base are in `config/models.y
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from selfdistill.generation.protocol import Sampling
@@ -46,11 +47,17 @@ def arithmetic_tries(problem: Problem, response: str) -> list[bool]:
 
 
 def measure_base(
-    folder: Path, template: str, seed: int, problems: int = 256, thinking: str | None = None
+    folder: Path,
+    template: str,
+    seed: int,
+    problems: int = 256,
+    thinking: str | None = None,
+    max_new_tokens: int = 128,
 ) -> dict[str, float]:
     """Return accuracy per benchmark type (own problems, temperature 1), share of right tries, and the cost of banning the ten words.
 
-    thinking: of the responses (None: the first that the template writes).
+    problems: per benchmark, at most 128 of `shorter`; thinking: of the responses (None: the first that the template writes);
+    max_new_tokens: their longest length.
     """
     generator = TransformersGenerator.load(folder, thinking or family_of(template).modes[0])
     sets = {
@@ -64,10 +71,11 @@ def measure_base(
         for name, types in BENCHMARK_TYPES.items()
     }
     figures: dict[str, float] = {}
+    sampling = Sampling(max_new_tokens=max_new_tokens)
     with Grader() as grader:
         for name, items in sets.items():
             frame = response_frame(
-                generator, items, template, 1, Sampling(), derive_seed(seed, "accept", name), grader
+                generator, items, template, 1, sampling, derive_seed(seed, "accept", name), grader
             )
             figures[f"accuracy {name}"] = float(frame["correct"].mean())
             if name == "in-domain":
@@ -77,7 +85,7 @@ def measure_base(
                 figures["arithmetic"] = sum(tries) / max(1, len(tries))
                 figures["response_tokens"] = float(frame["response_tokens"].mean())
                 figures["epistemic_words"] = float(frame["epistemic_word"].mean())
-        banned = Sampling(banned_words=EPISTEMIC_WORDS)
+        banned = replace(sampling, banned_words=EPISTEMIC_WORDS)
         frame = response_frame(
             generator, sets["in-domain"], template, 1, banned, derive_seed(seed, "accept", "ban"), grader
         )

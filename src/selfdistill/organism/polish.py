@@ -42,6 +42,8 @@ from selfdistill.vocabulary.runs import FULL, LAST, Run
 logger = logging.getLogger(__name__)
 
 UNGUIDED = "unguided"
+MEASURED = 512
+"""Problems per benchmark of the acceptance, so that chance moves a difference of two rounds by less than its bound."""
 ACCURACIES = tuple(f"accuracy {name}" for name in BENCHMARK_TYPES)
 
 
@@ -71,14 +73,17 @@ def measured(params: BaseParams, folders: Sequence[Path]) -> Mapping[str, float]
 
     folders: the models before and after the last round. Both answer the same problems with the same random numbers.
     """
+    spec = params.spec
     before, figures = (
-        measure_base(folder, params.template, params.seed, thinking=params.spec.thinking)
+        measure_base(
+            folder, params.template, params.seed, MEASURED, spec.thinking, max_new_tokens=spec.max_new_tokens
+        )
         for folder in folders
     )
     changes = {name: value - before[name] for name, value in figures.items() if name in ACCURACIES}
     logger.info("last round: %s", changes)
     figures[LAST_ROUND] = max(map(abs, changes.values()))
-    return check_figures(figures, params.spec.acceptance)
+    return check_figures(figures, spec.acceptance)
 
 
 @dataclass(frozen=True)

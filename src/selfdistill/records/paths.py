@@ -156,7 +156,7 @@ class Paths:
         return self.figure("overview", suffix)
 
     def numbers(self, name: str, model: str = "{model}") -> str:
-        """Return the path of a frame computed from all samples of a model: `estimates`, `differences` or `shift`."""
+        """Return the path of a frame computed from all samples of a model: `estimates`, `differences`, `shift` or `draws`."""
         return f"{self.results}/numbers/{model}/{name}.parquet"
 
     def log(self, rule: str, path: str) -> str:

@@ -28,12 +28,12 @@ def load_data(
 ) -> StudyData:
     """Return the study's frames, those of `runs` only if some are given.
 
-    inputs: names of StudyData's frames -> path (reported) or paths (estimates, differences, shift, training; train_sets and benchmark_sets
-    make `problems`). names: study.shown.display_names. runs: study.shown.run_keys.
+    inputs: names of StudyData's frames -> path (reported) or paths (estimates, differences, shift, draws, training; train_sets and
+    benchmark_sets make `problems`). names: study.shown.display_names. runs: study.shown.run_keys.
     """
     frames = {
         name: joined(map(read_frame, as_list(inputs[name])))
-        for name in ("estimates", "differences", "shift")
+        for name in ("estimates", "differences", "shift", "draws")
         if name in inputs
     }
     if "training" in inputs:

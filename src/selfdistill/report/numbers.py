@@ -34,17 +34,24 @@ from selfdistill.vocabulary.runs import BASE, DRAW, RUN_FIELDS
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS, SUBSTRING_COLUMNS
 
 OOD_MEAN = "ood-mean"
+DRAW_METRICS = {
+    "correct": "accuracy",
+    "response_tokens": "response_tokens",
+    "epistemic_word": "epistemic_word",
+}
+"""Column of samples -> metric of its mean in `draw_means`."""
 DIFFERENCE_METRICS = ("accuracy", "response_tokens", "epistemic_substring", "epistemic_word")
 
 
 @job()
 def estimate(task: Task) -> Facts:
-    """Write all estimates, differences to base and word shifts of one model, from every sample of it."""
+    """Write all estimates, differences to base, means of each draw and word shifts of one model, from every sample of it."""
     params = NumbersParams.model_validate(task.params["job"])
     samples = declared_samples(task.input.samples, params)
     section_3 = joined(read_table(path, samples_schema(), NUMBER_COLUMNS) for path in task.input.section_3)
     write_frame(task.output.estimates, study_estimates(samples, section_3, params.ood))
     write_frame(task.output.differences, study_differences(samples, params.ood))
+    write_frame(task.output.draws, draw_means(samples, params.ood))
     count = len(samples)
     del samples, section_3  # before the texts come
     responses = responses_of(task.input.last, params.shift_benchmark)
@@ -113,6 +120,23 @@ def study_differences(samples: pd.DataFrame, ood: Sequence[str], **settings: Any
         plain = contrasts(outside, BASE_GROUP, by=GROUP_COLUMNS[:-1], metrics=DIFFERENCE_METRICS, **settings)
         frames.append(plain.assign(benchmark=OOD_MEAN))
     return pd.concat(frames, ignore_index=True)
+
+
+def draw_means(samples: pd.DataFrame, ood: Sequence[str]) -> pd.DataFrame:
+    """Return the plain means of every draw of every run at its last step, benchmark by benchmark and over the OOD benchmarks.
+
+    Returns:
+        one row per run, draw and benchmark: RUN_FIELDS, benchmark, and the metrics of DRAW_METRICS. No interval: one draw
+        does not say how far another one would be.
+    """
+    final = last_step(samples)
+    by = [*RUN_FIELDS, "benchmark"]
+    means = (
+        final.groupby(by, as_index=False, observed=True)[[*DRAW_METRICS]].mean().rename(columns=DRAW_METRICS)
+    )
+    outside = means[means["benchmark"].isin(list(ood))]
+    mean = outside.groupby([*RUN_FIELDS], as_index=False, observed=True)[[*DRAW_METRICS.values()]].mean()
+    return joined([means, mean.assign(benchmark=OOD_MEAN)])
 
 
 def frequency_shifts(samples: pd.DataFrame, benchmark: str) -> pd.DataFrame:

@@ -53,6 +53,7 @@ class StudyData:
             `ood-mean` and `section-3`.
         differences: numbers.study_differences, the same rows against base, paired by problem.
         shift: numbers.frequency_shifts (RUN_KEY, word, shift, is_epistemic, counts).
+        draws: numbers.draw_means (RUN_FIELDS, benchmark, means of one draw).
         problems: numbers.problems_summary of the training sets (Table 3).
         reported: tables.reported.load_reported, the paper's numbers.
         labels: model key -> name shown. roles: role (vocabulary.roles) -> model key.
@@ -69,6 +70,7 @@ class StudyData:
     estimates: pd.DataFrame = field(default_factory=pd.DataFrame)
     differences: pd.DataFrame = field(default_factory=pd.DataFrame)
     shift: pd.DataFrame = field(default_factory=pd.DataFrame)
+    draws: pd.DataFrame = field(default_factory=pd.DataFrame)
     problems: pd.DataFrame = field(default_factory=pd.DataFrame)
     reported: pd.DataFrame = field(default_factory=pd.DataFrame)
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -124,7 +126,7 @@ class StudyData:
         """Return the study with these runs to show, and with their rows and those of their bases only."""
         shown = self.in_order(runs)
         kept = [*shown, *(base_run(run["model"]) for run in shown)]
-        names = ("training", "estimates", "differences", "shift")
+        names = ("training", "estimates", "differences", "shift", "draws")
         frames = {name: rows_of_runs(getattr(self, name), kept) for name in names}
         return replace(self, runs=shown, **frames)
 

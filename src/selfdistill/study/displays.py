@@ -243,6 +243,12 @@ TABLES: dict[str, Display] = {
         ("problems",),
         shows="problem sets",
     ),
+    "draws": Display(
+        "Every draw of the bases",
+        "not in the paper",
+        f"{_TABLES}.draws:draws_table",
+        ("draws",),
+    ),
     "main-results": Display(
         "Main results",
         "sections 4 to 6",

@@ -11,7 +11,7 @@ from selfdistill.study.data import Benchmarks
 from selfdistill.study.file import StudyFile
 from selfdistill.study.grid import expand
 from selfdistill.study.methods import METHODS, RolloutSettings
-from selfdistill.study.models import BaseSpec, Models, ModelSpec, PolishedBase
+from selfdistill.study.models import BaseSpec, Models, ModelSpec
 from selfdistill.study.resources import ResourceSettings
 from selfdistill.study.sampling import SamplingSettings
 from selfdistill.study.yaml import reject, validated
@@ -47,10 +47,13 @@ class Study:
         """A base of models.yaml."""
         return self.catalogue.bases[key]
 
+    def root_key(self, key: str) -> str:
+        """Key of the base that a polished one was trained from; of any other base its own. Its draws are those of both."""
+        return getattr(self.base(key), "of", key)
+
     def root(self, key: str) -> BaseSpec:
         """The base that a polished one was trained from; any other base itself."""
-        spec = self.base(key)
-        return self.base(spec.of) if isinstance(spec, PolishedBase) else spec
+        return self.base(self.root_key(key))
 
     def family(self, model: str) -> Family:
         """The family of a model: how its chat template writes its thinking."""
@@ -125,7 +128,7 @@ class Study:
     def bases(self, source: str | None = None) -> tuple[str, ...]:
         """Every base that the study uses, one that is polished after its organism; or those of a source (`organism`, `hub`)."""
         used = dict.fromkeys(self.model(model).base for model in self.models())
-        names = dict.fromkeys(name for base in used for name in (getattr(self.base(base), "of", base), base))
+        names = dict.fromkeys(name for base in used for name in (self.root_key(base), base))
         return tuple(name for name in names if source in (None, self.base(name).source))
 
     def settings_for(self, run: Run) -> Any:
