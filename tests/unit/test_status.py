@@ -58,6 +58,6 @@ def test_time_left_goes_by_finished_and_running_jobs_of_the_kind():
         State(entry("b"), "running", step=1, steps=4, left=30.0),
         State(entry("b"), "waiting"),
     ]
-    assert seconds_left(states, 2) == pytest.approx((20 + 30 + 40) / 2)
-    assert seconds_left([*states, State(entry("c"), "waiting")], 2) is None
+    assert seconds_left(states) == pytest.approx(20 + 30 + 40)
+    assert seconds_left([*states, State(entry("c"), "waiting")]) is None
     assert (duration(None), duration(125)) == ("?", "2 min 05 s")

@@ -91,8 +91,8 @@ def state_of(entry: Entry) -> State:
     return State(entry, state, step=known.get("step", 0), steps=known.get("steps", 0), left=known.get("eta"))
 
 
-def seconds_left(states: list[State], cores: int) -> float | None:
-    """Return an estimate of the wall-clock seconds left, from the median job of each kind, with `cores` jobs at a time.
+def seconds_left(states: list[State]) -> float | None:
+    """Return an estimate of the seconds that the remaining jobs take one after the other, from the median job of each kind.
 
     None while a kind of remaining jobs has neither a finished nor a running job to estimate from.
     """
@@ -114,7 +114,7 @@ def seconds_left(states: list[State], cores: int) -> float | None:
             total += median(known[state.entry.kind])
         elif state.entry.kind not in quick:
             return None
-    return total / cores
+    return total
 
 
 def duration(seconds: float | None) -> str:
@@ -142,8 +142,11 @@ def render(study: Study, cores: int) -> str:
         done = [state.seconds for state in members if state.state == "done"]
         each = f", {duration(median(done))} each" if done else ""
         lines.append(f"  {kind:25} {len(done):3} of {len(members):3} done{each}")
-    left = duration(seconds_left(states, cores))
-    lines.append(f"  estimated time left with {cores} jobs at a time: {left}")
+    left = seconds_left(states)
+    lines.append(
+        f"  estimated time left with {cores} jobs at a time: "
+        + ("?" if left is None else f"{duration(left / cores)} ({left / 3600:.1f} job-hours)")
+    )
     lines += [f"  warning: {line}" for line in outcome_warnings(graded_files(study))]
     return "\n".join(lines)
 

@@ -110,5 +110,9 @@ def check_figures(
         if (low is not None and value < low) or (high is not None and value > high):
             missed.append(f"{name} = {value:.3f}, allowed: {low} to {high}")
     if missed:
-        raise BaseRejected(f"base model rejected: {'; '.join(missed)}. All measurements: {figures}")
+        raise BaseRejected(
+            f"base model rejected: {'; '.join(missed)}. Take another draw (`--config replicates=...` names the "
+            "replicates; say so beside the results), or change its recipe or `acceptance` in config/models.yaml. "
+            f"All measurements: {figures}"
+        )
     return figures
