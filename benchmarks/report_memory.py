@@ -124,7 +124,7 @@ def estimate(model: str) -> None:
     runs = study.runs_of_model(model)
     inputs = {"samples": jobs.sample_files(study, PATHS, runs), "section_3": []}
     inputs["last"] = jobs.last_sample_files(study, PATHS, runs)
-    outputs = {name: PATHS.numbers(name, model) for name in ("estimates", "differences", "shift")}
+    outputs = {name: PATHS.numbers(name, model) for name in ("estimates", "differences", "shift", "draws")}
     job(task(jobs.numbers_params(study, model).model_dump(), inputs, outputs))
 
 

@@ -281,11 +281,18 @@ def test_a_last_round_that_still_changes_the_model_is_refused(monkeypatch):
         "before": {"accuracy in-domain": 0.5, "ban cost": 0.1},
         "after": {"accuracy in-domain": 0.58, "ban cost": 0.3},
     }
-    monkeypatch.setattr(polish, "measure_base", lambda folder, *_, **__: dict(figures[folder.name]))
-    spec = SimpleNamespace(thinking="prompt-tag", acceptance={})
+    asked = []
+
+    def measure(folder, *arguments, **options):
+        asked.append((*arguments, options))
+        return dict(figures[folder.name])
+
+    monkeypatch.setattr(polish, "measure_base", measure)
+    spec = SimpleNamespace(thinking="prompt-tag", max_new_tokens=256, acceptance={})
     params = SimpleNamespace(template="r1", seed=0, spec=spec)
     found = polish.measured(params, [Path("before"), Path("after")])
     assert found["last round"] == pytest.approx(0.08), "of accuracies only"
+    assert asked == 2 * [("r1", 0, polish.MEASURED, "prompt-tag", {"max_new_tokens": 256})], "as it responds"
     spec.acceptance = {"last round": [None, 0.05]}
     with pytest.raises(BaseRejected, match="last round = 0.080, allowed: None to 0.05"):
         polish.measured(params, [Path("before"), Path("after")])
