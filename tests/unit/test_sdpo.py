@@ -181,6 +181,7 @@ def sgd_trainer(folder, **changes):
         folder,
         "sdpo",
         tiny.SDPO | {"steps": 1, "warmup_steps": 0, "learning_rate": 1.0, "checkpoint_every": 1} | changes,
+        seed=2,  # its rollouts differ in length, and some have no demonstration
     )
     arguments = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
     arguments = replace(arguments, optim="sgd", weight_decay=0.0, generation_batch_size=None)
