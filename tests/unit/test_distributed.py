@@ -32,6 +32,8 @@ from selfdistill.training.sdpo import TEACHER_FILE
 
 WORKER = (str(Path(__file__).with_name("distributed_worker.py")),)
 STEPS = 5
+SEED = 4
+"""Of the jobs: one whose rollouts differ in length in every step, without which GRPO's first loss is zero."""
 # name: method, teacher, context, settings
 KINDS = {
     "grpo": ("grpo", "none", "none", tiny.GRPO | {"steps": STEPS, "micro_batch": 2}),
@@ -52,7 +54,8 @@ def job_of(folder, kind: str, name: str):
     folder.mkdir(exist_ok=True)
     if method == "sft" and not (folder / "responses.parquet").exists():
         tiny.save_responses(folder / "responses.parquet", 8)
-    return tiny.job(folder, method, settings, name=f"{kind}-{name}", teacher=teacher, context=context)
+    names = dict(name=f"{kind}-{name}", teacher=teacher, context=context)
+    return tiny.job(folder, method, settings, seed=SEED, **names)
 
 
 def on_two(jobs, worker=WORKER, **options) -> None:

@@ -14,6 +14,7 @@ WORKER = (str(Path(__file__).with_name("observed_worker.py")),)
 # 4 groups of 4 rollouts, two a process; a mini-batch has 4 rows a process, a micro-batch one or two
 SETTINGS = {"steps": 1, "checkpoint_every": 1, "warmup_steps": 0, "max_new_tokens": 40, "backend": "vllm"}
 METHODS = {"grpo": tiny.GRPO, "sdpo": tiny.SDPO}
+SEED = 2  # one whose rollouts with loss differ in length on both processes
 LIMIT = 250  # tokens of a pass: two rows or more, of which the teacher reads more than the student
 
 
@@ -22,7 +23,9 @@ def notes(tmp_path_factory):
     """(method, name) -> what each of the processes noted; `silent`: no row has a loss."""
     folder = tmp_path_factory.mktemp("observed")
     jobs = {
-        (method, name): tiny.job(folder, method, settings | SETTINGS | size, name=f"{name}-{method}")
+        (method, name): tiny.job(
+            folder, method, settings | SETTINGS | size, name=f"{name}-{method}", seed=SEED
+        )
         for method, settings in METHODS.items()
         for name, size in (
             ("rows", {"micro_batch": 1}),
