@@ -17,7 +17,8 @@ PAGES = sorted(
     [
         *ROOT.glob("*.md"),
         *ROOT.glob("docs/**/*.md"),
-        *(ROOT / name / "README.md" for name in ("config", "notebooks", "benchmarks", "benchmarks/gpu")),
+        *(ROOT / name / "README.md" for name in ("config", "notebooks", "benchmarks")),
+        *ROOT.glob("benchmarks/gpu/*.md"),
     ]
 )
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")

@@ -11,7 +11,8 @@ vocabulary V) shared out to n cards, and T tokens in its largest pass (the longe
 - vLLM's share of the card while it is awake. It comes on top of what the trainer holds then: weights, Adam's moments, teacher.
 
 The engine's cache has room for what its share leaves beside the weights in bfloat16, at 2 x layers x key-value width x 2 bytes per token
-(Kwon et al. 2023, section 3.1). Sums are upper bounds: not all of it is there at the same moment.
+(Kwon et al. 2023, section 3.1). Not all of it is there at the same moment, and what an
+optimizer's update needs is not counted. On an H200, two trainings took 1.04 and 1.01 times their sums (benchmarks/gpu/h200.md).
 """
 
 import re
