@@ -1,6 +1,6 @@
 """The chunked loss is the loss on logits, and TRL's: value and gradients, whatever the chunks."""
 
-from itertools import product
+from itertools import accumulate, product
 
 import pytest
 import torch
@@ -104,6 +104,46 @@ def test_chunks_give_the_loss_and_gradients_of_the_logits_and_of_trl(
 def test_gradients_are_exact_in_float64(alpha, top_k, tail):
     case, options = Case(torch.float64), LossOptions(alpha, top_k, tail, 2.0, 0.7)
     assert_same(case.chunked(options, case.weights, 3 * ROW), case.dense(options, case.weights), rtol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize(("spread", "apart"), [(3, 1e-2), (100, 100), (1e4, 1e3)])
+def test_full_losses_of_extreme_logits_are_as_near_to_float64_as_those_of_autograd(alpha, spread, apart):
+    generator, options = torch.Generator().manual_seed(0), LossOptions(alpha, None, True, 2.0)
+    student, other = (torch.randn(2, TOKENS, 1000, generator=generator).double()) * spread
+    teacher = student + other * apart / spread
+    ids, old, scales = (
+        torch.arange(TOKENS),
+        torch.full((TOKENS,), -3.0),
+        torch.rand(TOKENS, generator=generator),
+    )
+
+    def autograd(dtype):
+        leaf = student.to(dtype).requires_grad_()
+        losses = distillation_loss(leaf, teacher.to(dtype), ids, old, **options.arguments())
+        return losses.detach(), torch.autograd.grad((losses * scales).sum(), leaf)[0]
+
+    found = chunked.full_losses(student.float(), teacher.float(), ids, old, scales, options)
+    for ours, theirs, exact in zip(found, autograd(torch.float32), autograd(torch.float64), strict=True):
+        bound = max(2 * float((theirs - exact).abs().max()), 1e-6 * float(exact.abs().max()))
+        assert float((ours - exact).abs().max()) <= bound
+
+
+@pytest.mark.parametrize("name", ["full", "top_k"])
+def test_a_chunk_takes_as_many_copies_of_the_logits_as_it_is_counted_for(name):
+    tokens, vocabulary = 8, 20_000
+    options = LossOptions(0.5, 7 if name == "top_k" else None, True, 2.0)
+    rest = torch.arange(tokens), torch.zeros(tokens), torch.ones(tokens), options
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as seen:
+        getattr(chunked, f"{name}_losses")(
+            torch.zeros(tokens, vocabulary), torch.ones(tokens, vocabulary), *rest
+        )
+    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    events.sort(key=lambda event: event.start_ns())
+    peak = max(accumulate(event.nbytes() for event in events)) / (tokens * vocabulary * 4)
+    assert round(peak) == getattr(chunked, f"{name.upper()}_COPIES")
 
 
 def test_gradients_are_those_of_finite_differences():

@@ -10,13 +10,13 @@ A chunk has as many tokens as fit a byte budget. With the mini study's small voc
 the loss on logits.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import torch
 
 from selfdistill.training.loss.losses import (
     check_top_k,
-    distillation_loss,
     importance_weighted,
     support_divergence,
 )
@@ -24,7 +24,7 @@ from selfdistill.training.loss.projection import CHUNK_BYTES, Head, at_least_flo
 
 # (tokens, vocabulary) tensors that exist at once, in units of float32 tensors (measured, rounded up)
 TOP_K_COPIES = 2
-FULL_COPIES = 28
+FULL_COPIES = 4
 
 
 class LossOptions(NamedTuple):
@@ -149,12 +149,33 @@ def full_losses(
     scales: torch.Tensor,
     options: LossOptions,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the same as `top_k_losses` for the divergence over the whole vocabulary."""
-    with torch.enable_grad():
-        leaf = student.requires_grad_()
-        losses = distillation_loss(leaf, teacher, token_ids, old_log_probs, **options.arguments())
-        (gradient,) = torch.autograd.grad((losses * scales).sum(), leaf)
-    return losses.detach(), gradient
+    """Return the same as `top_k_losses` for the divergence over the whole vocabulary.
+
+    With d = log(s / m), the derivative of D(s, t) with respect to the student's logits is (1 - alpha) s (d - sum of s d).
+    For alpha = 0 it is s - t; for alpha = 1, m is t and the factor is 1.
+    """
+    alpha = options.alpha
+    student_log_probs = student.log_softmax(-1)
+    teacher_log_probs = torch.log_softmax(teacher, -1, out=student)
+    now = student_log_probs.gather(-1, token_ids.unsqueeze(-1)).squeeze(-1)
+    ratio = torch.sub(teacher_log_probs, student_log_probs, out=teacher)  # log t / s
+    student, teacher = student_log_probs.exp_(), teacher_log_probs.exp_()  # s, t
+    if alpha == 0.0:
+        losses, gradient = ratio.mul_(teacher).sum(-1), student.sub_(teacher)
+    else:
+        losses, share, mixture = 0.0, 1.0, ratio  # log m / s
+        if alpha < 1.0:
+            share, log_alpha = 1.0 - alpha, math.log(alpha)
+            mixture = torch.logaddexp(ratio, ratio.new_tensor(math.log(share) - log_alpha))
+            # log t / m, before `mixture` is complete: a large ratio would round log alpha away
+            losses = ratio.sub_(mixture).sub_(log_alpha).mul_(teacher).sum(-1) * alpha
+            mixture.add_(log_alpha)
+        weighted = mixture.mul_(student)
+        mean = weighted.sum(-1, keepdim=True)
+        losses = losses - share * mean.squeeze(-1)
+        gradient = student.mul_(mean).sub_(weighted).mul_(share)
+    losses, scales = (importance_weighted(x, now, old_log_probs, options.is_clip) for x in (losses, scales))
+    return losses, gradient.mul_(scales.unsqueeze(-1))
 
 
 class _Gradients:
