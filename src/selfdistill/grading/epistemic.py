@@ -67,6 +67,18 @@ def count_columns(texts: Sequence[str]) -> pd.DataFrame:
     return frame
 
 
+def repeated_ngrams(text: str, n: int = 4) -> float:
+    """Return the share of a text's n-grams of whitespace words, lower-cased, that have occurred before in it; 0 if it has none.
+
+    A degenerate loop ("wait, wait, wait, ...") has many epistemic words and a share near 1: repetition is no doubt.
+    """
+    words = text.lower().split()
+    total = len(words) - n + 1
+    if total < 1:
+        return 0.0
+    return 1 - len(set(zip(*(words[start:] for start in range(n)), strict=False))) / total
+
+
 def vocabulary_counts(texts: Iterable[str]) -> pd.Series:
     """Mean count per response of every whitespace word, lower-cased and freed of surrounding punctuation.
 
