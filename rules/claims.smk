@@ -1,10 +1,13 @@
 # The claims ledger: verdicts on the claims of config/claims.yaml, from the samples (selfdistill.claims), and its picture.
 # Targets: `snakemake claims`, `snakemake overview`.
+from selfdistill.claims.elsewhere import load_elsewhere
 from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.selection import as_params, needed_files, plan_claims
 
 LEDGER = os.path.relpath(f"{workflow.basedir}/config/claims.yaml")
 CLAIM_PARTS = plan_claims(load_ledger(LEDGER), STUDY)
+ELSEWHERE = os.path.relpath(f"{workflow.basedir}/config/elsewhere.yaml")
+load_elsewhere(ELSEWHERE, load_ledger(LEDGER))  # a wrong entry is refused before any job
 VERDICTS = surroundings("judge_claims", PATHS.claims("json"), "numbers")
 OVERVIEW = surroundings("draw_overview", PATHS.overview("png"), "report")
 
@@ -13,6 +16,7 @@ rule judge_claims:
     input:
         **needed_files(CLAIM_PARTS, STUDY, PATHS),
         ledger=LEDGER,
+        elsewhere=ELSEWHERE,
     output:
         json=PATHS.claims("json"),
         md=PATHS.claims("md"),

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from selfdistill.claims.elsewhere import load_elsewhere
 from selfdistill.claims.judge import Frames, judge_parts
 from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.selection import plan_claims
@@ -203,7 +204,8 @@ def claims_record(replicates: int = 3) -> dict:
     ledger = load_ledger(CONFIG / "claims.yaml")
     parts = plan_claims(ledger, load_study(CONFIG / "mini.yaml", replicates=range(replicates)))
     results = judge_parts(parts, claim_frames(replicates), ledger.alpha)
-    return as_record(ledger, "generated", judge_claims(ledger, results))
+    elsewhere = load_elsewhere(CONFIG / "elsewhere.yaml", ledger)
+    return as_record(ledger, "generated", judge_claims(ledger, results), elsewhere)
 
 
 def problem_frame(types: list[str], count: int, start: int = 0) -> pd.DataFrame:

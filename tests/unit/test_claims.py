@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from selfdistill.claims.elsewhere import Elsewhere, load_elsewhere
 from selfdistill.claims.judge import Frames, judge_parts, rollouts_as_samples
 from selfdistill.claims.ledger import Ledger, load_ledger
 from selfdistill.claims.selection import (
@@ -469,7 +470,9 @@ def record(ledger) -> dict:
     frame = pd.concat([samples(SDPO, 0.3), samples(BASE, 0.5)])
     frames = Frames(frame, pd.DataFrame(), pd.DataFrame())
     parts = judge_parts([part(below=0.0)], frames, 0.05)
-    return as_record(ledger, "test", judge_claims(ledger, parts))
+    return as_record(
+        ledger, "test", judge_claims(ledger, parts), load_elsewhere(CONFIG / "elsewhere.yaml", ledger)
+    )
 
 
 def test_the_record_is_plain_json_without_nan(record):
@@ -525,7 +528,7 @@ def test_a_page_says_over_what_its_intervals_are(record, ledger):
     frame = pd.concat([samples(SDPO, 0.3, seeds=3), samples(BASE, 0.5, seeds=3)])
     frame = frame.assign(replicate=frame["seed"], seed=0)
     found = judge_parts([part(below=0.0)], Frames(frame, pd.DataFrame(), pd.DataFrame()), 0.05)
-    page = to_markdown(as_record(ledger, "test", judge_claims(ledger, found)))
+    page = to_markdown(as_record(ledger, "test", judge_claims(ledger, found), Elsewhere(entries=[])))
     assert "problems and 3 replicates" in page
     assert "200 / 4 / 3 / 1" in page
 

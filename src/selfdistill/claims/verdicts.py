@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
+from selfdistill.claims.elsewhere import Elsewhere
 from selfdistill.claims.ledger import ClaimSpec, Ledger
 from selfdistill.claims.selection import PlannedPart
 from selfdistill.statistics import Comparison, holm
@@ -173,8 +174,8 @@ def claim_result(name: str, clauses: tuple[ClauseResult, ...], parts: tuple[Part
     return ClaimResult(name, verdict, reason, clauses, parts)
 
 
-def as_record(ledger: Ledger, study: str, results: Sequence[ClaimResult]) -> dict:
-    """Return the ledger of a study as the plain values of claims.json (NaN as null)."""
+def as_record(ledger: Ledger, study: str, results: Sequence[ClaimResult], elsewhere: Elsewhere) -> dict:
+    """Return the ledger of a study as the plain values of claims.json (NaN as null), with what others measured."""
 
     def plain(value: object) -> object:
         """Return a value with tuples as lists and NaN as None."""
@@ -191,7 +192,8 @@ def as_record(ledger: Ledger, study: str, results: Sequence[ClaimResult]) -> dic
         verdict = {name: getattr(result, name) for name in ("name", "verdict", "reason")}
         clauses = [asdict(one) for one in result.clauses]
         parts = [part_record(one) for one in result.parts]
-        claims.append(plain({**verdict, **facts, "clauses": clauses, "parts": parts}))
+        others = elsewhere.of_claim(result.name)
+        claims.append(plain({**verdict, **facts, "elsewhere": others, "clauses": clauses, "parts": parts}))
     return {"study": study, "alpha": ledger.alpha, "families": ledger.families, "claims": claims}
 
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from selfdistill.claims.elsewhere import load_elsewhere
 from selfdistill.claims.judge import judge_parts
 from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.selection import from_params
@@ -28,6 +29,7 @@ from selfdistill.records.files import write_text
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.claim_parts import claim_forest
 from selfdistill.report.deciding import leading_part
+from selfdistill.report.elsewhere import elsewhere_lines, elsewhere_text, html_elsewhere
 from selfdistill.report.forest import VERDICT_LOOKS, is_ratio
 from selfdistill.report.loading import claim_frames
 from selfdistill.report.tables.form import number
@@ -55,7 +57,8 @@ def judge(task: Task) -> Facts:
     ledger, parts = load_ledger(task.input.ledger), from_params(params["parts"])
     frames = claim_frames(task.input, parts)
     results = judge_parts(parts, frames, ledger.alpha)
-    record = as_record(ledger, params["study"], judge_claims(ledger, results))
+    elsewhere = load_elsewhere(task.input.elsewhere, ledger)
+    record = as_record(ledger, params["study"], judge_claims(ledger, results), elsewhere)
     write_text(task.output.json, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     write_text(task.output.md, to_markdown(record))
     write_text(task.output.html, to_html(record))
@@ -154,7 +157,7 @@ def to_markdown(record: Record) -> str:
         *(f"- {text}" for text in summary_sentences(record)),
         "",
     ]
-    heads = ("claim", "verdict", "deciding effect", "p for", "p against", COUNTS)
+    heads = ("claim", "verdict", "deciding effect", "p for", "p against", COUNTS, "elsewhere")
     lines += [pipe_table(heads, map(claim_cells, record["claims"]))]
     lines += ["", rule_text(record), ""]
     return "\n".join(lines + [line for claim in record["claims"] for line in claim_lines(claim)])
@@ -164,10 +167,11 @@ def claim_lines(claim: Record) -> list[str]:
     """Return one claim's section in Markdown."""
     head = [f"## {claim['name']} {verdict_text(claim['verdict'])}", "", claim["statement"], ""]
     head += [f"The paper ({claim['place']}): {claim['reported'] or 'no numbers'}. {claim['reason']}.", ""]
+    others = elsewhere_lines(claim)
     if not claim["parts"]:
-        return head
+        return [*head, *others]
     heads = ("part", "model", "measure", "claimed", "effect", "verdict")
-    return [*head, pipe_table(heads, map(part_cells, claim["parts"])), ""]
+    return [*head, pipe_table(heads, map(part_cells, claim["parts"])), "", *others]
 
 
 def claim_cells(claim: Record) -> list[str]:
@@ -175,7 +179,8 @@ def claim_cells(claim: Record) -> list[str]:
     part = leading_part(claim["parts"], claim["verdict"])
     effect = f"{part['name']}: {effect_text(part)}" if part else claim["reason"]
     cells = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"]), effect]
-    return [*cells, clause_text(claim, "p_for"), clause_text(claim, "p_against"), counts_text(claim)]
+    cells += [clause_text(claim, "p_for"), clause_text(claim, "p_against"), counts_text(claim)]
+    return [*cells, elsewhere_text(claim)]
 
 
 def part_cells(part: Record) -> list[str]:
@@ -194,7 +199,8 @@ RULE_TEXT = (
     "reproduced if every part lies within its claimed bounds (largest one-sided p, Holm-corrected over the clauses of its family, at most "
     "{alpha} / 2), not reproduced if one lies outside, or stays short of the smallest effect of interest (`by`), by the same measure, and "
     "inconclusive otherwise; a claim reports its clauses. Parts in parentheses do not count. "
-    "The rule, and the reason of every bound, stand in config/claims.yaml."
+    "The rule, and the reason of every bound, stand in config/claims.yaml. Elsewhere: what others measured since (config/elsewhere.yaml); it "
+    "enters no verdict."
 )
 
 
@@ -227,7 +233,7 @@ def to_html(record: Record) -> str:
     )
 
 
-HEADS = ("Claim", "Verdict", "Deciding part", "Effect", "p for", "p against", COUNTS, "Shown in")
+HEADS = ("Claim", "Verdict", "Deciding part", "Effect", "p for", "p against", COUNTS, "Elsewhere", "Shown in")
 
 
 def html_row(claim: Record) -> str:
@@ -237,11 +243,12 @@ def html_row(claim: Record) -> str:
     texts = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"])]
     texts += [part["name"] if part else claim["reason"], effect_text(part) if part else SYMBOLS[NOT_RUN]]
     texts += [clause_text(claim, "p_for"), clause_text(claim, "p_against"), counts_text(claim)]
+    texts += [elsewhere_text(claim)]
     known = [clause for clause in claim["clauses"] if clause["p_for"] is not None]
     p_for = max((clause["p_for"] for clause in known), default=None)
     p_against = min((clause["p_against"] for clause in known), default=None)
-    sort = [place + 100 * (kind == "X"), None, None, None, p_for, p_against, None]
-    css = ["", f"verdict {claim['verdict'].replace(' ', '-')}", "", "number", "", "", ""]
+    sort = [place + 100 * (kind == "X"), None, None, None, p_for, p_against, None, None]
+    css = ["", f"verdict {claim['verdict'].replace(' ', '-')}", "", "number", "", "", "", ""]
     cells = [html_cell(text, value, name) for text, value, name in zip(texts, sort, css, strict=True)]
     return f"<tr>{''.join(cells)}<td>{html_link(claim['figure'])}</td></tr>"
 
@@ -270,6 +277,7 @@ def html_details(claim: Record) -> str:
     text = f"The paper ({claim['place']}): {claim['reported'] or 'no numbers'}. {claim['reason']}."
     title = html.escape(f"{claim['name']} {verdict_text(claim['verdict'])}: {claim['statement']}")
     body = f"<p>{html.escape(text)}</p>{claim_forest(claim)}{table if claim['parts'] else ''}"
+    body += html_elsewhere(claim)
     return f'<details class="claim" id="claim-{claim["name"]}"><summary>{title}</summary>{body}</details>'
 
 

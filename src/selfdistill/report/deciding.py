@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from selfdistill.claims.elsewhere import counts_text
 from selfdistill.claims.verdicts import NOT_REPRODUCED
 from selfdistill.report.forest import Kind, PaperNumber, Record, Row, members_of, row_of
 from selfdistill.report.paper_numbers import (
@@ -71,7 +72,13 @@ def deciding_rows(record: Record, reported: pd.DataFrame) -> dict[str, Row | str
             if part is None:
                 rows[name] = clause["reason"]
                 continue
-            shown = {"claim": name, "verdict": clause["verdict"], "reason": clause["reason"]}
+            others = counts_text([one for one in claim["elsewhere"] if one["clause"] == clause["name"]])
+            shown = {
+                "claim": name,
+                "verdict": clause["verdict"],
+                "reason": clause["reason"],
+                "elsewhere": others,
+            }
             row = replace(row_of(claim, part), **shown)
             rows[name] = with_paper(row, members_of(claim, part) or [part], reported, levels, roles)
     return rows

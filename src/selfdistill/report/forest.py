@@ -86,7 +86,7 @@ class Row:
 
     value, low, high: None if it was not computed; above, below: the claimed bounds; margin: the smallest effect of interest beyond them;
     models: the effects of the models of an average; all in the unit of `kind`. reason: of the verdict. note: what the paper reports in
-    another unit, where it has no number in this one.
+    another unit, where it has no number in this one. elsewhere: how many measurements of others are for and against it.
     """
 
     claim: str
@@ -105,6 +105,7 @@ class Row:
     reason: str = ""
     paper: tuple[PaperNumber, ...] = ()
     note: str = ""
+    elsewhere: str = ""
 
     @property
     def text(self) -> str:

@@ -86,6 +86,7 @@ def overview_caption(record: Record) -> str:
         "(config/claims.yaml); in its yellow part an effect is smaller than the smallest of interest. X: controls of this study. "
         "Models and benchmarks are named by the part of the paper that they stand for; they differ from the paper's, so compare directions "
         "and rough sizes. Accuracy is in points; length and words are in percent of the arm that is subtracted. "
+        "Elsewhere: how many measurements of others are for and against (config/elsewhere.yaml). "
         f"{MARKS_TEXT}"
     )
 
@@ -98,8 +99,9 @@ def label_lines(row: Row, form: Form) -> tuple[list[str], list[str]]:
 
 
 def number_lines(row: Row, form: Form) -> list[str]:
-    """Return the texts with the numbers of a row: the paper's, then ours, as their marks stand; on one line where there is room."""
+    """Return the texts of a row: the paper's number, then ours, as their marks stand, then elsewhere; on one line where there is room."""
     lines = [f"paper: {row.paper_text}", f"ours: {row.text}"]
+    lines += [f"elsewhere: {row.elsewhere}"] * bool(row.elsewhere)
     joined = "; ".join(lines)
     if form.numbers is None and len(joined) <= form.text:
         return [joined]

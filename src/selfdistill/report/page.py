@@ -33,10 +33,11 @@ from selfdistill.report.study_data import (
     rows_of_run,
 )
 from selfdistill.report.style import method_style
-from selfdistill.report.tables.form import MARKS, number, ours
+from selfdistill.report.tables.form import number, ours
 from selfdistill.report.tables.reported import reported_elsewhere, reported_table
 from selfdistill.statistics import last_step
 from selfdistill.study.displays import heading
+from selfdistill.vocabulary.marks import MARKS
 from selfdistill.vocabulary.runs import RUN_KEY
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 

@@ -15,8 +15,9 @@ import pandas as pd
 
 from selfdistill.claims.selection import step_at
 from selfdistill.report.study_data import ACCURACY, EPISTEMIC, LENGTH
-from selfdistill.report.tables.form import MARKS, number
+from selfdistill.report.tables.form import number
 from selfdistill.vocabulary.contexts import NONE
+from selfdistill.vocabulary.marks import MARKS
 from selfdistill.vocabulary.runs import BASE, DEFAULT, FULL
 from selfdistill.vocabulary.teachers import FIXED
 

@@ -120,6 +120,7 @@ benchmarks:
 | `accelerate/` | how a training job is split over several GPUs (below) |
 | `claims.yaml` | the claims of the paper, each with the rule of its verdict |
 | `reported.yaml` | the numbers that the paper reports, with how well each is known |
+| `elsewhere.yaml` | what others measured since, with its reading for each claim |
 | `paper_settings.yaml` | the settings of the paper; a test holds `paper.yaml` and TRL's arguments against it |
 | `schema.json` | the JSON schema of a study file, for editors |
 

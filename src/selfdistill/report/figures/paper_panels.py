@@ -15,9 +15,9 @@ import pandas as pd
 from selfdistill.report.figures.curves import AXIS_LABELS, WORD_LIMITS, fit_limits
 from selfdistill.report.paper_numbers import MEASURES
 from selfdistill.report.style import LineStyle, method_style
-from selfdistill.report.tables.form import MARKS
 from selfdistill.report.tables.reported import reported_rows
 from selfdistill.vocabulary.contexts import NONE
+from selfdistill.vocabulary.marks import MARKS
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 if TYPE_CHECKING:

@@ -13,16 +13,8 @@ import pandas as pd
 
 from selfdistill.report.study_data import Cell, draws_text
 from selfdistill.text import pipe_table, span
+from selfdistill.vocabulary.marks import MARKS
 
-MARKS = {
-    "F": "first party (authors' repository)",
-    "V": "verbatim paper text",
-    "S2": "second-hand, two or more readers agree",
-    "S2*": "second-hand, two notes by one reader",
-    "S1": "second-hand, one reader",
-    "D": "digitised from the authors' figure",
-    "I": "inferred from other numbers",
-}
 SECURE_MARKS = ("F", "V")
 MARKS_TEXT = "Marks: " + "; ".join(f"{mark} {meaning}" for mark, meaning in MARKS.items()) + "."
 NO_VALUE = "–"

@@ -10,9 +10,10 @@ import pandas as pd
 
 from selfdistill.report.study_data import StudyData
 from selfdistill.report.style import CONTEXT_SYMBOLS, method_style
-from selfdistill.report.tables.form import MARKS, MARKS_TEXT, NO_VALUE, Entry, Table, number
+from selfdistill.report.tables.form import MARKS_TEXT, NO_VALUE, Entry, Table, number
 from selfdistill.study.displays import FIGURES, TABLES
 from selfdistill.study.yaml import read_yaml
+from selfdistill.vocabulary.marks import MARKS
 
 NOT_DRAWN = ("figure17",)
 """Figures of the paper of which numbers are known and that this project does not draw; the report lists them at the end of its figures."""
