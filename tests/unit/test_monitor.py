@@ -1,38 +1,39 @@
-"""The monitor of doubt: its measures and alarm by hand, its numbers in TRL's and in this package's trainers, and the example of its page."""
+"""The monitor of doubt: its measures and alarm by hand, and its numbers in TRL's and in this package's trainers."""
 
-import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, TrainerState
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback, TrainerControl, TrainerState
 from trl import GRPOConfig, GRPOTrainer
 from trl.experimental.sdpo import SDPOConfig, SDPOTrainer
 
 from selfdistill.grading.epistemic import repeated_ngrams
 from selfdistill.training.monitor import CollapseRule, EpistemicMonitor, text_of
 
-ROOT = Path(__file__).parents[2]
 SMALL = {
     "per_device_train_batch_size": 8, "num_generations": 4, "max_completion_length": 8, "bf16": False, "use_cpu": True, "max_steps": 2,
     "logging_steps": 1, "report_to": "none", "gradient_checkpointing": False, "save_strategy": "no", "disable_tqdm": True,
 }  # fmt: skip
 
 
-def state(step: int = 0) -> TrainerState:
-    return TrainerState(global_step=step)
+def state(step: int, first: bool = True) -> TrainerState:
+    """The state after so many steps; first: of the first process."""
+    return TrainerState(global_step=step, is_world_process_zero=first)
 
 
-def watched(texts: list[list[str]], monitor: EpistemicMonitor) -> EpistemicMonitor:
-    """A monitor that saw these responses, a list per step; a token is a word."""
+def watched(
+    texts: list[list[str]], monitor: EpistemicMonitor, batches: int = 1, first: bool = True
+) -> TrainerControl:
+    """Show these responses to a monitor, so many lists per step; a token is a word. Return what it asks of the training."""
     reward = monitor.watch(lambda completions, **_: [0.0] * len(completions))
-    for step, responses in enumerate(texts):
-        monitor.on_step_begin(None, state(step), None)
+    control = TrainerControl()
+    for batch, responses in enumerate(texts):
+        step = batch // batches
+        if batch % batches == 0:
+            monitor.on_step_begin(None, state(step), control)
         ids = [list(range(len(text.split()))) for text in responses]
         reward(
             prompts=[""] * len(responses),
@@ -40,17 +41,21 @@ def watched(texts: list[list[str]], monitor: EpistemicMonitor) -> EpistemicMonit
             completion_ids=ids,
             trainer_state=state(step),
         )
-    return monitor
+        if (batch + 1) % batches == 0:
+            monitor.on_step_end(None, state(step + 1, first), control)
+    return control
 
 
 def test_measures_of_a_step_by_hand():
     responses = ["wait 5 no , Actually 8 yes ok", "8 yes"]
-    (row,) = watched([responses], EpistemicMonitor()).history
+    watched([responses], monitor := EpistemicMonitor())
+    (row,) = monitor.history
     assert row == {"step": 1, "length": 5.0, "words": 1.0, "forks": 1.0, "repetition": 0.0, "per_1000_tokens": 200.0, "alarm": 0.0}  # fmt: skip
 
 
 def test_forks_of_traces_with_a_form_of_their_own():
-    (row,) = watched([["try 5 no try 8 yes", "try 8 yes"]], EpistemicMonitor(fork=r"\bno try\b")).history
+    watched([["try 5 no try 8 yes", "try 8 yes"]], monitor := EpistemicMonitor(fork=r"\bno try\b"))
+    (row,) = monitor.history
     assert row["forks"] == 0.5
 
 
@@ -67,8 +72,10 @@ def test_repetition_is_the_share_of_ngrams_that_occurred_before():
     assert repeated_ngrams("a b a b", n=2) == pytest.approx(1 / 3)
 
 
-LONG, SHORT, SURE = "wait 1 2 3 4 5 6 7 8 9", "wait 1 2 3", "1 2 3 4 5 6 7 8 9 10"
+LONG, SHORT, SURE = "wait 1 2 3 4 wait 5 6 7 8", "wait wait 1 2", "1 2 3 4 5 6 7 8 9 10"
 COLLAPSED = "1 2 3 4"
+PAPER = (LONG, "wait 1 2 3 4") * 8, ("wait 1 2 3 4", "1 2 3") * 8
+"""Responses before and after, where words and length fall by about the same factor, as DeepSeek's on AIME24 (Fig. 3c, d)."""
 
 
 @pytest.mark.parametrize(
@@ -81,16 +88,59 @@ COLLAPSED = "1 2 3 4"
     ],
 )
 def test_the_alarm_needs_fewer_words_and_shorter_responses_in_a_row(after, alarms, caplog):
-    monitor = watched([[text] for text in [LONG] * 5 + after], EpistemicMonitor())
+    watched([[text] for text in [LONG] * 5 + after], monitor := EpistemicMonitor())
     assert [row["alarm"] for row in monitor.history] == [0] * 5 + alarms
     assert ("collapse" in caplog.text) == (1 in alarms)
 
 
+def test_the_alarm_sees_words_and_length_that_fall_together():
+    """Words per 1,000 tokens hardly move then."""
+    before, after = PAPER
+    watched([list(before)] * 5 + [list(after)] * 3, monitor := EpistemicMonitor())
+    first, last = monitor.history[0], monitor.history[-1]
+    assert last["per_1000_tokens"] > 0.5 * first["per_1000_tokens"]
+    assert [row["alarm"] for row in monitor.history] == [0] * 7 + [1]
+
+
+def test_the_warning_comes_once_and_from_one_process(caplog):
+    responses = [[LONG]] * 5 + [[COLLAPSED]] * 5
+    watched(responses, EpistemicMonitor())
+    assert caplog.text.count("collapse: ") == 1
+    caplog.clear()
+    watched(responses, EpistemicMonitor(), first=False)
+    assert "collapse" not in caplog.text
+
+
+def test_batches_of_one_step_are_one_row():
+    """Several batches of rollouts per step, as with fewer steps per generation than accumulated: one row, judged once."""
+    responses = [[LONG], [COLLAPSED]] * 8
+    watched(responses, monitor := EpistemicMonitor(), batches=2)
+    assert [row["step"] for row in monitor.history] == list(range(1, 9))
+    assert {(row["length"], row["words"], row["alarm"]) for row in monitor.history} == {(7.0, 1.0, 0.0)}
+
+
+def test_rollouts_that_serve_several_steps_are_judged_once():
+    watched([[LONG]] * 5 + [[COLLAPSED]] * 2, monitor := EpistemicMonitor(stop=True))
+    control = TrainerControl()
+    for step in (8, 9, 10):  # no new rollouts
+        monitor.on_step_begin(None, state(step - 1), control)
+        monitor.on_step_end(None, state(step), control)
+    assert len(monitor.history) == 7
+    assert not control.should_training_stop
+
+
 def test_training_stops_at_an_alarm_only_if_asked():
     for stop in (False, True):
-        monitor = watched([[LONG]] * 5 + [[COLLAPSED]] * 3, EpistemicMonitor(stop=stop))
-        control = monitor.on_step_end(None, state(), type("Control", (), {"should_training_stop": False})())
+        control = watched([[LONG]] * 5 + [[COLLAPSED]] * 3, EpistemicMonitor(stop=stop))
         assert control.should_training_stop is stop
+
+
+def test_an_alarm_between_two_logs_is_logged_as_one():
+    watched([[LONG]] * 5 + [[COLLAPSED]] * 3 + [[LONG]], monitor := EpistemicMonitor())
+    logs, log = {"loss": 0.0}, TrainerState(log_history=[{"loss": 0.0, "step": 9}])
+    monitor.on_log(None, log, None, logs=logs)
+    assert logs["epistemic/alarm"] == log.log_history[-1]["epistemic/alarm"] == 1.0
+    assert logs["epistemic/words"] == pytest.approx(12 / 9)
 
 
 @pytest.mark.parametrize("wrong", [{"warmup": 0}, {"window": 0}, {"words": 1.0}, {"length": 0.0}])
@@ -106,6 +156,13 @@ def test_only_a_plain_function_can_be_watched():
     for wrong in ("model-name", torch.nn.Linear(1, 1), later):
         with pytest.raises(TypeError, match="plain reward function"):
             EpistemicMonitor().watch(wrong)
+
+
+def test_a_second_function_is_refused():
+    monitor = EpistemicMonitor()
+    monitor.watch(rewarded)
+    with pytest.raises(ValueError, match="already"):
+        monitor.watch(rewarded)
 
 
 @pytest.fixture(scope="module")
@@ -163,10 +220,20 @@ def test_numbers_of_trls_sdpo_and_none_of_its_evaluations(base, tmp_path):
     )
 
 
+@pytest.mark.parametrize(("kind", "config"), [(GRPOTrainer, GRPOConfig), (SDPOTrainer, SDPOConfig)])
+def test_a_monitor_without_a_watched_function_is_refused_at_the_start(base, tmp_path, kind, config):
+    trainer = built(kind, config, base, tmp_path, EpistemicMonitor())
+    trainer.remove_callback(EpistemicMonitor)
+    trainer.add_callback(EpistemicMonitor())
+    with pytest.raises(ValueError, match="through `watch`"):
+        trainer.train()
+
+
 def test_a_resumed_training_keeps_its_history(base, tmp_path):
     first = EpistemicMonitor()
     trainer = trained(GRPOTrainer, GRPOConfig, base, tmp_path, first)
     later = EpistemicMonitor()
+    later.watch(rewarded)
     later.on_train_begin(None, trainer.state, None)
     assert later.history == first.history
 
@@ -226,31 +293,3 @@ def test_numbers_of_this_packages_trainers_are_those_of_the_rollouts(tmp_path, m
         assert last["without_demonstration"] == pytest.approx(
             1 - rollouts["has_demonstration"].astype(float).mean()
         )
-
-
-def test_the_example_of_the_page_trains(base, tmp_path):
-    page = (ROOT / "docs/use_in_trl.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"<!-- file: train.py -->\n```python\n(.*?)```", page, re.DOTALL)
-    (tmp_path / "train.py").write_text(code, encoding="utf-8")
-    rows = [{"prompt": f"find x : x *{n} = 4", "answer": str(n)} for n in range(1, 9)]
-    (tmp_path / "problems.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    command = [sys.executable, "train.py", str(base), "problems.jsonl", "2", "16"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert not tiny.same_weights(base, tmp_path / "trained/model")
-    assert "epistemic/without_demonstration" in done.stdout
-
-
-def test_losses_contexts_trainers_and_monitor_need_no_package_of_the_study():
-    code = """
-import sys
-class Refuse:
-    def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in {"snakemake", "statsmodels", "matplotlib", "seaborn", "math_verify"}:
-            raise ImportError(f"refused: {name}")
-sys.meta_path.insert(0, Refuse())
-from selfdistill.training import grpo, monitor, sdpo, teacher
-from selfdistill.training.loss import chunked
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]

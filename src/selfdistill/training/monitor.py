@@ -32,7 +32,9 @@ FORK = r"\b(?:wait|alternatively|actually)\b"
 
 @dataclass(frozen=True)
 class CollapseRule:
-    """What counts as collapse: epistemic words per 1,000 tokens and length both far below those of the first steps.
+    """What counts as collapse: epistemic words per response and length both far below those of the first steps.
+
+    Words count per response: where words and length fall by the same factor, the words per 1,000 tokens stay.
 
     warmup: first steps, whose means are the reference; window: number of steps in a row for which both must hold; words, length: the
     largest shares of the reference that count. Raise ValueError for a value out of range.
@@ -52,7 +54,7 @@ class CollapseRule:
     def holds(self, words: Sequence[float], lengths: Sequence[float]) -> bool:
         """Return whether the last steps are a collapse.
 
-        words: epistemic words per 1,000 tokens, lengths: tokens per response, one value per step from the first one on.
+        words: epistemic words per response, lengths: tokens per response, one value per step from the first one on.
         """
         if len(words) < self.warmup + self.window:
             return False
@@ -73,55 +75,58 @@ class Measures(NamedTuple):
 class EpistemicMonitor(TrainerCallback):
     """Log how long the rollouts of a step are and how much doubt they express; warn when both collapse.
 
-    Pass it among the trainer's `callbacks`, and the reward function through `watch`. Logged per step, means over the responses of all
+    Pass it among the trainer's `callbacks`, and one reward function through `watch`. Logged per step, means over the responses of all
     processes: `length` (tokens), `words` (epistemic words per response), `per_1000_tokens`, `forks` (per response), `repetition`
     (share of 4-grams that occurred before in the response), `without_demonstration` (share, SDPO only), `alarm` (0 or 1).
 
     rule: of the alarm. stop: end the training at an alarm. fork: regular expression of a fork, searched in lower case; for traces
-    with a fixed form, such as a failed check followed by a new try, give their own. `history` holds one row per step.
+    with a fixed form, such as a failed check followed by a new try, give their own. `history` holds one row per step that drew
+    rollouts.
     """
 
     def __init__(self, rule: CollapseRule | None = None, *, stop: bool = False, fork: str = FORK) -> None:
         self.rule, self.stop, self._fork = rule or CollapseRule(), stop, re.compile(fork)
         self.history: list[dict[str, float]] = []
-        self._training = False
+        self._responses: list[Measures] = []
+        self._demonstrated: list[bool] = []
+        self._watching = self._training = False
         self._logged = 0
 
     def watch(self, reward: Callable[..., list[float | None]]) -> Callable[..., list[float | None]]:
-        """Return a reward function that also shows its completions to the monitor. Raise TypeError for a reward model or coroutine."""
+        """Return a reward function that also shows its completions to the monitor.
+
+        Raise TypeError for a reward model or coroutine, ValueError for a second function: both see the same completions.
+        """
         if not callable(reward) or isinstance(reward, torch.nn.Module) or inspect.iscoroutinefunction(reward):
             raise TypeError(f"`watch` needs a plain reward function, not {reward!r}")
+        if self._watching:
+            raise ValueError("the monitor watches a reward function already; one is enough")
+        self._watching = True
 
         @functools.wraps(reward, updated=())
         def watched(*, completions: list, completion_ids: list[list[int]], **columns: Any) -> list:
             scores = reward(completions=completions, completion_ids=completion_ids, **columns)
             if self._training:
-                self.observe(completions, completion_ids, columns["trainer_state"])
+                self.observe(completions, completion_ids, columns["trainer_state"].global_step + 1)
             return scores
 
         return watched
 
-    def observe(self, completions: list, completion_ids: list[list[int]], state: TrainerState) -> None:
-        """Add the rollouts of a step to `history`.
+    def observe(self, completions: list, completion_ids: list[list[int]], step: int) -> None:
+        """Add rollouts to the row of a step in `history`; a step may draw several batches of them.
 
-        completions: texts or conversations of this process; completion_ids: their tokens.
+        completions: texts or conversations of this process; completion_ids: their tokens; step: from 1 on.
         """
-        rows = gather_object(
-            [
-                self.measure(text_of(one), len(ids))
-                for one, ids in zip(completions, completion_ids, strict=True)
-            ]
-        )
-        means = dict(zip(Measures._fields, map(fmean, zip(*rows, strict=True)), strict=True))
-        means["per_1000_tokens"] = 1000 * means["words"] / max(means["length"], 1e-9)
-        self.history.append({"step": state.global_step + 1, **means})
-        words, lengths = ([row[name] for row in self.history] for name in ("per_1000_tokens", "length"))
-        self.history[-1][ALARM] = float(self.rule.holds(words, lengths))
-        if self.history[-1][ALARM] and not any(row[ALARM] for row in self.history[:-1]):
-            logger.warning(
-                "step %d: collapse: %.2f epistemic words per 1,000 tokens and %.1f tokens per response, after %.2f and %.1f at the start",
-                state.global_step + 1, words[-1], lengths[-1], fmean(words[: self.rule.warmup]), fmean(lengths[: self.rule.warmup]),
-            )  # fmt: skip
+        own = [
+            self.measure(text_of(one), len(ids)) for one, ids in zip(completions, completion_ids, strict=True)
+        ]
+        if not self.history or self.history[-1]["step"] != step:
+            self.history.append({"step": step, ALARM: 0.0})
+            self._responses, self._demonstrated = [], []
+        self._responses += gather_object(own)
+        means = dict(zip(Measures._fields, map(fmean, zip(*self._responses, strict=True)), strict=True))
+        per_1000_tokens = 1000 * means["words"] / max(means["length"], 1)
+        self.history[-1] |= {**means, "per_1000_tokens": per_1000_tokens}
 
     def measure(self, text: str, tokens: int) -> Measures:
         """Return the measures of one response."""
@@ -131,7 +136,9 @@ class EpistemicMonitor(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Take up the history of a resumed training from its log, where every step was logged."""
+        """Take up the history of a resumed training from its log, a row per log; raise ValueError if no reward function is watched."""
+        if not self._watching:
+            raise ValueError("the monitor sees no completions: pass a reward function through `watch`")
         rows = [row for row in state.log_history if PREFIX + ALARM in row]
         self.history = [
             {name.removeprefix(PREFIX): row[name] for name in row if name.startswith(PREFIX)}
@@ -149,16 +156,26 @@ class EpistemicMonitor(TrainerCallback):
     def on_self_distillation_batch_prepared(self, *, self_distillation_mask: torch.Tensor, **_: Any) -> None:
         """Add the share of rollouts without a demonstration; SDPOTrainer calls this. self_distillation_mask: (rows,)."""
         if self._training:
-            shown = gather_object([bool(one) for one in self_distillation_mask.tolist()])
-            self.history[-1][WITHOUT] = 1 - fmean(shown)
+            self._demonstrated += gather_object([bool(one) for one in self_distillation_mask.tolist()])
+            self.history[-1][WITHOUT] = 1 - fmean(self._demonstrated)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
-        """End the training at an alarm if that is asked for."""
+        """Judge the step; warn at the first alarm, and end the training at an alarm if that is asked for."""
         self._training = False
-        if self.stop and self.history and self.history[-1][ALARM]:
-            control.should_training_stop = True
+        if not self.history or self.history[-1]["step"] != state.global_step:
+            return control  # its rollouts are those of an earlier step
+        words, lengths = ([row[name] for row in self.history] for name in ("words", "length"))
+        if self.rule.holds(words, lengths):
+            if state.is_world_process_zero and not any(row[ALARM] for row in self.history):
+                start = [fmean(values[: self.rule.warmup]) for values in (words, lengths)]
+                logger.warning(
+                    "step %d: collapse: %.2f epistemic words and %.1f tokens per response, after %.2f and %.1f at the start",
+                    state.global_step, words[-1], lengths[-1], *start,
+                )  # fmt: skip
+            self.history[-1][ALARM] = 1.0
+            control.should_training_stop |= self.stop
         return control
 
     def on_log(
@@ -169,13 +186,14 @@ class EpistemicMonitor(TrainerCallback):
         logs: dict[str, float],
         **_: Any,
     ) -> None:
-        """Add the means over the steps since the last log to the log, under `epistemic/`."""
+        """Add the means over the steps since the last log to the log, under `epistemic/`; the alarm is 1 if one of them has it."""
         rows = self.history[self._logged :]
         if not rows or any(name.startswith("eval_") for name in logs):
             return
         self._logged = len(self.history)
         names = [name for name in rows[-1] if name != "step"]
         means = {PREFIX + name: fmean(row[name] for row in rows) for name in names}
+        means[PREFIX + ALARM] = max(row[ALARM] for row in rows)
         logs |= means
         state.log_history[-1].update(means)
 
