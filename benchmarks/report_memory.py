@@ -34,6 +34,7 @@ from selfdistill.vocabulary.runs import LAST
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 LEDGER = str(CONFIG / "claims.yaml")
+ELSEWHERE = str(CONFIG / "elsewhere.yaml")
 PATHS = Paths("paper")
 JOBS = ("estimate", "judge", "make_report")
 WORDS = [f"{a}{b}" for a in ("wait", "so", "then", "maybe", "we", "try") for b in ("", *range(200))]
@@ -138,7 +139,9 @@ def judge(model: str) -> None:
     files = needed_files(parts, study, PATHS)
     job(
         task(
-            {"study": "paper", "parts": [asdict(part) for part in parts]}, files | {"ledger": LEDGER}, outputs
+            {"study": "paper", "parts": [asdict(part) for part in parts]},
+            files | {"ledger": LEDGER, "elsewhere": ELSEWHERE},
+            outputs,
         )
     )
 

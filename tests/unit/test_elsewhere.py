@@ -40,12 +40,13 @@ def elsewhere(ledger) -> Elsewhere:
         ),
         ({"readings": {"C8": "supports"}}, "did you mean C8"),  # a claim with clauses
         ({"readings": {"C5a": "supports"}}, "unknown claim or clause 'C5a'"),  # a claim without
-        ({"readings": {"C5": "yes"}}, "'yes' is not allowed; allowed: supports, against, mixed"),
+        ({"readings": {"C5": "yes"}}, "'yes' is not allowed; allowed: supports, against, mixed, silent"),
         ({"readings": {}}, "at least 1"),
         ({"mark": "2nd"}, "entries.0.mark: '2nd' is not allowed; allowed: F, V, S2"),
         ({"source": "a blog"}, "entries.0.source"),
         ({"base": "52"}, "entries.0.base"),
         ({"self_distillation": [1.0]}, "entries.0.self_distillation"),
+        ({"self_distillation": [2.0, 1.0]}, "`self_distillation` must be [smallest, largest]"),
         ({"self_distillation": None}, "`self_distillation` or a `note` must be given"),
         ({"verdict": "x"}, "entries.0.verdict: unknown key"),
     ],
@@ -63,10 +64,14 @@ def ends(level) -> tuple[float, float]:
 
 
 def test_readings_of_the_fall_below_the_base_are_those_of_the_numbers(elsewhere):
-    """C5 where both numbers are known: all below the base supports, none below is against, else mixed."""
+    """C5 where both numbers are known: all below the base supports, none below is against, else mixed; else it is silent."""
     checked = 0
     for one in elsewhere.entries:
-        if "C5" in one.readings and None not in (one.base, one.self_distillation):
+        if "silent" in one.readings.values():
+            assert "not known" in one.note, one.text
+        elif "C5" in one.readings and one.self_distillation is not None and one.base is None:
+            assert "below the base" in one.note or "about 0" in one.note, one.text
+        elif "C5" in one.readings and None not in (one.base, one.self_distillation):
             low, high = ends(one.self_distillation)
             expected = "supports" if high < one.base else "against" if low >= one.base else "mixed"
             assert one.readings["C5"] == expected, one.text
@@ -86,8 +91,8 @@ def test_numbers_are_shown_with_mark_note_and_source():
 
 def test_readings_are_counted_for_and_against():
     assert counts_text([]) == ""
-    readings = ["supports", "mixed", "supports", "against"]
-    assert counts_text([{"reading": one} for one in readings]) == "2 for, 1 against, 1 mixed"
+    readings = ["supports", "silent", "mixed", "supports", "against"]
+    assert counts_text([{"reading": one} for one in readings]) == "2 for, 1 against, 1 mixed, 1 silent"
 
 
 def test_a_claim_gets_its_own_readings_with_their_clause():
@@ -109,6 +114,8 @@ def test_the_ledger_shows_them_beside_paper_and_ours_and_judges_without_them(els
     text, page = to_markdown(record), to_html(record)
     (row,) = [line for line in text.splitlines() if line.startswith("| C5. ")]
     assert row.endswith(f"| {count} |")
+    for shown in (text, page):
+        assert "abstract: only the abstract or an excerpt was read" in shown
     assert "- against: [RLCSD](https://github.com/THU-BPM/RLCSD), Qwen3-8B" in text
     assert f"<td>{count}</td>" in page
     assert "<li>against: RLCSD (THU-BPM/RLCSD), Qwen3-8B" in page

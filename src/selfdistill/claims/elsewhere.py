@@ -14,7 +14,7 @@ from selfdistill.vocabulary.marks import ELSEWHERE_MARKS
 
 Level = float | Annotated[list[float], Field(min_length=2, max_length=2)] | None
 """One number, or the smallest and largest of several."""
-READINGS = {"supports": "for", "against": "against", "mixed": "mixed"}
+READINGS = {"supports": "for", "against": "against", "mixed": "mixed", "silent": "silent"}
 """Reading of a measurement -> its short form for readers."""
 LEVELS = {"base": "base", "self_distillation": "self-distillation", "grpo": "GRPO"}
 
@@ -39,6 +39,10 @@ class Measurement(Section):
     def _says_something(self) -> "Measurement":
         if self.self_distillation is None and not self.note:
             raise ValueError("`self_distillation` or a `note` must be given")
+        for name in LEVELS:
+            level = getattr(self, name)
+            if isinstance(level, list) and level != sorted(level):
+                raise ValueError(f"`{name}` must be [smallest, largest], not {level}")
         return self
 
     @property

@@ -34,6 +34,7 @@ from selfdistill.report.forest import VERDICT_LOOKS, is_ratio
 from selfdistill.report.loading import claim_frames
 from selfdistill.report.tables.form import number
 from selfdistill.text import pipe_table, span
+from selfdistill.vocabulary.marks import ELSEWHERE_MARKS
 
 SYMBOLS = {verdict: look.symbol for verdict, look in VERDICT_LOOKS.items()}
 """Shown beside the word, so that a verdict does not depend on colour."""
@@ -202,6 +203,9 @@ RULE_TEXT = (
     "The rule, and the reason of every bound, stand in config/claims.yaml. Elsewhere: what others measured since (config/elsewhere.yaml); it "
     "enters no verdict."
 )
+ELSEWHERE_TEXT = "Silent: something that the claim compares is not known. Marks: " + "; ".join(
+    f"{mark}: {meaning}" for mark, meaning in ELSEWHERE_MARKS.items()
+)
 
 
 def rule_text(record: Record) -> str:
@@ -217,7 +221,7 @@ def rule_text(record: Record) -> str:
         )
     else:
         over = "problems only: the bases and trainings are one draw"
-    return RULE_TEXT.format(over=over, alpha=record["alpha"])
+    return f"{RULE_TEXT.format(over=over, alpha=record['alpha'])} {ELSEWHERE_TEXT}."
 
 
 def to_html(record: Record) -> str:

@@ -86,7 +86,7 @@ def overview_caption(record: Record) -> str:
         "(config/claims.yaml); in its yellow part an effect is smaller than the smallest of interest. X: controls of this study. "
         "Models and benchmarks are named by the part of the paper that they stand for; they differ from the paper's, so compare directions "
         "and rough sizes. Accuracy is in points; length and words are in percent of the arm that is subtracted. "
-        "Elsewhere: how many measurements of others are for and against (config/elsewhere.yaml). "
+        "Elsewhere: how many measurements of others are for and against the claim (config/elsewhere.yaml). "
         f"{MARKS_TEXT}"
     )
 

@@ -12,7 +12,7 @@ MARKS = {
 """Marks of the paper's numbers (config/reported.yaml), from secure to insecure but for the last two."""
 ELSEWHERE_MARKS = MARKS | {
     "code": "numbers in the authors' repository",
-    "text": "read in the full text",
-    "abstract": "abstract or an excerpt only",
+    "text": "the full text was read",
+    "abstract": "only the abstract or an excerpt was read",
 }
 """Marks of what others measured since (config/elsewhere.yaml)."""
