@@ -25,12 +25,16 @@ from selfdistill.report.numbers import (
     draw_means,
     frequency_shifts,
     problems_summary,
+    repetition_estimates,
     study_differences,
     study_estimates,
 )
+from selfdistill.report.repetition import repeated as repeated_in
+from selfdistill.report.samples import joined
 from selfdistill.report.study_data import CONTEXTS, StudyData, base_run
 from selfdistill.report.tables.form import Table
 from selfdistill.report.tables.reported import load_reported
+from selfdistill.statistics import last_step
 from selfdistill.study.displays import FIGURES, display_of
 from selfdistill.study.load import load_study
 from selfdistill.study.shown import display_names, main_runs, run_keys, runs_shown
@@ -217,6 +221,7 @@ def problem_frame(types: list[str], count: int, start: int = 0) -> pd.DataFrame:
 @cache
 def study(seeds: int = 1) -> StudyData:
     """Return the generated study with everything loaded."""
+    contexts = section_3_frame()
     samples, ood = samples_frame(seeds), [name for name, entry in BENCHMARKS.items() if entry["ood"]]
     training = {"chain": problem_frame(["d2", "d3"], 60), "narrow": problem_frame(["d1"], 12, 100)}
     benchmarks = {
@@ -225,10 +230,11 @@ def study(seeds: int = 1) -> StudyData:
         "longer": problem_frame(["d4"], 10, 400),
         "paired": problem_frame(["s22"], 10, 500),
     }
+    repeated = repetition_estimates(repeated_in(last_step(samples)), repeated_in(contexts))
     return StudyData(
         title="Generated study",
         training=training_frame(all_runs(), seeds),
-        estimates=study_estimates(samples, section_3_frame(), ood),
+        estimates=joined([study_estimates(samples, contexts, ood), repeated]),
         differences=study_differences(samples, ood),
         shift=frequency_shifts(samples, STUDY.shift_benchmark()),
         draws=draw_means(samples, ood),

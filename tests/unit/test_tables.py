@@ -27,7 +27,7 @@ def test_table1_shows_every_context_beside_the_paper() -> None:
         "regeneration (c=ỹ)",
         "solution (c=s)",
     ]
-    for column in ("Score", "Length", "Epistemic"):
+    for column in ("Score", "Length", "Epistemic", "Repeated"):
         assert shown[column].str.contains("[", regex=False).all(), f"{column} has our numbers"
     assert list(shown["Paper: score"][:4]) == ["0.30 [S2]", "0.78 [S2]", "0.95 [S2]", "0.98 [S2]"]
     assert list(shown["Paper: length"][:4]) == ["13,054 [S2]", "12,036 [S2]", "2,808 [S2]", "1,873 [S2]"]

@@ -117,7 +117,7 @@ def test_figures_tables_and_report_are_there(finished):
 def test_table1_and_the_run_browser_hold_numbers_of_this_study(finished):
     table = pandas.read_csv(finished.root / PATHS.table("table1", "csv"))
     own = table[~table["reported"]]
-    assert set(own["column"]) == {"Score", "Length", "Epistemic"}
+    assert set(own["column"]) == {"Score", "Length", "Epistemic", "Repeated"}
     assert own["Context"].nunique() == 4
     browser = (
         (finished.root / PATHS.report).read_text().partition('id="run-browser"')[2].partition("</table>")[0]

@@ -70,7 +70,8 @@ def count_columns(texts: Sequence[str]) -> pd.DataFrame:
 def repeated_ngrams(text: str, n: int = 4) -> float:
     """Return the share of a text's n-grams of whitespace words, lower-cased, that have occurred before in it; 0 if it has none.
 
-    A degenerate loop ("wait, wait, wait, ...") has many epistemic words and a share near 1: repetition is no doubt.
+    1 minus distinct over all n-grams ("rep-n" of Welleck et al. 2020, arXiv 1908.04319, there of tokens). A degenerate loop ("wait, wait,
+    wait, ...") has many epistemic words and a share near 1: repetition is no doubt.
     """
     words = text.lower().split()
     total = len(words) - n + 1

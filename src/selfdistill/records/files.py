@@ -70,15 +70,32 @@ def read_table_rows(
     For columns of long texts. Raise SchemaError and Damaged as `read_table`.
     """
     import pyarrow as pa
+
+    file = _opened(path, schema)
+    with naming(path):
+        found = list(_chosen_batches(file, chosen, columns))
+        kept = pa.schema([schema.field(name) for name in columns])
+        return pa.Table.from_batches(found, kept).to_pandas()
+
+
+def read_table_batches(
+    path: str | Path, schema: "pyarrow.Schema", columns: Sequence[str]
+) -> "Iterator[pd.DataFrame]":
+    """Yield some columns of the table at `path`, ROWS_AT_ONCE rows at a time. Raise SchemaError and Damaged as `read_table`."""
+    file = _opened(path, schema)
+    with naming(path):
+        for batch in whole_batches(file, file.metadata.num_rows, ROWS_AT_ONCE, columns=list(columns)):
+            yield batch.to_pandas()
+
+
+def _opened(path: str | Path, schema: "pyarrow.Schema") -> "pyarrow.parquet.ParquetFile":
+    """Return the file at `path`, of which few pages are read at once; its columns are checked."""
     import pyarrow.parquet
 
     with naming(path):
         file = pyarrow.parquet.ParquetFile(path, page_checksum_verification=True, **BY_PAGES)
     check_columns(path, file.schema_arrow.names, schema)
-    with naming(path):
-        found = list(_chosen_batches(file, chosen, columns))
-        kept = pa.schema([schema.field(name) for name in columns])
-        return pa.Table.from_batches(found, kept).to_pandas()
+    return file
 
 
 def _chosen_batches(

@@ -18,6 +18,7 @@ from selfdistill.records.completeness import check_samples
 from selfdistill.records.files import read_table, write_frame
 from selfdistill.records.schemas import FAILED_OUTCOMES, samples_schema
 from selfdistill.records.task import Facts, Task, job
+from selfdistill.report.repetition import repetition
 from selfdistill.report.samples import NUMBER_COLUMNS, joined, responses_of
 from selfdistill.report.study_data import base_run, rows_of_run, runs_of
 from selfdistill.statistics import (
@@ -31,7 +32,7 @@ from selfdistill.statistics import (
 from selfdistill.study.jobs import NumbersParams
 from selfdistill.study.methods import ON_POLICY
 from selfdistill.vocabulary.runs import BASE, DRAW, RUN_FIELDS
-from selfdistill.vocabulary.words import EPISTEMIC_WORDS, SUBSTRING_COLUMNS
+from selfdistill.vocabulary.words import EPISTEMIC_WORDS, REPETITION, SUBSTRING_COLUMNS
 
 OOD_MEAN = "ood-mean"
 DRAW_METRICS = {
@@ -49,11 +50,13 @@ def estimate(task: Task) -> Facts:
     params = NumbersParams.model_validate(task.params["job"])
     samples = declared_samples(task.input.samples, params)
     section_3 = joined(read_table(path, samples_schema(), NUMBER_COLUMNS) for path in task.input.section_3)
-    write_frame(task.output.estimates, study_estimates(samples, section_3, params.ood))
+    found = study_estimates(samples, section_3, params.ood)
     write_frame(task.output.differences, study_differences(samples, params.ood))
     write_frame(task.output.draws, draw_means(samples, params.ood))
     count = len(samples)
     del samples, section_3  # before the texts come
+    repeated = repetition_estimates(repetition(task.input.last), repetition(task.input.section_3))
+    write_frame(task.output.estimates, joined([found, repeated]))
     responses = responses_of(task.input.last, params.shift_benchmark)
     write_frame(task.output.shift, frequency_shifts(responses, params.shift_benchmark))
     return {"samples": count}
@@ -96,6 +99,15 @@ def study_estimates(
         words = estimates(section_3.assign(benchmark="section-3"), metrics=SUBSTRING_COLUMNS, **settings)
         frames.append(words)
     return joined(frames)
+
+
+def repetition_estimates(last: pd.DataFrame, section_3: pd.DataFrame, **settings: Any) -> pd.DataFrame:
+    """Return the mean share of repeated 4-grams of every run at its last step, benchmark by benchmark, and of section 3.
+
+    last, section_3: repetition.repetition, either may be empty. settings: level of `statistics.estimates`.
+    """
+    frames = [last, section_3.assign(benchmark="section-3")]
+    return joined(estimates(frame, metrics=(REPETITION,), **settings) for frame in frames if len(frame))
 
 
 def failed_shares(samples: pd.DataFrame, **settings: Any) -> pd.DataFrame:

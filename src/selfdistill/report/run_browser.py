@@ -23,6 +23,7 @@ from selfdistill.report.study_data import (
 )
 from selfdistill.report.tables.form import NO_VALUE, Entry, Table, counts_note, number, ours
 from selfdistill.vocabulary.runs import RUN_KEY
+from selfdistill.vocabulary.words import REPETITION
 
 RUN_COLUMNS = dict(zip(RUN_KEY[1:], ("Method", "Context", "Teacher", "Data", "|D|", "Variant"), strict=True))
 """Run fields and their heads; the model stands before them under its label."""
@@ -49,7 +50,8 @@ def run_browser(data: StudyData, training_costs: pd.DataFrame) -> str:
     rows = [run_row(data, run, data.inside, training_costs) for run in runs]
     note = (
         "Last step of each run. Accuracies in percent; Δ in points against the run's own base, paired by problem; "
-        f"length (tokens), epistemic words (the authors' substring count) and outcomes of grading on {data.benchmark_label(data.inside)}. "
+        "length (tokens), epistemic words (the authors' substring count), repeated 4-grams of words (percent) and outcomes of grading on "
+        f"{data.benchmark_label(data.inside)}. "
         f"Training: wall time and tokens generated (SFT generates none), summed over seeds. {counts_note(rows)}"
     )
     return Table("run-browser", "All runs", note, rows).to_html("sortable browser")
@@ -67,6 +69,7 @@ def run_row(data: StudyData, run: Mapping[str, str], inside: str, costs: pd.Data
         row[f"Δ {head}"] = ours(change, 1, 100, "+")
     row["Length"] = ours(final_cell(data.estimates, run, inside, LENGTH), 1)
     row["Epistemic"] = ours(final_cell(data.estimates, run, inside, EPISTEMIC), 2)
+    row["Repeated"] = ours(final_cell(data.estimates, run, inside, REPETITION), 1, 100)
     for head, metrics in OUTCOME_HEADS.items():
         row[head] = share(data, run, inside, metrics)
     own = rows_of_run(costs, run) if len(costs) else costs

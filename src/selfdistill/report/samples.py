@@ -6,11 +6,11 @@ benchmark; these are picked out of a file that is never in memory as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pandas as pd
 
-from selfdistill.records.files import read_table, read_table_rows
+from selfdistill.records.files import read_table, read_table_batches, read_table_rows
 from selfdistill.records.schemas import samples_schema
 from selfdistill.vocabulary.runs import RUN_FIELDS
 from selfdistill.vocabulary.words import SUBSTRING_COLUMNS
@@ -35,6 +35,11 @@ def responses_of(paths: Iterable[str], benchmark: str, samples: int | None = Non
     response_tokens, response.
     """
     return joined(_responses_of(path, benchmark, samples) for path in paths)
+
+
+def response_batches(path: str) -> Iterator[pd.DataFrame]:
+    """Yield all responses of a file of samples, some rows at a time, with the columns of `responses_of`."""
+    yield from read_table_batches(path, samples_schema(), (*_KEYS, "response"))
 
 
 def _responses_of(path: str, benchmark: str, samples: int | None) -> pd.DataFrame:

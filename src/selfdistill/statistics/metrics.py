@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from selfdistill.vocabulary.words import REPETITION
+
 METRICS = (
     *("accuracy", "pass@k", "maj@k", "response_tokens", "thinking_tokens", "truncated"),
     *("epistemic_substring", "epistemic_word", "epistemic_per_1000_tokens"),
@@ -56,7 +58,7 @@ def needs_answers(metrics: Sequence[str]) -> bool:
 
 def is_proportion(metric: str) -> bool:
     """Return whether a metric lies between 0 and 1."""
-    return metric in ("accuracy", "truncated") or _AT.fullmatch(metric) is not None
+    return metric in ("accuracy", "truncated", REPETITION) or _AT.fullmatch(metric) is not None
 
 
 def pass_at_k(correct: np.ndarray, samples: np.ndarray, k: int) -> np.ndarray:

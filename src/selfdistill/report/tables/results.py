@@ -21,6 +21,12 @@ from selfdistill.report.study_data import (
 from selfdistill.report.style import CONTEXT_SYMBOLS, method_style
 from selfdistill.report.tables.form import MARKS_TEXT, NO_VALUE, Entry, TableParts, counts_note, ours
 from selfdistill.report.tables.reported import reported, reported_rows
+from selfdistill.vocabulary.words import REPETITION
+
+REPEATED_TEXT = (
+    "Repeated: percent of the 4-grams of words that have occurred before in the same response; where it rises, a loop of epistemic words "
+    "is counted, not doubt."
+)
 
 
 def of_the_paper(data: StudyData, model: str, digits: int, **fields: str) -> Entry:
@@ -44,13 +50,15 @@ def contexts_table(data: StudyData) -> TableParts:
             run = runs_of(own)[0] if len(own) else base_run(model)
             for name, metric, digits in quantities:
                 row[name.capitalize()] = ours(final_cell(frame, run, "section-3", metric), digits)
+            repeated = final_cell(frame, run, "section-3", REPETITION)
+            row["Repeated"] = ours(repeated, 1, 100)
             for name, _, digits in quantities:
                 fields = {"place": "table1", "context": context, "quantity": name}
                 row[f"Paper: {name}"] = of_the_paper(
                     data, model, max(digits - (name != "score"), 0), **fields
                 )
             rows.append(row)
-    note = f"Base model, {counts_note(rows)} The unguided score is set by the selection of problems. "
+    note = f"Base model, {counts_note(rows)} {REPEATED_TEXT} The unguided score is set by the selection of problems. "
     note += f"{ORGANISM_TEXT} " * data.organism + MARKS_TEXT
     return rows, note
 
@@ -79,7 +87,7 @@ def main_results_table(data: StudyData) -> TableParts:
     rows = [main_row(data, run) for run in data.in_order(runs_of(own))]
     note = (
         "Last step of each run; accuracies in percent, length in tokens, epistemic words (substring count) "
-        f"on {data.benchmark_label(data.inside)}; Δ in points against the run's own base. {counts_note(rows)}"
+        f"on {data.benchmark_label(data.inside)}; Δ in points against the run's own base. {REPEATED_TEXT} {counts_note(rows)}"
     )
     return rows, note
 
@@ -104,4 +112,5 @@ def main_row(data: StudyData, run: Mapping[str, str]) -> dict[str, Entry]:
         "Δ base, OOD": change(OOD_MEAN),
         "Length": ours(final(data.inside, LENGTH), 1),
         "Epistemic": ours(final(data.inside, EPISTEMIC), 2),
+        "Repeated": ours(final(data.inside, REPETITION), 1, 100),
     }
