@@ -201,6 +201,7 @@ def frames_of(name):
     several = {
         "reported": {"reported": REPORTED},
         "training": {"training": [PATHS.training(run) for run in shown.runs_shown(STUDY, name)]},
+        "richness": {"richness": [PATHS.richness(*draw) for draw in shown.richness_draws(STUDY)]},
         "problems": {
             "train_sets": [
                 PATHS.training_problems(dataset, min(STUDY.file.replicates), "full")

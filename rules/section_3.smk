@@ -25,3 +25,30 @@ rule sample_section_3:
         "Section 3: {wildcards.model} under every context, replicate {wildcards.replicate}"
     script:
         "../workflow/scripts/sample_section_3.py"
+
+
+RICHNESS = surroundings("measure_richness", PATHS.richness(), "section_3")
+
+
+rule measure_richness:
+    input:
+        base=base_of,
+        samples=PATHS.section_3(),
+        problems=PATHS.training_problems(STUDY.section_3_dataset(), coverage="full"),
+    output:
+        richness=PATHS.richness(),
+        manifest=RICHNESS.manifest,
+    log:
+        RICHNESS.log,
+    threads: RICHNESS.threads
+    resources:
+        **RICHNESS.resources,
+    params:
+        job=lambda wildcards: jobs.richness_params(
+            STUDY, wildcards.model, int(wildcards.replicate)
+        ).model_dump(),
+        code=code_of("measure_richness", "generation.transformers_backend"),
+    message:
+        "Richness of the contexts: {wildcards.model}, replicate {wildcards.replicate}"
+    script:
+        "../workflow/scripts/measure_richness.py"

@@ -34,8 +34,8 @@ from selfdistill.report.samples import joined
 from selfdistill.report.study_data import CONTEXTS, StudyData, base_run
 from selfdistill.report.tables.form import Table
 from selfdistill.report.tables.reported import load_reported
-from selfdistill.statistics import last_step
-from selfdistill.study.displays import FIGURES, display_of
+from selfdistill.statistics import last_step, richness_estimates
+from selfdistill.study.displays import FIGURES, TABLES, display_of
 from selfdistill.study.load import load_study
 from selfdistill.study.shown import display_names, main_runs, run_keys, runs_shown
 from selfdistill.study.study import Study
@@ -47,10 +47,13 @@ REPORTED = CONFIG / "reported.yaml"
 
 
 def mini_study() -> Study:
-    """Return the mini study, every figure of the registry declared."""
+    """Return the mini study, every figure of the registry and every table of section 3 declared."""
     mini = load_study(CONFIG / "mini.yaml")
-    figures = {name: ["on-policy"] for name in FIGURES} | mini.file.figures
-    return replace(mini, file=mini.file.model_copy(update={"figures": figures}))
+    experiments = {"section 3": []}
+    figures = {name: experiments.get(FIGURES[name].shows, ["on-policy"]) for name in FIGURES}
+    figures |= mini.file.figures
+    tables = {name: [] for name, shown in TABLES.items() if shown.shows == "section 3"} | mini.file.tables
+    return replace(mini, file=mini.file.model_copy(update={"figures": figures, "tables": tables}))
 
 
 STUDY = mini_study()
@@ -173,6 +176,25 @@ def section_3_frame() -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def richness_frame() -> pd.DataFrame:
+    """Return measured richness for the two models of section 3: 12 nats less twelve times the effect of the context, half at the answer."""
+    rng, rows = np.random.default_rng(3), []
+    for model in list(MODELS)[:2]:
+        for context in CONTEXTS:
+            for problem, sample in np.ndindex(PROBLEMS, 3):
+                told = (1 - CONTEXT_EFFECT[context]) * (12 + rng.normal(0, 1))
+                key = {
+                    **base_run(model),
+                    "context": context,
+                    "written": "unguided",
+                    "replicate": 0,
+                    "seed": 0,
+                }
+                key |= {"problem_id": f"chain-{problem}", "sample_index": sample, "source": sample == 0}
+                rows += [{**key, "position": at, "tokens": 4, "nats": told / 2} for at in ("answer", "other")]
+    return pd.DataFrame(rows)
+
+
 def replicated(frame: pd.DataFrame, replicates: int) -> pd.DataFrame:
     """Return samples of several seeds as those of as many replicates, with generated columns of word shifts."""
     kept = frame[frame["seed"] < replicates]
@@ -238,6 +260,7 @@ def study(seeds: int = 1) -> StudyData:
         differences=study_differences(samples, ood),
         shift=frequency_shifts(samples, STUDY.shift_benchmark()),
         draws=draw_means(samples, ood),
+        richness=richness_estimates(richness_frame()),
         problems=problems_summary(training, benchmarks),
         reported=load_reported(REPORTED),
         **display_names(STUDY) | {"benchmarks": BENCHMARKS},

@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "make_report": ({}, NUMBERS),
     "evaluate": (GENERATES, GENERATION),
     "sample_section_3": (GENERATES, GENERATION),
+    "measure_richness": ({}, GENERATION),
     "train_base": ({}, GENERATION),
     "make_base": ({}, GENERATION),
     "polish_base": ({}, TRAINING),

@@ -20,6 +20,7 @@ from selfdistill.records.paths import Paths, resume_of
 from selfdistill.records.progress import read_progress
 from selfdistill.study.jobs import sample_files
 from selfdistill.study.methods import ON_POLICY
+from selfdistill.study.shown import richness_draws
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.runs import BASE
 
@@ -53,6 +54,8 @@ def expected_jobs(study: Study) -> Iterator[Entry]:
         yield _entry(paths, "base", f"{base}/{replicate}", paths.base(base, replicate))
     for model, replicate in study.section_3_draws():
         yield _entry(paths, "section 3", f"{model}/{replicate}", paths.section_3(model, replicate))
+    for model, replicate in richness_draws(study):
+        yield _entry(paths, "richness", f"{model}/{replicate}", paths.richness(model, replicate))
     for run in study.runs():
         kind = f"{run.method} {run.variant}"
         yield Entry(kind, str(run), paths.run_manifest(run), resume_of(paths.checkpoints(run)))

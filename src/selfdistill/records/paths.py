@@ -90,6 +90,10 @@ class Paths:
         """Return the path of a model's samples for section 3, under all contexts."""
         return f"{self.results}/section-3/{model}/replicate-{replicate}.parquet"
 
+    def richness(self, model: str = "{model}", replicate: Replicate = "{replicate}") -> str:
+        """Return the path of the information of section 3's contexts about a model's correct responses."""
+        return f"{self.results}/richness/{model}/replicate-{replicate}.parquet"
+
     def off_policy(
         self,
         model: str = "{model}",

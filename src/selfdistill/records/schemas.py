@@ -107,6 +107,25 @@ def rollouts_schema() -> "pyarrow.Schema":
     )
 
 
+def richness_schema() -> "pyarrow.Schema":
+    """Columns of measured richness, one row per correct response, context and position class."""
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("study", pa.string()),
+            *_run_columns(),
+            ("problem_id", pa.string()),
+            ("written", pa.string()),
+            ("sample_index", pa.int64()),
+            ("source", pa.bool_()),
+            ("position", pa.string()),
+            ("tokens", pa.int64()),
+            ("nats", pa.float64()),
+        ]
+    )
+
+
 def off_policy_schema() -> "pyarrow.Schema":
     """Columns of an off-policy data set of section 4."""
     import pyarrow as pa

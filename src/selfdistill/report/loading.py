@@ -14,12 +14,19 @@ from selfdistill.claims.judge import ROLLOUT_COLUMNS, Frames, rollouts_as_sample
 from selfdistill.claims.selection import PlannedPart
 from selfdistill.records.files import read_frame, read_json, read_table
 from selfdistill.records.paths import run_at
-from selfdistill.records.schemas import problems_schema, rollouts_schema, samples_schema, training_schema
+from selfdistill.records.schemas import (
+    problems_schema,
+    richness_schema,
+    rollouts_schema,
+    samples_schema,
+    training_schema,
+)
 from selfdistill.report.numbers import problems_summary
 from selfdistill.report.samples import CLAIM_COLUMNS, joined
 from selfdistill.report.study_data import StudyData
 from selfdistill.report.tables.reported import load_reported
 from selfdistill.report.word_shifts import with_columns, word_shifts
+from selfdistill.statistics import richness_estimates
 from selfdistill.vocabulary.runs import RUN_FIELDS
 
 
@@ -28,7 +35,7 @@ def load_data(
 ) -> StudyData:
     """Return the study's frames, those of `runs` only if some are given.
 
-    inputs: names of StudyData's frames -> path (reported) or paths (estimates, differences, shift, draws, training; train_sets and
+    inputs: names of StudyData's frames -> path (reported) or paths (estimates, differences, shift, draws, training, richness; train_sets and
     benchmark_sets make `problems`). names: study.shown.display_names. runs: study.shown.run_keys.
     """
     frames = {
@@ -38,6 +45,9 @@ def load_data(
     }
     if "training" in inputs:
         frames["training"] = read_tables(inputs["training"])
+    if "richness" in inputs:
+        rows = joined(read_table(path, richness_schema()) for path in as_list(inputs["richness"]))
+        frames["richness"] = richness_estimates(rows)
     if "train_sets" in inputs:
         frames["problems"] = problems_summary(
             problem_tables(inputs["train_sets"]), problem_tables(inputs["benchmark_sets"])

@@ -46,10 +46,13 @@ class Rounds:
     def __getitem__(self, context: str) -> pd.DataFrame:
         """Return the samples of a context."""
         if context not in self.frames:
-            shown = pkgutil.resolve_name(CONTEXTS[context].section_3)(self)
-            turns = [section_3_user_turn(p.question, shown[p.problem_id]) for p in self.problems]
-            self.frames[context] = self.answer(self.problems, context, turns)
+            self.frames[context] = self.answer(self.problems, context, self.turns(context))
         return self.frames[context]
+
+    def turns(self, context: str) -> list[str]:
+        """Return the user turns under a context that shows something, in the order of the problems."""
+        shown = pkgutil.resolve_name(CONTEXTS[context].section_3)(self)
+        return [section_3_user_turn(p.question, shown[p.problem_id]) for p in self.problems]
 
 
 Shown = dict[str, str]

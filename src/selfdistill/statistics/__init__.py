@@ -24,7 +24,7 @@ intervals (paper.md 6).
 If all responses of a group score the same, its interval has zero width; a group of one problem has no interval (NaN).
 
 Modules, in the order of the data flow: `metrics` (what a metric is made of), `cells` (sums per draw and problem),
-`student` (variances, intervals, p values), then `groups`, `comparison`, `testing`, `power`, `vocabulary` and `simulation`.
+`student` (variances, intervals, p values), then `groups`, `comparison`, `testing`, `power`, `vocabulary`, `richness` and `simulation`.
 """
 
 from selfdistill.statistics.cells import Cells, CellTable
@@ -32,6 +32,7 @@ from selfdistill.statistics.comparison import Arm, Comparison, compare, pooled
 from selfdistill.statistics.groups import BASE_GROUP, GROUP_COLUMNS, contrasts, estimates, last_step
 from selfdistill.statistics.metrics import COLUMN_OF, METRICS, RATIOS, majority_vote, pass_at_k
 from selfdistill.statistics.power import lent_freedom, minimum_detectable_effect
+from selfdistill.statistics.richness import richness_estimates
 from selfdistill.statistics.testing import holm
 from selfdistill.statistics.vocabulary import group_shifts
 
@@ -55,5 +56,6 @@ __all__ = [
     "majority_vote",
     "minimum_detectable_effect",
     "pass_at_k",
+    "richness_estimates",
     "pooled",
 ]

@@ -19,6 +19,7 @@ from selfdistill.statistics.metrics import (
     Votes,
     at_k,
     is_proportion,
+    is_signed,
     needs_answers,
     numeric_columns,
     pass_at_k,
@@ -106,6 +107,7 @@ class CellTable:
         self.metrics = tuple(metrics)
         check_columns(samples, [*by, *sample_columns(metrics)])
         self.drawn = "replicate" if samples["replicate"].nunique() > 1 else "seed"
+        self.is_signed = np.array([is_signed(name) for name in metrics])
         self.is_proportion = np.array([is_proportion(name) for name in metrics])
         frame, cell = _reduce(samples, list(by), numeric_columns(metrics))
         self._votes = Votes(cell, samples) if needs_answers(metrics) else None

@@ -43,7 +43,8 @@ def estimates(
         table.keys, designs, _students(table, by, table.keys, designs, (1.0,)), strict=True
     ):
         low, high = found.interval(level)
-        low, high = np.maximum(low, 0.0), np.where(table.is_proportion, np.minimum(high, 1.0), high)
+        low = np.where(table.is_signed, low, np.maximum(low, 0.0))
+        high = np.where(table.is_proportion, np.minimum(high, 1.0), high)
         columns = {"metric": list(metrics), "estimate": found.effect, "low": low, "high": high}
         rows.append(pd.DataFrame(dict(zip(by, key, strict=True)) | columns | _counts(design)))
     return pd.concat(rows, ignore_index=True)

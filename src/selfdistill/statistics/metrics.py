@@ -20,7 +20,8 @@ METRICS = (
 COLUMN_OF: dict[str, str] = {"accuracy": "correct"}
 """Metrics whose column in the samples has another name."""
 RATIOS: dict[str, tuple[str, str, float]] = {
-    "epistemic_per_1000_tokens": ("epistemic_substring", "response_tokens", 1000.0)
+    "epistemic_per_1000_tokens": ("epistemic_substring", "response_tokens", 1000.0),
+    "nats_per_token": ("nats", "tokens", 1.0),
 }
 """Ratios of sums over all samples: numerator, denominator, factor."""
 ANSWER = "extracted_answer"
@@ -59,6 +60,11 @@ def needs_answers(metrics: Sequence[str]) -> bool:
 def is_proportion(metric: str) -> bool:
     """Return whether a metric lies between 0 and 1."""
     return metric in ("accuracy", "truncated", REPETITION) or _AT.fullmatch(metric) is not None
+
+
+def is_signed(metric: str) -> bool:
+    """Return whether a metric may be below 0: a log-ratio (`statistics.richness`)."""
+    return metric.startswith("nats")
 
 
 def pass_at_k(correct: np.ndarray, samples: np.ndarray, k: int) -> np.ndarray:

@@ -212,6 +212,13 @@ FIGURES: dict[str, Display] = {
         compares="variant",
         curves="headline",
     ),
+    "dose-response": Display(
+        "Measured richness against the base's answers",
+        "not in the paper (section 3)",
+        f"{_FIGURES}.richness:draw_dose_response",
+        ("estimates", "richness"),
+        shows="section 3",
+    ),
     "figure3-all": Display(
         "DeepSeek-R1-Distill setting", "section 5.1", _ALL_BENCHMARKS, roles=("deepseek",), curves="all"
     ),
@@ -229,6 +236,13 @@ TABLES: dict[str, Display] = {
         "Context richness and the base's answers",
         "section 3",
         f"{_TABLES}.results:contexts_table",
+        shows="section 3",
+    ),
+    "richness": Display(
+        "What contexts tell about the base's correct responses",
+        "not in the paper (section 3)",
+        f"{_TABLES}.richness:richness_table",
+        ("richness",),
         shows="section 3",
     ),
     "table2": Display(

@@ -102,6 +102,13 @@ class Section3Params(ModelJob):
     grader: GraderName
 
 
+class RichnessParams(ModelJob):
+    """How much the contexts of section 3 tell about a model's correct responses; batch: problems per finished part."""
+
+    study: str
+    batch: int
+
+
 class NumbersParams(JobParams):
     """Numbers of one model: its samples, each with the step and the benchmarks that its study declares.
 
@@ -175,6 +182,18 @@ def section_3_params(study: Study, model: str, replicate: int) -> Section3Params
         backend=study.file.backend,
         grader=study.file.benchmarks.grader,
         **study.prompt_form(model),
+    )
+
+
+def richness_params(study: Study, model: str, replicate: int) -> RichnessParams:
+    """Return what the measured richness of a model's contexts depends on beside its samples of section 3."""
+    section_3 = section_3_params(study, model, replicate)
+    return RichnessParams(
+        study=study.name,
+        run=section_3.run,
+        batch=section_3.settings.batch,
+        template=section_3.template,
+        thinking=section_3.thinking,
     )
 
 

@@ -95,6 +95,12 @@ def check_without_experiments(
         reject(study.path, key_of(name), "needs `section_3`, which is not declared")
 
 
+def richness_draws(study: Study) -> list[tuple[str, int]]:
+    """Return the models and replicates whose contexts are measured: all of section 3, if a declared figure or table shows it."""
+    declared = (display_of(name) for name in (*study.file.figures, *study.file.tables))
+    return study.section_3_draws() if any("richness" in display.frames for display in declared) else []
+
+
 def curves_of(study: Study, name: str) -> list[str]:
     """Return the benchmarks that a figure draws by step."""
     labels = study.benchmark_labels()

@@ -1,0 +1,209 @@
+"""Richness, measured: how much each context of section 3 tells about the model's own correct responses.
+
+Paper: contexts are ordered by I(y*; c | x) = E[log p(y | x, c) - log p(y | x)] (section 3), which it does not compute. Here the expectation is
+over the model's correct responses, written without a context or, as a second variant, under c. A response is scored as text:
+its tokens are those of the tokenizer, and its end token if it ended. The distribution is the model's own, at temperature 1.
+
+The response from which a context is made (`source`) is kept in the record. Statistics leave it out: a model that copies it would
+measure the length of the copy.
+
+The job is here and not in `run`, so that a change in what scores does not count for what generates.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import pandas as pd
+
+from selfdistill.generation.imports import LOADING
+from selfdistill.grading.positions import OTHER, POSITIONS, token_positions
+from selfdistill.models.prompts import prompt_ids
+from selfdistill.problems.problem import Problem, read_problems
+from selfdistill.records.files import read_table, write_table
+from selfdistill.records.parts import NOT_KEPT, Parts
+from selfdistill.records.schemas import richness_schema, samples_schema
+from selfdistill.records.task import Facts, Task, job
+from selfdistill.sampling.evaluation import load_generator
+from selfdistill.sampling.scoring import response_log_probs
+from selfdistill.sampling.section_3 import Rounds
+from selfdistill.study.jobs import RichnessParams
+from selfdistill.vocabulary.contexts import SECTION_3
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from selfdistill.generation.transformers_backend import TransformersGenerator
+
+logger = logging.getLogger(__name__)
+UNGUIDED = SECTION_3[0]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Token ids of every prompt: context -> problem id -> ids."""
+
+    of: dict[str, dict[str, list[int]]]
+
+    @classmethod
+    def shown(
+        cls,
+        samples: pd.DataFrame,
+        problems: Sequence[Problem],
+        template: str,
+        tokenizer: "PreTrainedTokenizerBase",
+        thinking: str,
+    ) -> "Prompts":
+        """Return the prompts that section 3 made of its own samples."""
+        rounds = Rounds(_refuse, template, list(problems), dict(list(samples.groupby("context"))))
+        turns = {UNGUIDED: [problem.question for problem in problems]}
+        turns |= {context: rounds.turns(context) for context in SECTION_3 if context != UNGUIDED}
+        names = [problem.problem_id for problem in problems]
+        return cls(
+            {
+                context: dict(zip(names, prompt_ids(tokenizer, own, thinking), strict=True))
+                for context, own in turns.items()
+            }
+        )
+
+
+def _refuse(problems: Sequence[Problem], context: str, turns: Sequence[str] | None) -> NoReturn:
+    """Raise ValueError: all rounds are finished, so nothing is generated."""
+    raise ValueError(f"the samples of section 3 have no context {context!r}")
+
+
+def correct_responses(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the correct responses of section 3, one row each: problem_id, written, sample_index, source, response, truncated.
+
+    written: the context under which it was written; source: whether contexts are made from it (the first unguided one).
+    """
+    own = samples[samples["correct"]].rename(columns={"context": "written"}).reset_index(drop=True)
+    first = ~own.duplicated(["problem_id", "written"])
+    columns = ["problem_id", "written", "sample_index", "source", "response", "truncated"]
+    return own.assign(source=first & (own["written"] == UNGUIDED))[columns]
+
+
+def measure(
+    generator: "TransformersGenerator",
+    samples: pd.DataFrame,
+    problems: Sequence[Problem],
+    template: str,
+    batch: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    parts: Parts = NOT_KEPT,
+) -> pd.DataFrame:
+    """Return one row per correct response, context and position class that occurs in it (records.schemas.richness_schema).
+
+    samples: of section 3, of one model; problems: those of the samples; batch: problems per part. Columns: context, those of
+    `correct_responses` without the text, position, tokens and nats (sum of log p(y | x, c) - log p(y | x)). A pair of response and context
+    that exceeds the model's positions is left out, and logged.
+    """
+    prompts = Prompts.shown(samples, problems, template, generator.tokenizer, generator.thinking)
+    responses = correct_responses(samples)
+    names = [problem.problem_id for problem in problems]
+    frames = []
+    for start in range(0, len(names), batch):
+        own = responses[responses["problem_id"].isin(names[start : start + batch])].reset_index(drop=True)
+        frames.append(parts.get(f"problems-{start}", lambda own=own: score(generator, own, prompts)))
+        progress(min(start + batch, len(names)), len(names))
+    return pd.concat(frames, ignore_index=True)
+
+
+def score(generator: "TransformersGenerator", responses: pd.DataFrame, prompts: Prompts) -> pd.DataFrame:
+    """Return the rows of some responses under all contexts; an unguided one is scored under every context, others under their own."""
+    ids, classes = tokenized(generator, responses)
+    written, names = responses["written"].to_numpy(), responses["problem_id"].to_numpy()
+    pairs = [
+        (row, context)
+        for context in SECTION_3
+        for row in range(len(responses))
+        if written[row] in (UNGUIDED, context)
+    ]
+    limit = generator.model.config.get_text_config().max_position_embeddings
+    fitting = [
+        pair for pair in pairs if len(prompts.of[pair[1]][names[pair[0]]]) + len(ids[pair[0]]) <= limit
+    ]
+    if len(fitting) < len(pairs):
+        logger.warning(
+            "left out: %d of %d pairs exceed %d positions", len(pairs) - len(fitting), len(pairs), limit
+        )
+    guided = [pair for pair in fitting if pair[1] != UNGUIDED]
+    asked = [(row, UNGUIDED) for row in range(len(responses))] + guided
+    scored = response_log_probs(
+        generator.model,
+        [prompts.of[context][names[row]] for row, context in asked],
+        [ids[row] for row, _ in asked],
+    )
+    given = dict(zip(asked, scored, strict=True))
+    return by_position(
+        responses, [(pair, given[pair] - given[pair[0], UNGUIDED]) for pair in fitting], classes
+    )
+
+
+def tokenized(
+    generator: "TransformersGenerator", responses: pd.DataFrame
+) -> tuple[list[list[int]], list[np.ndarray]]:
+    """Return token ids and position classes of every response; one that was not truncated has its end token."""
+    texts = responses["response"].tolist()
+    if not texts:
+        return [], []
+    encoded = generator.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+    ends = [[] if cut else [generator.end_token_ids[0]] for cut in responses["truncated"]]
+    ids = [[*own, *end] for own, end in zip(encoded["input_ids"], ends, strict=True)]
+    classes = [
+        np.concatenate([token_positions(text, offsets), np.full(len(end), OTHER)])
+        for text, offsets, end in zip(texts, encoded["offset_mapping"], ends, strict=True)
+    ]
+    return ids, classes
+
+
+def by_position(
+    responses: pd.DataFrame,
+    ratios: Sequence[tuple[tuple[int, str], np.ndarray]],
+    classes: Sequence[np.ndarray],
+) -> pd.DataFrame:
+    """Return the sums of log-ratios per pair (row of `responses`, context) and position class that has tokens."""
+    rows = np.array([row for (row, _), _ in ratios], dtype=np.int64)
+    contexts = np.array([context for (_, context), _ in ratios], dtype=object)
+    nothing = [np.empty(0, dtype=np.int64)]
+    cells = np.concatenate([i * len(POSITIONS) + classes[row] for i, row in enumerate(rows)] or nothing)
+    size = len(ratios) * len(POSITIONS)
+    tokens = np.bincount(cells, minlength=size)
+    nats = np.bincount(
+        cells, weights=np.concatenate([own for _, own in ratios] or nothing).astype(float), minlength=size
+    )
+    kept = np.flatnonzero(tokens)
+    pair, position = np.divmod(kept, len(POSITIONS))
+    frame = responses.drop(columns=["response", "truncated"]).iloc[rows[pair]].reset_index(drop=True)
+    frame.insert(0, "context", contexts[pair])
+    return frame.assign(
+        position=np.array(POSITIONS, dtype=object)[position], tokens=tokens[kept], nats=nats[kept]
+    )
+
+
+def scoring_modules(params: Mapping[str, Any]) -> Sequence[str]:
+    """Return the modules that scoring imports: whatever generates, transformers scores."""
+    return LOADING["transformers"]
+
+
+@job(late=scoring_modules)
+def measure_richness(task: Task) -> Facts:
+    """Write how much the contexts of section 3 tell about a model's own correct responses."""
+    params = RichnessParams.model_validate(task.params["job"])
+    samples = read_table(task.input.samples, samples_schema())
+    kept = set(samples["problem_id"])
+    frame = measure(
+        load_generator(Path(task.input.base), params.thinking, "transformers"),
+        samples,
+        [problem for problem in read_problems(task.input.problems) if problem.problem_id in kept],
+        params.template,
+        params.batch,
+        task.progress,
+        task.parts,
+    )
+    constant = {name: value for name, value in params.run.fields().items() if name != "context"}
+    write_table(task.output.richness, frame.assign(study=params.study, **constant), richness_schema())
+    return {"scored_tokens": int(frame["tokens"].sum())}

@@ -1,0 +1,70 @@
+"""Log-probabilities of given responses under given prompts (teacher forcing), in batches of rows of like length."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+BATCH_TOKENS = 2**14
+LOGIT_BYTES = 2**31
+"""Largest number of tokens of a batch, and of bytes of its logits in float32; a longer row is a batch of its own."""
+CHUNK_TOKENS = 1024
+"""Tokens whose logits are cast to float32 at once."""
+
+
+@torch.no_grad()
+def response_log_probs(
+    model: "PreTrainedModel", prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
+) -> list[np.ndarray]:
+    """Return the log-probability (nats, temperature 1) of every token of each response after its prompt, (tokens,) each, float64.
+
+    prompts, responses: token ids, as many of both; no prompt is empty.
+    """
+    lengths = np.array([len(p) + len(r) for p, r in zip(prompts, responses, strict=True)], dtype=np.int64)
+    found: list[np.ndarray] = [np.empty(0)] * len(lengths)
+    vocabulary = model.config.get_text_config().vocab_size
+    for rows in batches(lengths, min(BATCH_TOKENS, LOGIT_BYTES // (4 * vocabulary))):
+        own = _batch_log_probs(model, [prompts[row] for row in rows], [responses[row] for row in rows])
+        ends = np.cumsum([len(responses[row]) for row in rows])[:-1]
+        for row, values in zip(rows, np.split(own, ends), strict=True):
+            found[row] = values
+    return found
+
+
+def batches(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:
+    """Yield the rows of each batch, shortest rows first; rows times largest length is at most `tokens`, or it is one row."""
+    order = np.argsort(lengths, kind="stable")
+    start = 0
+    for end in range(1, len(order) + 1):
+        if end == len(order) or (end + 1 - start) * lengths[order[end]] > tokens:
+            yield order[start:end]
+            start = end
+
+
+def _batch_log_probs(
+    model: "PreTrainedModel", prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
+) -> np.ndarray:
+    """Return the log-probabilities of the tokens of all responses, one row after the other, (all tokens,)."""
+    device = next(model.parameters()).device
+    rows = [torch.tensor([*prompt, *response]) for prompt, response in zip(prompts, responses, strict=True)]
+    # padding is on the right, where no token sees it, so attention needs no mask
+    ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(device)
+    starts = torch.tensor([len(prompt) for prompt in prompts], device=device)[:, None]
+    ends = torch.tensor([len(row) for row in rows], device=device)[:, None]
+    first, width = int(starts.min()), ids.shape[1]
+    columns = torch.arange(first, width, device=device)
+    logits = model(input_ids=ids, logits_to_keep=columns - 1, use_cache=False).logits
+    chosen = (columns >= starts) & (columns < ends)
+    logits, targets = logits[chosen], ids[:, first:][chosen]
+    parts = [
+        (part.gather(1, own[:, None]).squeeze(1) - part.logsumexp(-1)).double()
+        for part, own in (
+            (logits[start : start + CHUNK_TOKENS].float(), targets[start : start + CHUNK_TOKENS])
+            for start in range(0, len(targets), CHUNK_TOKENS)
+        )
+    ]
+    return torch.cat(parts).cpu().numpy() if parts else np.empty(0)
