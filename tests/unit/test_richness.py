@@ -215,6 +215,17 @@ def test_the_figure_says_the_rank_correlations():
     assert rank_correlation(rows.assign(estimate=rows["nats"] ** 3)) == pytest.approx(1)
     assert math.isnan(rank_correlation(rows.assign(estimate=1.0)))
     figure, caption = draw("dose-response")
+def test_a_response_ends_at_any_end_token(tmp_path):
+    model = TransformersGenerator.load(save_base(tmp_path / "base"), "off").model
+    prompt, response = [7, 8, 9], [10, 11, 1]
+    with torch.no_grad():
+        chances = model(torch.tensor([[*prompt, *response]])).logits[0].softmax(-1)
+    single, both = (response_log_probs(model, [prompt], [response], ends)[0] for ends in ((1,), (1, 12)))
+    assert single[:2] == pytest.approx(both[:2])
+    assert single[2] == pytest.approx(math.log(chances[4, 1]), abs=1e-5)
+    assert both[2] == pytest.approx(math.log(chances[4, 1] + chances[4, 12]), abs=1e-5)
+
+
     assert f"tokens / response {rank_correlation(rows):+.2f}" in caption
     with pytest.raises(FigureError, match="richness"):
         draw("dose-response", replace(drawn("dose-response"), richness=pd.DataFrame()))

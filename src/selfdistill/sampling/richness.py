@@ -136,6 +136,7 @@ def score(generator: "TransformersGenerator", responses: pd.DataFrame, prompts: 
         generator.model,
         [prompts.of[context][names[row]] for row, context in asked],
         [ids[row] for row, _ in asked],
+        generator.end_token_ids,
     )
     given = dict(zip(asked, scored, strict=True))
     return by_position(

@@ -18,19 +18,23 @@ CHUNK_TOKENS = 1024
 
 @torch.no_grad()
 def response_log_probs(
-    model: "PreTrainedModel", prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
+    model: "PreTrainedModel",
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    ends: Sequence[int] = (),
 ) -> list[np.ndarray]:
     """Return the log-probability (nats, temperature 1) of every token of each response after its prompt, (tokens,) each, float64.
 
-    prompts, responses: token ids, as many of both; no prompt is empty.
+    prompts, responses: token ids, as many of both; no prompt is empty. ends: the tokens that end a response; where one stands, the
+    probability is that of ending, the sum over all of them.
     """
     lengths = np.array([len(p) + len(r) for p, r in zip(prompts, responses, strict=True)], dtype=np.int64)
     found: list[np.ndarray] = [np.empty(0)] * len(lengths)
     vocabulary = model.config.get_text_config().vocab_size
     for rows in batches(lengths, min(BATCH_TOKENS, LOGIT_BYTES // (4 * vocabulary))):
-        own = _batch_log_probs(model, [prompts[row] for row in rows], [responses[row] for row in rows])
-        ends = np.cumsum([len(responses[row]) for row in rows])[:-1]
-        for row, values in zip(rows, np.split(own, ends), strict=True):
+        own = _batch_log_probs(model, [prompts[row] for row in rows], [responses[row] for row in rows], ends)
+        borders = np.cumsum([len(responses[row]) for row in rows])[:-1]
+        for row, values in zip(rows, np.split(own, borders), strict=True):
             found[row] = values
     return found
 
@@ -46,7 +50,10 @@ def batches(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:
 
 
 def _batch_log_probs(
-    model: "PreTrainedModel", prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
+    model: "PreTrainedModel",
+    prompts: Sequence[Sequence[int]],
+    responses: Sequence[Sequence[int]],
+    end_tokens: Sequence[int],
 ) -> np.ndarray:
     """Return the log-probabilities of the tokens of all responses, one row after the other, (all tokens,)."""
     device = next(model.parameters()).device
@@ -61,10 +68,16 @@ def _batch_log_probs(
     chosen = (columns >= starts) & (columns < ends)
     logits, targets = logits[chosen], ids[:, first:][chosen]
     parts = [
-        (part.gather(1, own[:, None]).squeeze(1) - part.logsumexp(-1)).double()
-        for part, own in (
-            (logits[start : start + CHUNK_TOKENS].float(), targets[start : start + CHUNK_TOKENS])
-            for start in range(0, len(targets), CHUNK_TOKENS)
-        )
+        _log_probs(part.float(), own, end_tokens)
+        for part, own in zip(logits.split(CHUNK_TOKENS), targets.split(CHUNK_TOKENS), strict=True)
     ]
-    return torch.cat(parts).cpu().numpy() if parts else np.empty(0)
+    return torch.cat(parts).cpu().numpy()
+
+
+def _log_probs(logits: torch.Tensor, tokens: torch.Tensor, ends: Sequence[int]) -> torch.Tensor:
+    """Return the log-probabilities of tokens, (tokens,), from logits, (tokens, vocabulary); an end token stands for all of them."""
+    given = logits.gather(1, tokens[:, None]).squeeze(1)
+    if ends:
+        every = torch.tensor(list(ends), device=tokens.device)
+        given = torch.where(torch.isin(tokens, every), logits[:, every].logsumexp(-1), given)
+    return (given - logits.logsumexp(-1)).double()
