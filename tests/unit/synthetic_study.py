@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from zlib import crc32
 
@@ -177,21 +178,19 @@ def section_3_frame() -> pd.DataFrame:
 
 
 def richness_frame() -> pd.DataFrame:
-    """Return measured richness for the two models of section 3: 12 nats less twelve times the effect of the context, half at the answer."""
+    """Return measured richness for the two models of section 3: 12 nats less twelve times the effect of the context, half at the answer.
+
+    Unguided responses are told as many nats less than nothing.
+    """
     rng, rows = np.random.default_rng(3), []
-    for model in list(MODELS)[:2]:
-        for context in CONTEXTS:
-            for problem, sample in np.ndindex(PROBLEMS, 3):
-                told = (1 - CONTEXT_EFFECT[context]) * (12 + rng.normal(0, 1))
-                key = {
-                    **base_run(model),
-                    "context": context,
-                    "written": "unguided",
-                    "replicate": 0,
-                    "seed": 0,
-                }
-                key |= {"problem_id": f"chain-{problem}", "sample_index": sample, "source": sample == 0}
-                rows += [{**key, "position": at, "tokens": 4, "nats": told / 2} for at in ("answer", "other")]
+    pairs = [("unguided", "unguided"), *((c, written) for c in CONTEXTS[1:] for written in ("unguided", c))]
+    for model, (context, written) in product(list(MODELS)[:2], pairs):
+        for problem, sample in np.ndindex(PROBLEMS, 3):
+            told = (1 - CONTEXT_EFFECT[context]) * (12 + rng.normal(0, 1)) * (1 if written == context else -1)
+            key = {**base_run(model), "context": context, "written": written, "replicate": 0, "seed": 0}
+            key |= {"problem_id": f"chain-{problem}", "sample_index": sample}
+            key |= {"source": written == "unguided" and sample == 0}
+            rows += [{**key, "position": at, "tokens": 4, "nats": told / 2} for at in ("answer", "other")]
     return pd.DataFrame(rows)
 
 

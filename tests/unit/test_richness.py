@@ -23,8 +23,8 @@ from selfdistill.records.files import read_table, write_table
 from selfdistill.records.parts import Parts
 from selfdistill.records.schemas import richness_schema, samples_schema
 from selfdistill.records.task import Task
-from selfdistill.report.figures.richness import dose_response, rank_correlation
-from selfdistill.report.study_data import FigureError
+from selfdistill.report.figures.richness import CHANGE, panels_of, rank_correlation
+from selfdistill.report.study_data import FigureError, select
 from selfdistill.sampling import richness
 from selfdistill.sampling.scoring import batches, response_log_probs
 from selfdistill.statistics import richness_estimates
@@ -39,7 +39,7 @@ GUIDED = SECTION_3[1:]
 
 
 class Told(torch.nn.Module):
-    """Known probabilities: a box after a box is the same box, any other box is one of 13, other words are one of 50."""
+    """Known probabilities: any token is one of the vocabulary, but a box after a box is the same box."""
 
     def __init__(self, positions: int = 512) -> None:
         super().__init__()
@@ -58,7 +58,21 @@ class Told(torch.nn.Module):
         logits[..., boxes] = torch.where(
             (last < 0)[..., None], 0.0, torch.where(boxes == last[..., None], math.log(13), -torch.inf)
         )
-        return SimpleNamespace(logits=logits)
+        return SimpleNamespace(logits=self.style(logits, input_ids[:, logits_to_keep], last))
+
+    def style(self, logits, ids, last):
+        """Return the logits after `ids`; last: the last box until there, or -1."""
+        return logits
+
+
+class Brief(Told):
+    """One that begins with `thus` nine times in ten if a box was shown, and with any word otherwise."""
+
+    def style(self, logits, ids, last):
+        own = torch.full((len(TOKENIZER),), math.log(0.1 / (len(TOKENIZER) - 1)))
+        own[TOKENIZER.convert_tokens_to_ids("thus")] = math.log(0.9)
+        begins = (ids == TOKENIZER.convert_tokens_to_ids("<think>")) & (last >= 0)
+        return torch.where(begins[..., None], own, logits)
 
 
 def generator(model=None) -> SimpleNamespace:
@@ -93,6 +107,20 @@ def test_a_context_that_tells_one_of_13_is_worth_log_13_nats_at_the_answer(measu
     assert len(at_answer) == 3 * 3 * 2 * len(GUIDED)  # problems x responses x (unguided, own) x contexts
     assert np.allclose(at_answer["nats"], math.log(13), atol=1e-6)
     assert np.allclose(told.loc[told["position"] != "answer", "nats"], 0, atol=1e-6)
+
+
+def test_a_context_that_changes_the_words_tells_less_than_nothing_of_unguided_ones():
+    texts = samples()
+    guided = texts["context"] != "unguided"
+    texts.loc[guided, "response"] = texts.loc[guided, "response"].str.replace("maybe 5", "thus 5")
+    found = richness.measure(generator(Brief()), texts, problems(), "r1", batch=2).query(
+        "context != 'unguided'"
+    )
+    own = found["written"] == found["context"]
+    size = len(TOKENIZER)
+    for rows, opener in ((found[own], 0.9 * size), (found[~own], 0.1 * size / (size - 1))):
+        assert np.allclose(rows.loc[rows["position"] == "opener", "nats"], math.log(opener), atol=1e-5)
+        assert np.allclose(rows.loc[rows["position"] == "answer", "nats"], math.log(13), atol=1e-5)
 
 
 def test_nothing_is_worth_nothing(measured):
@@ -142,6 +170,15 @@ def test_intervals_of_nats_may_lie_below_zero():
     assert nats["low"] < nats["estimate"] < nats["high"] < 0
 
 
+def test_without_a_second_correct_response_nothing_is_estimated():
+    texts = samples()
+    texts["correct"] &= (texts["context"] == "unguided") & (texts["sample_index"] < 2)
+    rows = richness.measure(generator(), texts, problems(), "r1", 2)
+    assert len(rows) and rows["source"].all()
+    for frame in (rows.assign(model="m", replicate=0, seed=0), pd.DataFrame()):
+        assert richness_estimates(frame).empty
+
+
 def test_a_killed_job_scores_only_the_missing_problems(tmp_path):
     parts, first, second = Parts(tmp_path), Told(), Told()
     whole = richness.measure(generator(first), samples(), problems(), "r1", 2, parts=parts)
@@ -178,6 +215,17 @@ def test_scores_in_batches_are_those_of_single_rows(tmp_path, monkeypatch):
         assert own == pytest.approx(expected, abs=1e-5)
 
 
+def test_a_response_ends_at_any_end_token(tmp_path):
+    model = TransformersGenerator.load(save_base(tmp_path / "base"), "off").model
+    prompt, response = [7, 8, 9], [10, 11, 1]
+    with torch.no_grad():
+        chances = model(torch.tensor([[*prompt, *response]])).logits[0].softmax(-1)
+    single, both = (response_log_probs(model, [prompt], [response], ends)[0] for ends in ((1,), (1, 12)))
+    assert single[:2] == pytest.approx(both[:2])
+    assert single[2] == pytest.approx(math.log(chances[4, 1]), abs=1e-5)
+    assert both[2] == pytest.approx(math.log(chances[4, 1] + chances[4, 12]), abs=1e-5)
+
+
 def test_batches_keep_their_bound_and_every_row_once():
     lengths = np.array([5, 90, 3, 8, 8, 30])
     found = list(batches(lengths, 24))
@@ -197,8 +245,7 @@ def test_prompts_are_those_that_section_3_showed():
 
 
 def test_only_a_study_that_shows_richness_measures_it():
-    for name in ("test", "mini", "paper"):
-        assert richness_draws(load_study(CONFIG / f"{name}.yaml")) == []
+    assert richness_draws(load_study(CONFIG / "single_gpu.yaml")) == []
     declared = {"figures": {"dose-response": []}, "tables": {}}, {"figures": {}, "tables": {"richness": []}}
     study = load_study(CONFIG / "mini.yaml", replicates=range(2))
     for shown in declared:
@@ -209,32 +256,42 @@ def test_only_a_study_that_shows_richness_measures_it():
 
 
 def test_the_figure_says_the_rank_correlations():
-    rows = dose_response(drawn("dose-response"), "response_tokens")
-    assert len(rows) == 2 * len(SECTION_3) and rows["nats"].max() > 5
+    rows = panels_of(drawn("dose-response"))["tokens / response"]
+    assert len(rows) == 2 * len(SECTION_3) and rows["nats"].max() > 5 and rows["nats"].min() == 0
     assert rank_correlation(rows) < -0.8
-    assert rank_correlation(rows.assign(estimate=rows["nats"] ** 3)) == pytest.approx(1)
+    shifted = rows["nats"] ** 3 - 1e6 * (rows["model"] == rows["model"].iloc[0])
+    assert rank_correlation(rows.assign(estimate=shifted)) == pytest.approx(1), "models are not compared"
     assert math.isnan(rank_correlation(rows.assign(estimate=1.0)))
     figure, caption = draw("dose-response")
-def test_a_response_ends_at_any_end_token(tmp_path):
-    model = TransformersGenerator.load(save_base(tmp_path / "base"), "off").model
-    prompt, response = [7, 8, 9], [10, 11, 1]
-    with torch.no_grad():
-        chances = model(torch.tensor([[*prompt, *response]])).logits[0].softmax(-1)
-    single, both = (response_log_probs(model, [prompt], [response], ends)[0] for ends in ((1,), (1, 12)))
-    assert single[:2] == pytest.approx(both[:2])
-    assert single[2] == pytest.approx(math.log(chances[4, 1]), abs=1e-5)
-    assert both[2] == pytest.approx(math.log(chances[4, 1] + chances[4, 12]), abs=1e-5)
-
-
     assert f"tokens / response {rank_correlation(rows):+.2f}" in caption
     with pytest.raises(FigureError, match="richness"):
         draw("dose-response", replace(drawn("dose-response"), richness=pd.DataFrame()))
+
+
+def test_the_figure_has_a_mark_per_context_that_a_fixed_teacher_saw():
+    data = drawn("dose-response")
+    rows = panels_of(data)[CHANGE]
+    wanted = {
+        "method": "sdpo",
+        "teacher": "fixed",
+        "dataset": "chain",
+        "coverage": "full",
+        "variant": "default",
+    }
+    wanted |= {"benchmark": "ood-mean", "metric": "accuracy", "context": ["solution", "answer-only"]}
+    expected = select(data.differences, "change", **wanted, model=list(set(rows["model"])))
+    keys = ["model", "context"]
+    assert rows.set_index(keys)["estimate"].to_dict() == expected.set_index(keys)["difference"].to_dict()
+    assert len(rows) == 4 and (rows["estimate"] < 0).all()
+    without = replace(data, differences=data.differences.query("method != 'sdpo'"))
+    assert CHANGE not in panels_of(without) and len(draw("dose-response", without)[0].axes) == 3
 
 
 def test_the_position_classes_of_the_table_add_up():
     for row in table("richness").rows:
         parts = [row[f"At {position}"].value for position in POSITIONS]
         assert sum(parts) == pytest.approx(row["Nats per response"].value)
+        assert (row["Nats per response"].value > 0) == (row["Responses"].text == "under the context")
         assert row["At answer"].value == pytest.approx(row["Nats per response"].value / 2)
 
 

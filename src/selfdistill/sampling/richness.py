@@ -1,11 +1,15 @@
 """Richness, measured: how much each context of section 3 tells about the model's own correct responses.
 
-Paper: contexts are ordered by I(y*; c | x) = E[log p(y | x, c) - log p(y | x)] (section 3), which it does not compute. Here the expectation is
-over the model's correct responses, written without a context or, as a second variant, under c. A response is scored as text:
-its tokens are those of the tokenizer, and its end token if it ended. The distribution is the model's own, at temperature 1.
+Paper: contexts are ordered by I(y*; c | x) (section 3), which it does not compute. I(y; c | x) is the mean of log p(y | x, c) - log p(y | x)
+over y and c together, that is over responses written under c. The model's p(y | x) stands for the mean of p(y | x, c) over c, so the
+measured mean is an upper bound. It is at least log P(correct | x, c) - log P(correct | x).
 
-The response from which a context is made (`source`) is kept in the record. Statistics leave it out: a model that copies it would
-measure the length of the copy.
+The mean over unguided correct responses is another quantity, and is measured too. It is at most -log P(correct | x), which it reaches if c
+tells the answer and changes nothing else; it is below 0 if c makes the model write in another way.
+
+A response is scored as text: its tokens are those of the tokenizer, and its end if it ended (any end token). The distribution is the
+model's own, at temperature 1. The unguided response from which the contexts are made (`source`) is kept in the record. Statistics leave it
+out: a model that copies it would measure the length of the copy.
 
 The job is here and not in `run`, so that a change in what scores does not count for what generates.
 """

@@ -56,6 +56,6 @@ __all__ = [
     "majority_vote",
     "minimum_detectable_effect",
     "pass_at_k",
-    "richness_estimates",
     "pooled",
+    "richness_estimates",
 ]

@@ -16,10 +16,12 @@ def richness_estimates(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the richness of every context: means per response and per token, and what of them is at each position class.
 
     rows: records.schemas.richness_schema. Columns: RICHNESS_GROUP, metric, estimate, low, high and counts, as `statistics.estimates`. The
-    responses from which the contexts are made are left out, so problems without another correct response are.
+    responses from which the contexts are made are left out, and so is a problem without another correct response; empty if nothing is left.
     """
-    responses = responses_of(rows[~rows["source"]])
-    return estimates(responses, RICHNESS_GROUP, RICHNESS_METRICS)
+    others = rows[~rows["source"]] if len(rows) else rows
+    return (
+        estimates(responses_of(others), RICHNESS_GROUP, RICHNESS_METRICS) if len(others) else pd.DataFrame()
+    )
 
 
 def responses_of(rows: pd.DataFrame) -> pd.DataFrame:

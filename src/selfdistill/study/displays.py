@@ -213,10 +213,10 @@ FIGURES: dict[str, Display] = {
         curves="headline",
     ),
     "dose-response": Display(
-        "Measured richness against the base's answers",
-        "not in the paper (section 3)",
+        "Measured richness against the base's answers and the change by SDPO",
+        "not in the paper (sections 3 and 5)",
         f"{_FIGURES}.richness:draw_dose_response",
-        ("estimates", "richness"),
+        ("estimates", "differences", "richness"),
         shows="section 3",
     ),
     "figure3-all": Display(

@@ -11,26 +11,27 @@ from selfdistill.statistics.richness import AT
 
 
 def richness_table(data: StudyData) -> TableParts:
-    """Return nats per response, per token and per position class; y unguided, and in one column written under the context."""
+    """Return nats per response, per token and per position class, of responses under the context and of unguided ones."""
     rows = []
     models = select(data.richness, "richness", metric="nats")["model"].unique()
     for model in data.ordered(models):
         for context in CONTEXTS[1:]:
-            unguided = {"model": model, "context": context, "written": CONTEXTS[0]}
-            row = {
-                "Model": Entry(data.label(model)),
-                "Context": Entry(f"{context} ({CONTEXT_SYMBOLS[context]})"),
-                "Nats per response": entry(data.richness, "nats", 2, **unguided),
-                "Nats per token": entry(data.richness, "nats_per_token", 3, **unguided),
-            }
-            for position, metric in AT.items():
-                row[f"At {position}"] = entry(data.richness, metric, 2, **unguided)
-            own = {**unguided, "written": context}
-            rows.append({**row, "Own words: nats": entry(data.richness, "nats", 2, **own)})
+            for written in (context, CONTEXTS[0]):
+                numbers = {"model": model, "context": context, "written": written}
+                row = {
+                    "Model": Entry(data.label(model)),
+                    "Context": Entry(f"{context} ({CONTEXT_SYMBOLS[context]})"),
+                    "Responses": Entry("unguided" if written == CONTEXTS[0] else "under the context"),
+                    "Nats per response": entry(data.richness, "nats", 2, **numbers),
+                    "Nats per token": entry(data.richness, "nats_per_token", 3, **numbers),
+                }
+                at = {f"At {position}": entry(data.richness, AT[position], 2, **numbers) for position in AT}
+                rows.append(row | at)
     note = (
-        "Mean of log p(y | x, c) - log p(y | x) in nats, y a correct response of the base to the question alone, in the last column one "
-        "written under the context; without the response from which the context is made. Position classes add up to nats per response. "
-        f"{counts_note(rows)}"
+        "Mean of log p(y | x, c) - log p(y | x) in nats over correct responses y of the base. Under the context: an upper bound of I(y; c | x). "
+        "Unguided, without the response from which the contexts are made: at most -log P(correct | x), and below 0 where the context makes the "
+        "base write in another way. Position classes add up to nats per response; nats per token are those of all responses over all their "
+        f"tokens. {counts_note(rows)}"
     )
     return rows, note
 
