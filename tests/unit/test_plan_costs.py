@@ -92,6 +92,19 @@ def test_rollout_tokens_and_checkpoints_of_a_run():
     assert model.evaluation(PAPER.base_runs("deepseek-7b")[0], 0).tokens.mid == 600 * 16 * 11000
 
 
+def test_richness_reads_every_response_of_section_3_under_its_contexts():
+    """By hand: 100 problems, at most 4 unguided correct responses under 4 contexts, 24 guided under 2; half follow a response."""
+    model, length = CostModel(PAPER, Assumptions(peak_tflops=1.0, training_utilisation=Range(1, 1, 1))), 11000
+    tokens = 100 * length * (4 * 4 + 24 * 2 + 4 * 2 + 16)
+    cost = model.richness("deepseek-7b")
+    assert cost.gpu_hours.mid == pytest.approx(tokens * token_flops(7e9, 2 * length) / 1e12 / 3600)
+    assert cost.gpus == 1
+    planned = plan.costs_of(PAPER, Assumptions())
+    assert (
+        planned[Paths("paper").manifest(Paths("paper").richness("deepseek-7b", 0))].rule == "measure_richness"
+    )
+
+
 def test_the_teacher_reads_the_demonstration_too():
     """By hand: 10^9 parameters, responses of 1,000 tokens, demonstrations cut at 500: the teacher's pass has half as many tokens again."""
     model = CostModel(PAPER, Assumptions(peak_tflops=1.0, training_utilisation=Range(1, 1, 1)))

@@ -16,12 +16,15 @@ from selfdistill.records.resume import KEPT
 from selfdistill.study.methods import METHODS
 from selfdistill.study.methods.sft import SftSettings
 from selfdistill.study.models import HubBase, OrganismBase, PolishedBase, RandomBase
+from selfdistill.study.shown import richness_draws
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.families import writes_tags
 from selfdistill.vocabulary.runs import Run, Step
 
 BYTES_PER_TOKEN = 4.0
 """Text of a token in a parquet file: an upper bound, since parquet compresses."""
+BYTES_PER_PAIR = 100.0
+"""A response scored under a context: up to five rows of a parquet file."""
 
 DTYPE_BYTES = {"float32": 4, "bfloat16": 2}
 
@@ -179,14 +182,33 @@ class CostModel:
     def section_3(self, model: str) -> Cost:
         """Return the cost of section 3: unguided responses until enough problems are kept, then three contexts."""
         settings = self.study.file.section_3
-        limit = settings.max_new_tokens or self.study.file.benchmarks.max_new_tokens
-        length = response_tokens(self.study, model, limit, self.assumed)
+        length = self.section_3_tokens(model)
         tried = [min(settings.problems / share, settings.pool) for share in self.assumed.kept_share]
         answers = Range(*(t + 3 * settings.problems for t in tried)).times(settings.samples)
         tokens = answers.times(length)
         gpus = self.study.resources_for("section_3").gpus
         hours = self.decode(model, tokens, length)
         return Cost("sample_section_3", model, hours, gpus, BYTES_PER_TOKEN * tokens.mid, tokens)
+
+    def section_3_tokens(self, model: str) -> Range:
+        """Return the mean length of a response of section 3."""
+        limit = self.study.file.section_3.max_new_tokens or self.study.file.benchmarks.max_new_tokens
+        return response_tokens(self.study, model, limit, self.assumed)
+
+    def richness(self, model: str) -> Cost:
+        """Return the cost of scoring the responses of section 3, at most: all guided ones and as many unguided ones as may be correct.
+
+        An unguided response is read under every context, any other under its own and none; c = ỹ and c = s show another whole response.
+        """
+        settings, length = self.study.file.section_3, self.section_3_tokens(model)
+        unguided, guided = settings.problems * settings.solve_rate[1], settings.problems * settings.samples
+        scored = length.times(4 * unguided + 3 * 2 * guided)
+        shown = length.times(2 * unguided + 2 * guided)
+        gpus, a = self.study.resources_for("section_3").gpus, self.assumed
+        hours = gpu_hours(
+            self.size(model), scored + shown, length.times(2), 1, a.peak_tflops, a.training_utilisation
+        )
+        return Cost("measure_richness", model, hours, gpus, BYTES_PER_PAIR * (4 * unguided + 3 * guided))
 
     def training(self, run: Run) -> Cost:
         """Return the cost of training a run: rollouts and updates, or SFT."""
@@ -235,6 +257,9 @@ def costs_of(study: Study, assumed: Assumptions) -> dict[str, Cost]:
     found = {paths.manifest(paths.base(*draw)): model.base(draw[0]) for draw in study.base_draws()}
     found |= {
         paths.manifest(paths.section_3(*draw)): model.section_3(draw[0]) for draw in study.section_3_draws()
+    }
+    found |= {
+        paths.manifest(paths.richness(*draw)): model.richness(draw[0]) for draw in richness_draws(study)
     }
     found |= {paths.run_manifest(run): model.training(run) for run in study.runs()}
     return found | {
