@@ -8,7 +8,13 @@ from selfdistill.commands.status import expected_jobs
 from selfdistill.problems.problem import read_problems
 from selfdistill.records.files import read_table
 from selfdistill.records.paths import Paths
-from selfdistill.records.schemas import OUTCOMES, rollouts_schema, samples_schema, training_schema
+from selfdistill.records.schemas import (
+    OUTCOMES,
+    richness_schema,
+    rollouts_schema,
+    samples_schema,
+    training_schema,
+)
 from selfdistill.study.jobs import sample_files
 from selfdistill.study.load import load_study
 
@@ -93,6 +99,20 @@ def test_section_3_has_the_same_problems_under_four_contexts(finished):
     assert set(problems.index) == {"unguided", "answer-only", "regeneration", "solution"}
     assert all(found == problems["unguided"] for found in problems)
     assert len(problems["unguided"]) == declared(finished).file.section_3.problems
+
+
+def test_richness_is_that_of_every_correct_response_of_section_3(finished):
+    samples = read_table(finished.root / PATHS.section_3("r1-test", 0), samples_schema())
+    correct = samples[samples["correct"]]
+    rows = read_table(finished.root / PATHS.richness("r1-test", 0), richness_schema())
+    own = rows[rows["written"] == rows["context"]]
+    key = ["context", "problem_id", "sample_index"]
+    tokens = own.groupby(key)["tokens"].sum()
+    sampled = correct.set_index(key)["response_tokens"].sort_index()
+    assert tokens.index.equals(sampled.index)
+    assert (tokens <= sampled).all(), "special tokens are not part of the text"
+    assert (own.loc[own["context"] == "unguided", "nats"] == 0).all()
+    assert (own.loc[own["context"] != "unguided", "nats"] != 0).any()
 
 
 def test_figures_tables_and_report_are_there(finished):

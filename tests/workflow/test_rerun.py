@@ -15,7 +15,7 @@ from .conftest import copy_workflow
 
 FOLDERS = ("checkpoints", "model")
 TRAINING = {"train_base", "train_off_policy", "train_on_policy"}
-COSTLY = TRAINING | {"sample_section_3", "build_off_policy_data", "evaluate"}
+COSTLY = TRAINING | {"sample_section_3", "measure_richness", "build_off_policy_data", "evaluate"}
 EMPTY = {".manifest.json": '{"outputs": []}'}
 """What an empty file of some kinds holds, by its suffixes."""
 
@@ -100,6 +100,11 @@ def test_code_of_shared_training_trains_all_methods_on_the_same_bases(change):
         "src/selfdistill/training/checkpoints.py", "\nMODEL_SUFFIXES =", "\nADDED = 1\nMODEL_SUFFIXES ="
     )
     assert planned & TRAINING == {"train_off_policy", "train_on_policy"}
+
+
+def test_code_that_scores_measures_richness_and_samples_nothing(change):
+    planned = change("src/selfdistill/grading/positions.py", "\nREACH = 4", "\nREACH = 5")
+    assert planned & COSTLY == {"measure_richness"}
 
 
 def test_a_setting_trains_the_runs_that_use_it(change, touched):
