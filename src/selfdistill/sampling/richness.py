@@ -5,7 +5,8 @@ over y and c together, that is over responses written under c. The model's p(y |
 measured mean is an upper bound. It is at least log P(correct | x, c) - log P(correct | x).
 
 The mean over unguided correct responses is another quantity, and is measured too. It is at most -log P(correct | x), which it reaches if c
-tells the answer and changes nothing else; it is below 0 if c makes the model write in another way.
+tells the answer and changes nothing else; it is below 0 if c changes how the model writes by more than it tells. Both bounds are those of
+responses sampled at temperature 1 without top-p and top-k.
 
 A response is scored as text: its tokens are those of the tokenizer, and its end if it ended (any end token). The distribution is the
 model's own, at temperature 1. The unguided response from which the contexts are made (`source`) is kept in the record. Statistics leave it
