@@ -58,7 +58,7 @@ check_declared(
     [
         *MAKERS.values(),
         *(method.trainer for method in METHODS.values()),
-        *(name for c in contexts.CONTEXTS.values() for name in (c.section_3, c.teacher) if name),
+        *(name for c in contexts.CONTEXTS.values() for name in (c.section_3, c.teacher, c.turn) if name),
         *(display.draw for display in (*FIGURES.values(), *TABLES.values())),
     ]
 )

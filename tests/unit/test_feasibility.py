@@ -46,6 +46,18 @@ IMPOSSIBLE = {
         {"runs.3.contexts": ["solution", "answer-only"]},
         ["runs.3.contexts: without thinking, answer-only equals solution", "allowed: solution"],
     ),
+    "hints without numbers": (
+        {
+            "datasets.hub": {"source": "hub", "repo_id": "a/b", "split": "train", "question": "q", "answer": "a", "coverages": ["full"]},
+            "runs.2.dataset": "hub",
+            "runs.2.contexts": ["hint-parity"],
+        },
+        ["runs.2.contexts", "hint-parity needs answers from 0 to 12, which the data set hub need not have"],
+    ),
+    "wrong solution of a problem without": (
+        {"section_3.further": ["wrong-solution"], "section_3.solve_rate": [1, 8]},
+        ["section_3", "wrong-solution needs a wrong response", "must end below samples (8)"],
+    ),
     "demonstration that is impossible": (
         {"training.sdpo.success_threshold": 1.5},
         ["training.sdpo.success_threshold: 1.5", "above 0, at most 1"],

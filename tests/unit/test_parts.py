@@ -133,7 +133,7 @@ def test_only_requests_with_seeds_of_their_own_are_split():
     ]
 
 
-SETTINGS = SimpleNamespace(problems=2, samples=4, solve_rate=(1, 2), batch=2)
+SETTINGS = SimpleNamespace(problems=2, samples=4, solve_rate=(1, 2), batch=2, further=[])
 RIGHT = {1: 0, 2: 2, 3: 4, 4: 1, 5: 2}
 
 

@@ -90,7 +90,7 @@ def test_section_3_ends_at_both(base, tmp_path, monkeypatch):
         "grade_by_kind",
         lambda grader, texts, problems: [Grade("1", True, "correct")] * len(texts),
     )
-    settings = SimpleNamespace(problems=6, samples=8, solve_rate=(1, 8), batch=6)
+    settings = SimpleNamespace(problems=6, samples=8, solve_rate=(1, 8), batch=6, further=[])
     generator = TransformersGenerator.load(base, "on")
     frame = run_section_3(generator, "qwen3", problems, settings, Sampling(max_new_tokens=NEW), 0)
     assert set(frame["context"]) == set(SECTION_3)

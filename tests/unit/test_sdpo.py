@@ -3,6 +3,7 @@ minimises.
 """
 
 import math
+import random
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,13 +12,22 @@ import pytest
 import tiny
 import torch
 
+from selfdistill.organism.chains import Chain
 from selfdistill.organism.tokenizer import build_tokenizer
+from selfdistill.organism.traces import _hint
+from selfdistill.problems.hints import half, parity
 from selfdistill.seeds import derive_seed
 from selfdistill.training.arguments import sdpo_arguments
 from selfdistill.training.datasets import problem_schedule
 from selfdistill.training.on_policy import build_trainer
 from selfdistill.training.sdpo import SelfDistillationTrainer, teacher_options, train_sdpo
-from selfdistill.training.teacher import TeacherContextBuilder, foreign_demonstrations, sibling_demonstrations
+from selfdistill.training.teacher import (
+    RolloutBatch,
+    TeacherContextBuilder,
+    foreign_demonstrations,
+    sibling_demonstrations,
+    sibling_random,
+)
 from selfdistill.vocabulary.teachers import update_rate
 
 QUESTION = "find x : x *5 = 1"
@@ -39,11 +49,14 @@ def build_context(
     questions=None,
     limit=99,
     thinking=None,
+    answers=(),
+    seed=0,
+    group=2,
 ):
     """What the builder makes of two groups of rollouts, as text: (teacher inputs, mask of the loss)."""
     tokenizer = build_tokenizer(template)
-    args = SimpleNamespace(num_generations=2, success_reward_threshold=0.5, max_reprompt_len=limit)
-    trainer = SimpleNamespace(args=args, _tokenizer=tokenizer)
+    args = SimpleNamespace(num_generations=group, success_reward_threshold=0.5, max_reprompt_len=limit)
+    trainer = SimpleNamespace(args=args, _tokenizer=tokenizer, run_seed=seed, rollout_step=0)
     builder = TeacherContextBuilder(
         trainer, context=context, template=template, thinking=thinking or THINKING[template]
     )
@@ -55,9 +68,9 @@ def build_context(
         "raw_completion_lengths": torch.tensor([len(row) for row in ids]),
     }
     questions = questions or [QUESTION] * len(responses)
-    built = builder.build(
-        output, [[{"role": "user", "content": q}] for q in questions], torch.tensor(rewards)
-    )
+    problems = [{"problem_id": "p", "answers": own} for own in answers]
+    prompts = [[{"role": "user", "content": q}] for q in questions]
+    built = builder.build(output, prompts, torch.tensor(rewards), problems)
     rows = zip(built["teacher_input_ids"], built["teacher_attention_mask"].bool(), strict=True)
     return [tokenizer.decode(row[keep]) for row, keep in rows], built["self_distillation_mask"].tolist()
 
@@ -119,6 +132,70 @@ def test_other_solution_shows_another_problem_to_the_same_rows():
     assert "\\boxed{8}" in own[0] and "\\boxed{3}" not in own[0]
     assert "\\boxed{3}" in texts[0] and "\\boxed{8}" not in texts[0]
     assert "\\boxed{8}" in texts[2] and texts[2].startswith(f"<|user|> {OTHER}")
+
+
+# one group: the row asks, then a wrong, a long right, a short right and a right response of the short one's length
+GROUP = [
+    "so 3 \\boxed{3}",
+    "so 4 \\boxed{4}",
+    "try 5 no try 8 yes \\boxed{8}",
+    "so 8 \\boxed{8}",
+    "x = 8 \\boxed{8}",
+]
+GROUP_REWARDS = [0.0, 0.0, 1.0, 1.0, 1.0]
+ANSWERS = [["8"]] * len(GROUP)
+SHOWN_TURNS = {
+    "wrong-solution": f"{QUESTION} Correct solution: {GROUP[1]} Correctly solve the original question.",
+    "solution-shortest": f"{QUESTION} Correct solution: {GROUP[3]} Correctly solve the original question.",
+    "hint-parity": f"{QUESTION} Hint: x is even Correctly solve the original question.",
+    "hint-half": f"{QUESTION} Hint: x is high Correctly solve the original question.",
+    "reference-only": f"Correct solution: {GROUP[2]} Correctly solve the original question.",
+    "no-text": QUESTION,
+}
+
+
+@pytest.mark.parametrize("context", SHOWN_TURNS)
+def test_contexts_beyond_the_paper_show_what_they_say_to_the_rows_of_solution(context):
+    texts, mask = build_context("olmo3", context, GROUP, GROUP_REWARDS, answers=ANSWERS, group=5)
+    _, rows = build_context("olmo3", "solution", GROUP, GROUP_REWARDS, group=5)
+    assert texts[0] == f"<|user|> {SHOWN_TURNS[context]} <|assistant|> {GROUP[0]} <eos>"
+    assert mask == rows == [1.0] * 5
+    _, none = build_context("olmo3", context, GROUP[:2], [0.0, 0.0], answers=ANSWERS[:2])
+    assert none == [0.0, 0.0]  # no right sibling, no demonstration
+
+
+def test_a_wrong_solution_is_wrong_and_none_is_shown_where_all_others_are_right():
+    texts, mask = build_context("olmo3", "wrong-solution", GROUP[2:], [0.0, 1.0, 1.0], group=3)
+    assert mask == [0.0, 1.0, 1.0] and all(GROUP[2] in text for text in texts[1:])
+
+
+def test_a_random_demonstration_is_a_success_that_depends_on_seed_and_rollout_only():
+    batch = RolloutBatch([QUESTION] * 8, [1.0] * 7 + [0.0], str, 8, 0.5, "olmo3", seed=3)
+    shown = sibling_random(batch)
+    assert shown == sibling_random(batch) != sibling_random(replace(batch, seed=4))
+    assert len(set(shown)) > 2 and "7" not in shown and all(text != str(i) for i, text in enumerate(shown))
+    # the second of two processes with a group each
+    double = replace(batch, questions=[QUESTION] * 16, rewards=[*batch.rewards] * 2)
+    second = sibling_random(replace(batch, first=8))
+    assert sibling_random(double) == [*shown, *(str(int(text) + 8) for text in second)]
+
+
+def test_hints_are_those_of_the_organisms_documents():
+    chain = Chain("d1", (("*5",),), (1,))
+    drawn = {_hint(chain, random.Random(i))[0] for i in range(20)}
+    assert drawn == {parity(chain.roots()[0]), half(chain.roots()[0])} == {"even", "high"}
+
+
+@pytest.mark.parametrize("answer", ["13", "-1", "1/2", "B", "3.0"])
+def test_hints_on_what_is_no_integer_of_the_organism_are_refused(answer):
+    with pytest.raises(ValueError, match=r"hints need answers from 0 to 12"):
+        build_context("olmo3", "hint-parity", GROUP, GROUP_REWARDS, answers=[[answer]] * 5, group=5)
+
+
+def test_the_trainer_gives_a_context_the_answers(tmp_path):
+    job = tiny.job(tmp_path, "sdpo", tiny.SDPO | {"steps": 1, "checkpoint_every": 1}, context="hint-parity")
+    train_sdpo(job, tiny.coin_reward)
+    assert pandas.read_parquet(job.output / "rollouts.parquet")["has_demonstration"].any()
 
 
 def test_reprompt_is_cut_on_the_right_and_the_completion_stays():

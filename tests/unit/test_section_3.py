@@ -10,9 +10,9 @@ from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.problems.problem import Problem
 from selfdistill.sampling.off_policy import NoTrajectories, build_datasets
 from selfdistill.sampling.section_3 import TooFewProblems, run_section_3
-from selfdistill.vocabulary.contexts import SECTION_3
+from selfdistill.vocabulary.contexts import FURTHER, SECTION_3
 
-SETTINGS = SimpleNamespace(problems=2, samples=4, solve_rate=(1, 2), batch=2)
+SETTINGS = SimpleNamespace(problems=2, samples=4, solve_rate=(1, 2), batch=2, further=[])
 
 
 class ScriptedGenerator:
@@ -26,8 +26,8 @@ class ScriptedGenerator:
         return [self._answer(turn, samples) for turn in user_turns]
 
     def _answer(self, turn, samples):
-        question = turn.split("\n")[0]
-        guided = "Correct solution:" in turn
+        question = turn.split("\n")[0].split(" Hint")[0]
+        guided = turn != question
         right = samples if guided else self.right[question]
         answer = question.split()[-1]
         style = "so" if guided else "hmm maybe"
@@ -64,6 +64,26 @@ def test_each_context_shows_what_its_definition_says():
     ]
     shown = [turn.split("Correct solution: ")[1].split("\n\n")[0] for turn in guided]
     assert shown == ["\\boxed{1}", "hmm maybe 1 </think> \\boxed{1}", "so 1 </think> \\boxed{1}"]
+
+
+def test_further_contexts_come_after_the_papers_and_show_what_they_say():
+    settings = SimpleNamespace(**vars(SETTINGS) | {"further": list(FURTHER)})
+    plain, _ = run({1: 2, 2: 1})
+    frame, generator = run({1: 2, 2: 1}, settings)
+    pd.testing.assert_frame_equal(plain, frame[: len(plain)])
+    assert list(frame["context"].drop_duplicates()) == [*SECTION_3, *FURTHER]
+    turns = [turn for turn in generator.seen if turn.startswith("find x : x +2 = 1")]
+    question, closing = "find x : x +2 = 1", "Correctly solve the original question."
+    shown = {
+        "other-solution": "hmm maybe 2 </think> \\boxed{2}",
+        "wrong-solution": "hmm maybe 0 </think> \\boxed{0}",
+    }
+    expected = [
+        f"{question}\n\nCorrect solution: {shown[name]}\n\n{closing}"
+        for name in ("other-solution", "wrong-solution")
+    ]
+    hints = [f"{question} Hint: x is {word} {closing}" for word in ("odd", "low")]
+    assert turns[-4:] == [*expected, *hints]
 
 
 def test_pool_that_runs_out_is_refused_with_the_distribution():

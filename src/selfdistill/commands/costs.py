@@ -18,6 +18,7 @@ from selfdistill.study.methods.sft import SftSettings
 from selfdistill.study.models import HubBase, OrganismBase, PolishedBase, RandomBase
 from selfdistill.study.shown import richness_draws
 from selfdistill.study.study import Study
+from selfdistill.vocabulary.contexts import SECTION_3
 from selfdistill.vocabulary.families import writes_tags
 from selfdistill.vocabulary.runs import Run, Step
 
@@ -180,11 +181,12 @@ class CostModel:
         return Cost(rule, base, disk=2 * parameters(self.study, base))
 
     def section_3(self, model: str) -> Cost:
-        """Return the cost of section 3: unguided responses until enough problems are kept, then three contexts."""
+        """Return the cost of section 3: unguided responses until enough problems are kept, then the other contexts."""
         settings = self.study.file.section_3
         length = self.section_3_tokens(model)
         tried = [min(settings.problems / share, settings.pool) for share in self.assumed.kept_share]
-        answers = Range(*(t + 3 * settings.problems for t in tried)).times(settings.samples)
+        contexts = len(SECTION_3) - 1 + len(settings.further)
+        answers = Range(*(t + contexts * settings.problems for t in tried)).times(settings.samples)
         tokens = answers.times(length)
         gpus = self.study.resources_for("section_3").gpus
         hours = self.decode(model, tokens, length)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+CLOSING_SENTENCE = "Correctly solve the original question."
 
 _MATCHED_TRACE = re.compile(r"<think>.*?</think>\s*", flags=re.DOTALL)
 _UNMATCHED_CLOSE = re.compile(r"^.*?</think>\s*", flags=re.DOTALL)
@@ -24,12 +25,27 @@ _BOXED_START = re.compile(r"\\boxed\s*\{")
 
 def section_3_user_turn(question: str, solution: str) -> str:
     """Return the user turn of a solution-conditioned generation in section 3 (authors' `eval_with_hint`, paper.md 4.1)."""
-    return f"{question}\n\nCorrect solution: {solution}\n\nCorrectly solve the original question."
+    return f"{question}\n\nCorrect solution: {solution}\n\n{CLOSING_SENTENCE}"
 
 
 def reprompt_user_turn(question: str, solution: str) -> str:
     """Return the user turn of SDPO's teacher (authors' reprompt and solution templates without feedback, paper.md 4.3)."""
-    return f"{question}\nCorrect solution:\n\n{solution}\n\nCorrectly solve the original question."
+    return f"{question}\n{reference_user_turn(question, solution)}"
+
+
+def hint_user_turn(question: str, hint: str) -> str:
+    """Return the user turn with a hint, as the organism's pre-training documents write it; hint: a word of `problems.hints`."""
+    return f"{question} Hint: x is {hint} {CLOSING_SENTENCE}"
+
+
+def reference_user_turn(question: str, solution: str) -> str:
+    """Return the user turn of SDPO's teacher without its question."""
+    return f"Correct solution:\n\n{solution}\n\n{CLOSING_SENTENCE}"
+
+
+def bare_user_turn(question: str, solution: str) -> str:
+    """Return the student's user turn: the question, without what other contexts show."""
+    return question
 
 
 def strip_thinking(response: str, template: str) -> str:

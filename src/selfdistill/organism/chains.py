@@ -28,9 +28,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from selfdistill.problems.problem import Problem
-from selfdistill.vocabulary.organism import CHAIN_TYPES
+from selfdistill.vocabulary.organism import CHAIN_TYPES, MODULUS
 
-MODULUS = 13
 OPERATIONS = {
     "+2": lambda x: x + 2,
     "+5": lambda x: x + 5,

@@ -21,8 +21,15 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from selfdistill.models.prompts import THINK_CLOSE, THINK_OPEN, reprompt_user_turn, strip_thinking
+from selfdistill.models.prompts import (
+    THINK_CLOSE,
+    THINK_OPEN,
+    hint_user_turn,
+    reprompt_user_turn,
+    strip_thinking,
+)
 from selfdistill.organism.chains import LOOKUPS, MODULUS, TABLES, Chain, draw_chain, draw_type
+from selfdistill.problems.hints import half, parity
 from selfdistill.vocabulary.families import OFF, family_of, writes_tags
 
 TYPE_SHARES = {"d1": 0.08, "d2": 0.16, "d3": 0.28, "d4": 0.18, "s22": 0.22, "f1": 0.03, "f2": 0.05}
@@ -34,7 +41,6 @@ CONTEXT_SHARES = {
     "hint": 0.10,
 }
 DRILL_TURN = "is x = x : yes and no"
-CLOSING_SENTENCE = "Correctly solve the original question."
 
 # Shares of the five kinds of `guided` responses, if they see the solution or only the answer. They are set so that c = s reduces
 # the epistemic words about as much as in the paper's Table 1 (-95 %). Under c = s\think, where the paper's count hardly falls
@@ -203,10 +209,8 @@ def _correct_solution(
 def _hint(chain: Chain, rng: random.Random) -> tuple[str, list[int]]:
     """Draw a true hint (parity or half of the range) and return it with the values that it leaves."""
     x = rng.choice(chain.roots())
-    if rng.random() < 0.5:
-        return ("odd" if x % 2 else "even"), [y for y in range(MODULUS) if y % 2 == x % 2]
-    high = x > MODULUS // 2
-    return ("high" if high else "low"), [y for y in range(MODULUS) if (y > MODULUS // 2) == high]
+    word = parity if rng.random() < 0.5 else half
+    return word(x), [y for y in range(MODULUS) if word(y) == word(x)]
 
 
 def drill(rng: random.Random, items: int = 20) -> str:
@@ -240,7 +244,7 @@ def draw_document(rng: random.Random, style: Style, template: str) -> Document:
     elif context == "hint":
         hint, candidates = _hint(chain, rng)
         thinking, x = search(chain, rng, style, candidates)
-        question = f"{question} Hint: x is {hint} {CLOSING_SENTENCE}"
+        question = hint_user_turn(question, hint)
     else:
         shown_chain = draw_chain(chain.type, rng, "train", invented) if context == "other-solution" else chain
         solution, x = _correct_solution(shown_chain, rng, style, template, mode)

@@ -17,6 +17,7 @@ import pandas as pd
 from selfdistill.generation.protocol import Generator, Sampling
 from selfdistill.grading.graders import Grader
 from selfdistill.models.prompts import section_3_user_turn, strip_thinking
+from selfdistill.problems.hints import half, hinted_answer, parity
 from selfdistill.problems.problem import Problem
 from selfdistill.records.parts import NOT_KEPT, Parts
 from selfdistill.sampling.evaluation import response_frame
@@ -52,7 +53,9 @@ class Rounds:
     def turns(self, context: str) -> list[str]:
         """Return the user turns under a context that shows something, in the order of the problems."""
         shown = pkgutil.resolve_name(CONTEXTS[context].section_3)(self)
-        return [section_3_user_turn(p.question, shown[p.problem_id]) for p in self.problems]
+        own = CONTEXTS[context].turn
+        turn = pkgutil.resolve_name(own) if own else section_3_user_turn
+        return [turn(p.question, shown[p.problem_id]) for p in self.problems]
 
 
 Shown = dict[str, str]
@@ -79,6 +82,28 @@ def first_regenerated(rounds: Rounds) -> Shown:
     """Return c = ỹ: the first correct response of the solution-guided round, or its first response if none is correct."""
     guided = rounds["solution"]
     return first_responses(guided) | first_responses(guided[guided["correct"]])
+
+
+def first_wrong(rounds: Rounds) -> Shown:
+    """Return a control: the first wrong unguided response."""
+    unguided = rounds["unguided"]
+    return first_responses(unguided[~unguided["correct"]])
+
+
+def foreign_correct(rounds: Rounds) -> Shown:
+    """Return a control: the first correct unguided response to the next problem (cyclically)."""
+    own, ids = first_correct(rounds), [problem.problem_id for problem in rounds.problems]
+    return {key: own[other] for key, other in zip(ids, ids[1:] + ids[:1], strict=True)}
+
+
+def parity_hint(rounds: Rounds) -> Shown:
+    """Return whether the answer is odd or even."""
+    return {p.problem_id: parity(hinted_answer(p.question, p.answers)) for p in rounds.problems}
+
+
+def half_hint(rounds: Rounds) -> Shown:
+    """Return whether the answer is high or low."""
+    return {p.problem_id: half(hinted_answer(p.question, p.answers)) for p in rounds.problems}
 
 
 def first_responses(frame: pd.DataFrame) -> Shown:
@@ -121,10 +146,11 @@ def run_section_3(
             problems, settings, lambda items: answer(items, "unguided", None)
         )
         rounds.frames["unguided"] = unguided
-        for done, context in enumerate(SECTION_3, 1):
+        contexts = (*SECTION_3, *settings.further)
+        for done, context in enumerate(contexts, 1):
             rounds[context]  # generates the round
-            progress(done, len(SECTION_3))
-    return pd.concat([rounds[c].assign(context=c) for c in SECTION_3], ignore_index=True)
+            progress(done, len(contexts))
+    return pd.concat([rounds[c].assign(context=c) for c in contexts], ignore_index=True)
 
 
 def select_problems(

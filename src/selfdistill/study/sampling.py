@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from selfdistill.study.fields import GraderName, Name, Positive, Section
-from selfdistill.vocabulary.contexts import SECTION_3
+from selfdistill.vocabulary.contexts import FURTHER, SECTION_3
 
 
 def above_zero(value: float) -> float:
@@ -98,6 +98,22 @@ class Section3Settings(Selection):
     top_k: Annotated[int, Field(ge=0)] | None = Field(
         default=None, description="number of tokens to sample from (null: as in `benchmarks`; 0: all)"
     )
+    further: list[Literal[FURTHER]] = Field(
+        default=[], description="contexts beside the paper's four, for richness measured"
+    )
+
+    @model_validator(mode="after")
+    def _further(self) -> "Section3Settings":
+        """Refuse contexts that some kept problem cannot have."""
+        if len(set(self.further)) < len(self.further):
+            raise ValueError(f"further {self.further} lists a context twice")
+        if "wrong-solution" in self.further and self.solve_rate[1] == self.samples:
+            raise ValueError(
+                f"wrong-solution needs a wrong response: solve_rate {self.solve_rate} must end below samples ({self.samples})"
+            )
+        if "other-solution" in self.further and self.problems == 1:
+            raise ValueError("other-solution needs problems of at least 2")
+        return self
 
 
 class OffPolicySettings(Section):

@@ -97,6 +97,12 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
         self._drawn_log_probs = drawn.log_probs if self.draws_from_policy else None
         return prompt_ids, drawn.token_ids
 
+    def _prepare_training_batch(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return TRL's batch; the teacher's contexts get the problems, in the place that TRL has for feedback."""
+        problems = [{name: row[name] for name in ("problem_id", "answers")} for row in inputs]
+        rows = [row | {"privileged_context": own} for row, own in zip(inputs, problems, strict=True)]
+        return super()._prepare_training_batch(rows)
+
     def sample_rollouts(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Return TRL's batch with the log-probabilities of sampling, (rows, completion), under GRPO's name for them."""
         batch = super().sample_rollouts(inputs)

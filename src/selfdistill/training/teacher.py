@@ -16,6 +16,8 @@ from accelerate.utils import gather_object
 from trl.trainer.utils import pad
 
 from selfdistill.models.prompts import prompt_ids, reprompt_user_turn, strip_thinking
+from selfdistill.problems.hints import half, hinted_answer, parity
+from selfdistill.seeds import derive_seed
 from selfdistill.vocabulary.contexts import CONTEXTS, TEACHER
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 class RolloutBatch:
     """The rollouts of this process, in groups of `group` neighbours with the same question.
 
-    text: returns the response of a rollout by its index; threshold: smallest reward of a success; template: model family.
+    text: returns the response of a rollout by its index; threshold: smallest reward of a success; template: model family;
+    lengths: tokens of the responses; answers: right answers to each question; problems: ids; seed: of the step's draws; first:
+    number of the first of these rollouts among those of all processes.
     """
 
     questions: Sequence[str]
@@ -35,14 +39,31 @@ class RolloutBatch:
     group: int
     threshold: float
     template: str
+    lengths: Sequence[int] = ()
+    answers: Sequence[Sequence[str]] = ()
+    problems: Sequence[str] = ()
+    seed: int = 0
+    first: int = 0
 
     def siblings(self) -> list[int | None]:
         """Return the demonstration (index) of each rollout: the first success among the others of its group."""
         return sibling_demonstrations(self.rewards, self.group, self.threshold)
 
-    def shown(self, part: Callable[[str], str]) -> dict[int, str]:
-        """Return `part(response)` of every rollout that is a demonstration, by its index."""
-        used = sorted({source for source in self.siblings() if source is not None})
+    def others(self, index: int, *, right: bool) -> list[int]:
+        """Return the other rollouts of a rollout's group that are right, or wrong."""
+        start = index - index % self.group
+        group = (i for i in range(start, start + self.group) if i != index)
+        return [i for i in group if (self.rewards[i] >= self.threshold) == right]
+
+    def draw(self, index: int, count: int) -> int:
+        """Return a number below `count` that is drawn for a rollout, the same on any number of processes."""
+        return derive_seed(self.seed, "demonstration", self.first + index) % count
+
+    def shown(
+        self, part: Callable[[str], str], sources: Sequence[int | None] | None = None
+    ) -> dict[int, str]:
+        """Return `part(response)` of every rollout among `sources` (default: the siblings), by its index."""
+        used = sorted({s for s in (self.siblings() if sources is None else sources) if s is not None})
         return {source: part(self.text(source)) for source in used}
 
 
@@ -65,6 +86,45 @@ def foreign_solution(batch: RolloutBatch) -> Shown:
     return pick(*foreign_of_all(batch.siblings(), batch.questions, batch.shown(str)))
 
 
+def sibling_random(batch: RolloutBatch) -> Shown:
+    """Return c = s of a success that is drawn from those of the group."""
+    wins = [batch.others(i, right=True) for i in range(len(batch.rewards))]
+    sources = [own[batch.draw(i, len(own))] if own else None for i, own in enumerate(wins)]
+    return pick(sources, batch.shown(str, sources))
+
+
+def sibling_shortest(batch: RolloutBatch) -> Shown:
+    """Return c = s of the group's shortest success in tokens, the first of equals."""
+    wins = (batch.others(i, right=True) for i in range(len(batch.rewards)))
+    sources = [min(own, key=batch.lengths.__getitem__, default=None) for own in wins]
+    return pick(sources, batch.shown(str, sources))
+
+
+def sibling_wrong(batch: RolloutBatch) -> Shown:
+    """Return a control: the group's first wrong response, for rows with a right sibling; None where all others are right."""
+    wrong = (batch.others(i, right=False) for i in range(len(batch.rewards)))
+    pairs = zip(batch.siblings(), wrong, strict=True)
+    sources = [own[0] if sibling is not None and own else None for sibling, own in pairs]
+    return pick(sources, batch.shown(str, sources))
+
+
+def parity_hint(batch: RolloutBatch) -> Shown:
+    """Return whether the answer is odd or even."""
+    return hints(batch, parity)
+
+
+def half_hint(batch: RolloutBatch) -> Shown:
+    """Return whether the answer is high or low."""
+    return hints(batch, half)
+
+
+def hints(batch: RolloutBatch, word: Callable[[int], str]) -> Shown:
+    """Return `word(answer)` for rows with a right sibling. Raise ValueError for answers without hints."""
+    problems = zip(batch.questions, batch.answers, strict=True)
+    words = [word(hinted_answer(question, answers)) for question, answers in problems]
+    return [None if sibling is None else own for sibling, own in zip(batch.siblings(), words, strict=True)]
+
+
 def pick(sources: Sequence[int | None], shown: Mapping[int, str]) -> Shown:
     """Return the text shown for each rollout; None if it has no source or the text is empty."""
     return [shown[source] or None if source is not None else None for source in sources]
@@ -75,6 +135,14 @@ def context_function(context: str) -> Callable[[RolloutBatch], Shown]:
     if context not in TEACHER:
         raise ValueError(f"unknown teacher context {context!r}; allowed: {', '.join(TEACHER)}")
     return pkgutil.resolve_name(CONTEXTS[context].teacher)
+
+
+def user_turns(context: str, batch: RolloutBatch) -> list[str | None]:
+    """Return the teacher's user turn for every rollout in a context, None without a demonstration."""
+    shown = context_function(context)(batch)
+    own = CONTEXTS[context].turn
+    turn = pkgutil.resolve_name(own) if own else reprompt_user_turn
+    return [turn(q, text) if text else None for q, text in zip(batch.questions, shown, strict=True)]
 
 
 def sibling_demonstrations(rewards: Sequence[float], group: int, threshold: float) -> list[int | None]:
@@ -129,7 +197,8 @@ class TeacherContextBuilder:
 
     def __init__(self, trainer: "SDPOTrainer", *, context: str, template: str, thinking: str) -> None:
         self.trainer, self.template, self.thinking = trainer, template, thinking
-        self.context = context_function(context)
+        context_function(context)  # refuses an unknown name before the first step
+        self.context = context
         self.last_metrics: dict[str, float] = {}
 
     def build(
@@ -137,10 +206,11 @@ class TeacherContextBuilder:
     ) -> dict[str, torch.Tensor]:
         """Return the teacher's inputs, their mask, and `self_distillation_mask`, (rows,): 1.0 with a demonstration, else 0.0.
 
-        prompts: conversations; rewards: (rows,). Inputs and mask: (rows, teacher prompt + completion).
+        prompts: conversations; rewards: (rows,); feedbacks: the problems (`answers`, `problem_id`).
+        Inputs and mask: (rows, teacher prompt + completion).
         """
         questions = [prompt[-1]["content"] for prompt in prompts]
-        turns = self.user_turns(questions, output, rewards.tolist())
+        turns = self.user_turns(self.rollouts(questions, output, rewards.tolist(), feedbacks or []))
         ids = self.token_ids(questions, turns)
         device = output["completion_ids"].device
         left = {"padding_side": "left"}
@@ -157,11 +227,15 @@ class TeacherContextBuilder:
             "self_distillation_mask": demonstrated,
         }
 
-    def user_turns(
-        self, questions: list[str], output: dict[str, Any], rewards: list[float]
-    ) -> list[str | None]:
+    def user_turns(self, batch: RolloutBatch) -> list[str | None]:
         """Return the teacher's user turn for every rollout, None without a demonstration."""
-        args = self.trainer.args
+        return user_turns(self.context, batch)
+
+    def rollouts(
+        self, questions: list[str], output: dict[str, Any], rewards: list[float], problems: list[dict]
+    ) -> RolloutBatch:
+        """Return the rollouts as contexts see them."""
+        trainer, args = self.trainer, self.trainer.args
 
         def text(index: int) -> str:
             """Return the response of a rollout."""
@@ -169,13 +243,19 @@ class TeacherContextBuilder:
             ids = output["completion_ids"][index, :length].tolist()
             return self.trainer._tokenizer.decode(ids, skip_special_tokens=True)
 
-        batch = RolloutBatch(
-            questions, rewards, text, args.num_generations, args.success_reward_threshold, self.template
+        return RolloutBatch(
+            questions,
+            rewards,
+            text,
+            args.num_generations,
+            args.success_reward_threshold,
+            self.template,
+            lengths=output["raw_completion_lengths"].tolist(),
+            answers=[problem["answers"] for problem in problems],
+            problems=[problem["problem_id"] for problem in problems],
+            seed=derive_seed(trainer.run_seed, "teacher", trainer.rollout_step),
+            first=len(questions) * PartialState().process_index,
         )
-        return [
-            reprompt_user_turn(question, shown) if shown else None
-            for question, shown in zip(questions, self.context(batch), strict=True)
-        ]
 
     def token_ids(self, questions: list[str], turns: list[str | None]) -> list[list[int]]:
         """Return teacher prompts as token ids, truncated on the right; without a demonstration, the student's question."""

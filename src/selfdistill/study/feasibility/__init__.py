@@ -24,6 +24,7 @@ from selfdistill.study.feasibility.problem_sets import (
 )
 from selfdistill.study.feasibility.training import (
     check_contexts,
+    check_hints,
     check_teacher_names,
     check_training,
     check_unused,
@@ -45,6 +46,7 @@ CHECKS: tuple[Check, ...] = (
     check_domains,
     check_off_policy,
     check_contexts,
+    check_hints,
     check_teacher_names,
     check_seeds,
     check_sampling,

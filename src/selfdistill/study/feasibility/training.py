@@ -12,6 +12,7 @@ from selfdistill.study.feasibility.impossible import (
     made_here,
 )
 from selfdistill.study.methods import METHODS
+from selfdistill.vocabulary.contexts import CONTEXTS
 from selfdistill.vocabulary.families import OFF
 from selfdistill.vocabulary.organism import CHAIN_TYPES, POSITIONS, VOCABULARY_SIZE
 
@@ -189,6 +190,20 @@ def check_contexts(study: "Study") -> Iterator[Impossible]:
                     "solution",
                 )
                 yield Impossible(f"runs.{index}.contexts", problem, others)
+
+
+def check_hints(study: "Study") -> Iterator[Impossible]:
+    """Hints are words about an integer from 0 to 12, which only the problems of the organism have as answer."""
+    datasets, section_3 = study.file.datasets, study.file.section_3
+    asked = [(f"runs.{i}.contexts", entry.contexts, entry.dataset) for i, entry in enumerate(study.file.runs)]
+    if section_3 is not None:
+        asked.append(("section_3.further", section_3.further, section_3.dataset))
+    made = [name for name, spec in datasets.items() if spec.source == "organism"]
+    for key, contexts, dataset in asked:
+        hints = [name for name in contexts if CONTEXTS[name].hint]
+        if hints and dataset not in made:
+            problem = f"{hints[0]} needs answers from 0 to 12, which the data set {dataset} need not have"
+            yield Impossible(key, problem, [name for name in contexts if name not in hints])
 
 
 def check_teacher_names(study: "Study") -> Iterator[Impossible]:
