@@ -27,8 +27,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from selfdistill.problems.hints import MODULUS
 from selfdistill.problems.problem import Problem
-from selfdistill.vocabulary.organism import CHAIN_TYPES, MODULUS
+from selfdistill.vocabulary.organism import CHAIN_TYPES
 
 OPERATIONS = {
     "+2": lambda x: x + 2,

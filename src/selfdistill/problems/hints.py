@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 from selfdistill.seeds import derive_seed
-from selfdistill.vocabulary.organism import MODULUS
+
+MODULUS = 13
+"""Answers of the mini task are integers from 0 to 12."""
 
 
 def parity(answer: int) -> str:

@@ -22,8 +22,6 @@ CHAIN_TYPES = {
     "f1": ChainType((1,), 141, 67, 9),
     "f2": ChainType((2,), 1344, 576, 10),
 }
-MODULUS = 13
-"""Answers are integers from 0 to 12."""
 VOCABULARY_SIZE = 85
 POSITIONS = 512
 """Maximum length of a sequence of an organism, prompt and response together."""
