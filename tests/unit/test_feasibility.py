@@ -58,6 +58,14 @@ IMPOSSIBLE = {
         {"section_3.further": ["wrong-solution"], "section_3.solve_rate": [1, 8]},
         ["section_3", "wrong-solution needs a wrong response", "must end below samples (8)"],
     ),
+    "schedule with a context twice": (
+        {"runs.2.method": "sdpo-schedule", "training.schedule": {"rule": "diluted", "leaner": ["solution"]}},
+        ["schedule.leaner (runs.2", "'solution' comes twice in the schedule", "allowed: other-solution, wrong-solution"],
+    ),
+    "schedule whose recovery is its fall": (
+        {"runs.2.method": "sdpo-schedule", "training.schedule": {"rule": "adaptive", "leaner": ["no-text"], "recovered_rate": 0.5}},
+        ["schedule.recovered_rate (runs.2", "0.5 must be above kept_rate = 0.5"],
+    ),
     "demonstration that is impossible": (
         {"training.sdpo.success_threshold": 1.5},
         ["training.sdpo.success_threshold: 1.5", "above 0, at most 1"],

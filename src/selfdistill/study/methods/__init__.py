@@ -2,12 +2,13 @@
 
 from selfdistill.study.methods.base import Method, RolloutSettings
 from selfdistill.study.methods.grpo import GRPO
+from selfdistill.study.methods.schedule import SCHEDULE
 from selfdistill.study.methods.sdpo import SDPO
 from selfdistill.study.methods.sft import SFT
 
 __all__ = ["METHODS", "OFF_POLICY", "ON_POLICY", "SECTIONS", "STAGES", "Method", "RolloutSettings"]
 
-METHODS: dict[str, Method] = {method.name: method for method in (SFT, GRPO, SDPO)}
+METHODS: dict[str, Method] = {method.name: method for method in (SFT, GRPO, SDPO, SCHEDULE)}
 """Every training method by its name, in the order of figures and tables."""
 ON_POLICY = tuple(name for name, method in METHODS.items() if method.on_policy)
 OFF_POLICY = tuple(name for name in METHODS if name not in ON_POLICY)
