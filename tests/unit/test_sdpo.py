@@ -241,12 +241,16 @@ def test_the_study_says_how_problems_are_drawn(tmp_path, draws, all_drawn):
     assert (len(set(trainer.train_dataset["problem_id"])) == 6) is all_drawn
 
 
-@pytest.mark.parametrize(("name", "rate"), [("fixed", 0.0), ("ema-0.05", 0.05), ("ema-.5", 0.5)])
+@pytest.mark.parametrize(
+    ("name", "rate"), [("fixed", 0.0), ("ema-0.05", 0.05), ("ema-.5", 0.5), ("snapshot-10", 1.0)]
+)
 def test_teacher_names(name, rate):
     assert update_rate(name) == rate
 
 
-@pytest.mark.parametrize("name", ["none", "ema", "ema-", "ema-0", "ema-1", "ema-1.5", "live"])
+@pytest.mark.parametrize(
+    "name", ["none", "ema", "ema-", "ema-0", "ema-1", "ema-1.5", "live", "snapshot-0", "snapshot-"]
+)
 def test_unknown_teacher_names_are_refused(name):
     with pytest.raises(ValueError, match="unknown teacher"):
         update_rate(name)
@@ -373,6 +377,21 @@ def test_teacher_moves_by_its_rate_per_update_or_not_at_all(tmp_path, teacher):
     assert len(students) == 2
     for actual, wanted in zip(trainer.teacher_model.parameters(), expected, strict=True):
         torch.testing.assert_close(actual, wanted)
+
+
+def test_a_snapshot_teacher_is_the_student_of_the_last_multiple_of_its_steps(tmp_path):
+    job = tiny.job(tmp_path, "sdpo", tiny.SDPO | {"steps": 3, "warmup_steps": 0}, teacher="snapshot-2")
+    arguments = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
+    trainer = build_trainer(SelfDistillationTrainer, job, arguments, tiny.coin_reward, **teacher_options(job))
+    students = []
+    trainer.add_callback(
+        tiny.AfterUpdate(lambda model: students.append([p.detach().clone() for p in model.parameters()]))
+    )
+    trainer.train()
+    assert len(students) == 6  # two updates per step
+    for teacher, student in zip(trainer.teacher_model.parameters(), students[3], strict=True):
+        torch.testing.assert_close(teacher, student, rtol=0, atol=0)
+    assert not all(torch.equal(a, b) for a, b in zip(students[3], students[5], strict=True))
 
 
 def test_a_step_without_any_success_trains_nothing_and_says_so(tmp_path):

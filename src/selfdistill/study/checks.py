@@ -13,6 +13,7 @@ from selfdistill.study.models import OrganismBase, PolishedBase
 from selfdistill.study.resources import ResourceSettings
 from selfdistill.study.shown import curves_of, runs_shown
 from selfdistill.study.yaml import distinct, known, read_yaml, reject
+from selfdistill.vocabulary.teachers import FIXED
 
 if TYPE_CHECKING:
     from selfdistill.study.study import Study
@@ -209,7 +210,7 @@ def check_launch(study: "Study", key: str, asked: ResourceSettings) -> None:
         reject(
             study.path, f"{key}.accelerate", f"{asked.accelerate} shards weights, which needs GPUs", ["ddp"]
         )
-    moving = [t for entry in study.file.runs for t in entry.teachers or () if t.startswith("ema-")]
+    moving = [t for entry in study.file.runs for t in entry.teachers or () if t != FIXED]
     if kind == "DEEPSPEED" and moving and key == "resources.rl":
         problem = f"{asked.accelerate} holds the teacher {moving[0]} in bfloat16, which cannot take up its small steps"
         reject(study.path, f"{key}.accelerate", problem, [name for name in names if name != asked.accelerate])

@@ -25,7 +25,8 @@ class RunGrid(Section):
         description="off-policy methods: context under which the data was written; self-distillation: what the teacher sees",
     )
     teachers: list[str] = Field(
-        default=[], description="methods with a teacher: `fixed`, or `ema-RATE` with 0 < RATE < 1 per update"
+        default=[],
+        description="methods with a teacher: `fixed`, `ema-RATE` with 0 < RATE < 1 per update, or `snapshot-STEPS`",
     )
     dataset: str = Field(description="training problem set, key of `datasets`")
     coverages: list[Positive | Literal[FULL]] = Field(

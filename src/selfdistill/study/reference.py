@@ -139,7 +139,7 @@ and has none, is refused before any job starts.
 |---|---|---|
 | `accelerate/ddp.yaml` | every GPU holds the whole model | on two CPU processes: losses, kill, stop, resume |
 | `accelerate/fsdp.yaml` | FSDP2 shares out weights, gradients, optimizer and teacher | the same in float32; neither bfloat16 nor GPUs |
-| `accelerate/zero3.yaml` | DeepSpeed ZeRO-3; SDPO with an `ema-` teacher is refused | only that accelerate takes the file |
+| `accelerate/zero3.yaml` | DeepSpeed ZeRO-3; a teacher that moves is refused | only that accelerate takes the file |
 
 With `backend: transformers` a run is the same on any number of processes, up to rounding: every process draws the whole
 batch of rollouts, and mini-batches hold the same rows. With `vllm` each process draws the responses of its own problems,

@@ -20,7 +20,7 @@ from selfdistill.study.methods.base import RolloutSettings
 from selfdistill.study.methods.grpo import GrpoSettings
 from selfdistill.study.methods.sdpo import SdpoSettings
 from selfdistill.study.methods.sft import SftSettings
-from selfdistill.vocabulary.teachers import update_rate
+from selfdistill.vocabulary.teachers import update_rate, updates_between
 
 
 def _common(folder: Path, seed: int) -> dict[str, Any]:
@@ -161,7 +161,7 @@ def sdpo_arguments(
         dont_reprompt_on_self_success=True,
         teacher_model_kind="ema" if rate else "base",
         teacher_update_rate=rate,
-        teacher_sync_steps=1,
+        teacher_sync_steps=updates_between(teacher, settings.updates_per_step),
         diagnostics_warning_interval=0,
     )
 

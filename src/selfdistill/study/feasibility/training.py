@@ -210,7 +210,8 @@ def check_teacher_names(study: "Study") -> Iterator[Impossible]:
     """A rate has one spelling: `ema-.05` and `ema-0.050` would be other runs of the same teacher."""
     for index, entry in enumerate(study.file.runs):
         for teacher in entry.teachers:
-            plain = teacher if teacher == "fixed" else f"ema-0.{teacher.partition('.')[2].rstrip('0')}"
+            rate = teacher.partition(".")[2].rstrip("0")
+            plain = f"ema-0.{rate}" if rate else teacher
             if plain != teacher:
                 problem = f"{teacher!r} is another spelling of a teacher"
                 yield Impossible(f"runs.{index}.teachers", problem, (plain,))
