@@ -199,6 +199,10 @@ MISTAKES = {
         ["figures.figure9: needs `section_3`"],
     ),
     "grpo with a context": ({"runs.0": GRPO | {"contexts": ["solution"]}}, ["runs.0.contexts", "grpo has no context"]),
+    "sdpg with a teacher that moves": (
+        {"runs.0": SDPO | {"method": "sdpg", "teachers": ["snapshot-10"]}},
+        ["runs.0.teachers", "snapshot-10", "allowed: fixed"],
+    ),
     "snapshot of no steps": ({"runs.0": SDPO | {"teachers": ["snapshot-0"]}}, ["runs.0.teachers", "snapshot-STEPS"]),
     "grpo with a teacher": ({"runs.0": GRPO | {"teachers": ["fixed"]}}, ["runs.0.teachers", "grpo has no teacher"]),
     "unknown benchmark at every checkpoint": (

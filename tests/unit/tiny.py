@@ -77,12 +77,7 @@ def job(
         save_base(base)
     if not data.exists():
         save_responses(data) if method == "sft" else save_problems(data)
-    fields = {
-        "sdpo": (context, teacher),
-        "sdpo-schedule": (context, teacher),
-        "grpo": ("none", "none"),
-        "sft": (context, "none"),
-    }[method]
+    fields = {"grpo": ("none", "none"), "sft": (context, "none")}.get(method, (context, teacher))
     run = Run("tiny", method, *fields, "chain", "full", "default", 0, seed)
     return TrainingJob(
         run=run, base=base, data=data, output=folder / name / "out", resume=folder / name / "resume",

@@ -5,7 +5,7 @@ A test holds both files against the models, so a key cannot be added without its
 
 import json
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -189,11 +189,13 @@ def default_text(default: Any) -> str:
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
-def table(model: type[BaseModel]) -> str:
-    """The keys of one model as a Markdown table."""
+def table(model: type[BaseModel], described: Sequence[type[BaseModel]] = ()) -> str:
+    """The keys of one model as a Markdown table, without those that are the same in a model of `described`."""
     first_line = (model.__doc__ or "").strip().splitlines()[0]
     rows = []
     for name, field in model.model_fields.items():
+        if any(repr(kind.model_fields.get(name)) == repr(field) for kind in described):
+            continue
         cells = (
             f"`{name}`",
             type_text(field.annotation),
@@ -229,7 +231,10 @@ def readme() -> str:
     parts.append("## Sections of `training` and `variants`")
     for name, method in METHODS.items():
         used = " and ".join(f"`{section}`" for section in method.sections)
-        parts += [f"{name}: keys of {used} together.", table(method.settings)]
+        others = [other for other in METHODS.values() if other.settings in method.settings.__mro__[1:]]
+        also = f" Those of {' and '.join(other.name for other in others)}, and:" if others else ""
+        kinds = [other.settings for other in others]
+        parts += [f"{name}: keys of {used} together.{also}", table(method.settings, kinds)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -249,10 +254,10 @@ def schema() -> str:
 
 
 def section_schema(section: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a section of `training`: the keys of every method that uses it, none required."""
+    """Return the schema of a section of `training`: the keys of the methods whose keys it may hold, none required."""
     properties: dict[str, Any] = {}
     for method in METHODS.values():
-        if section in method.sections:
+        if method.may_stand_in(section):
             kind = method.settings.model_json_schema()
             definitions |= kind.get("$defs", {})
             properties |= kind["properties"]

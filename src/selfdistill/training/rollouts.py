@@ -10,7 +10,13 @@ from accelerate.utils import gather_object
 
 from selfdistill.generation.transformers_backend import Drawn, sample_batch
 from selfdistill.seeds import derive_seed
-from selfdistill.training.distributed.exchange import deal, exchange, joined, rows_of
+from selfdistill.training.distributed.exchange import (
+    PROMPT_THEN_COMPLETION,
+    deal,
+    exchange,
+    joined,
+    rows_of,
+)
 from selfdistill.training.engine import SeededEngine
 from selfdistill.training.packing import groups, row_lengths
 
@@ -20,7 +26,14 @@ COMPLETION_TENSORS = (
     "old_per_token_logps",
     "importance_sampling_ratio",
     "sampling_per_token_logps",
+    "teacher_log_probs",
+    "teacher_entropies",
+    "contrast",
+    "reference_log_probs",
 )
+
+
+TEACHER_IDS, TEACHER_MASK = PROMPT_THEN_COMPLETION
 
 
 def compact(batch: dict, rows: torch.Tensor | None = None) -> dict:
@@ -42,11 +55,11 @@ def compact(batch: dict, rows: torch.Tensor | None = None) -> dict:
             trimmed[name] = batch[name][:, :width]
     for name in ("prompt_ids", "prompt_mask"):
         trimmed[name] = batch[name][:, -prompt:]
-    if "teacher_input_ids" in batch:
-        end = batch["teacher_input_ids"].shape[1] - full
-        start = end - int(batch["teacher_attention_mask"][:, :end].sum(1).max())
-        for name in ("teacher_input_ids", "teacher_attention_mask"):
-            trimmed[name] = batch[name][:, start : end + width]
+    for name in (name for name in batch if name.endswith(TEACHER_IDS)):
+        mask = name.removesuffix(TEACHER_IDS) + TEACHER_MASK
+        end = batch[name].shape[1] - full
+        start = end - int(batch[mask][:, :end].sum(1).max())
+        trimmed |= {part: batch[part][:, start : end + width] for part in (name, mask)}
     return trimmed
 
 

@@ -175,8 +175,8 @@ def check_unused(study: "Study") -> Iterator[Impossible]:
 
 
 def section_names(section: str) -> tuple[str, ...]:
-    """Return the settings of all methods that use a section of `training`."""
-    kinds = [method.settings for method in METHODS.values() if section in method.sections]
+    """Return the settings of all methods whose settings may stand in a section of `training`."""
+    kinds = [method.settings for method in METHODS.values() if method.may_stand_in(section)]
     return tuple(dict.fromkeys(name for kind in kinds for name in kind.model_fields))
 
 

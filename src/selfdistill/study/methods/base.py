@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from selfdistill.study.study import Study
 
 
+SHARED = "rl"
+"""Section of `training` of all on-policy methods."""
 IN_TURN, INDEPENDENT = "in-turn", "independent"
 """Values of `draws`."""
 
@@ -147,6 +149,10 @@ class Method:
     def rule(self) -> str:
         """Return the rule that trains it."""
         return "train_on_policy" if self.on_policy else "train_off_policy"
+
+    def may_stand_in(self, section: str) -> bool:
+        """Return whether its settings may stand in a section: its own, or one that it shares and that is no other method's own."""
+        return section == self.sections[-1] or (section == SHARED and SHARED in self.sections)
 
     def defaults(self) -> dict[str, str]:
         """Return the run fields that a claim's arm need not name."""

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 
 LEFT_PADDED = ("prompt_ids", "prompt_mask")
 PROMPT_THEN_COMPLETION = ("teacher_input_ids", "teacher_attention_mask")
+"""Ends of the names of teacher inputs; a trainer with several teacher prompts per rollout puts a prefix before them."""
 
 
 def is_column(value: Any) -> bool:
@@ -60,7 +61,7 @@ def rows_of_all(
         """Return `part` padded to the width of the widest process."""
         return accelerator.pad_across_processes(part, dim=1, pad_index=pad_index, pad_first=left)
 
-    if name in PROMPT_THEN_COMPLETION:
+    if name.endswith(PROMPT_THEN_COMPLETION):
         end = value.shape[1] - batch["completion_ids"].shape[1]
         value = torch.cat([widened(value[:, :end], True), widened(value[:, end:], False)], dim=1)
     elif value.ndim > 1:

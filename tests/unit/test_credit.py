@@ -1,0 +1,326 @@
+"""Methods that combine GRPO's advantage with the self-teacher: formulas by hand, and the limits in which they are GRPO or SDPO."""
+
+import json
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pandas
+import pytest
+import test_grpo
+import test_resume
+import test_sdpo
+import tiny
+import torch
+
+from selfdistill.study.methods.rlsd import RLSD
+from selfdistill.training.arguments import grpo_arguments, sdpo_arguments
+from selfdistill.training.grpo import GroupRelativeTrainer
+from selfdistill.training.on_policy import build_trainer
+from selfdistill.training.sdpo import SelfDistillationTrainer, teacher_options
+from selfdistill.training.teacher import RolloutBatch
+from selfdistill.training.variants import antisd, rlcsd
+from selfdistill.training.variants.antisd import AntisdTrainer, EntropyGate, train_antisd
+from selfdistill.training.variants.blend import BlendTrainer, train_blend
+from selfdistill.training.variants.rlcsd import RlcsdTrainer, train_rlcsd
+from selfdistill.training.variants.rlsd import RlsdTrainer, redistributed, train_rlsd
+from selfdistill.training.variants.sdpg import SdpgTrainer, train_sdpg, warmed_and_decayed
+from selfdistill.training.variants.srpo import SrpoTrainer, train_srpo
+
+ONE_UPDATE = {
+    "steps": 1, "warmup_steps": 0, "learning_rate": 10.0, "checkpoint_every": 1, "max_new_tokens": 40,
+    "updates_per_step": 1,
+}  # fmt: skip
+KINDS = {
+    "grpo": GroupRelativeTrainer, "sdpo": SelfDistillationTrainer, "blend": BlendTrainer, "rlsd": RlsdTrainer,
+    "antisd": AntisdTrainer, "rlcsd": RlcsdTrainer, "srpo": SrpoTrainer, "sdpg": SdpgTrainer,
+}  # fmt: skip
+TRAIN = {
+    "blend": train_blend, "rlsd": train_rlsd, "antisd": train_antisd, "rlcsd": train_rlcsd, "srpo": train_srpo, "sdpg": train_sdpg,
+}  # fmt: skip
+
+
+def trained(folder, method: str, after=None, **changes):
+    """A trainer after some updates of plain gradient descent, so that weights show gradients; after: called after each."""
+    own = {"grpo": tiny.GRPO, "sdpo": tiny.SDPO}.get(method, tiny.GRPO | tiny.SDPO)
+    job = tiny.job(folder, method, own | ONE_UPDATE | changes, name=method)
+    if method == "grpo":
+        arguments, options = grpo_arguments(job.settings, job.thinking, job.resume, job.seed), {}
+    else:
+        arguments = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
+        options = teacher_options(job) | ({"settings": job.settings} if method != "sdpo" else {})
+    arguments = replace(
+        arguments, optim="sgd", weight_decay=0.0, max_grad_norm=1e9, generation_batch_size=None
+    )
+    trainer = build_trainer(KINDS[method], job, arguments, tiny.coin_reward, **options)
+    if after:
+        trainer.add_callback(tiny.AfterUpdate(after))
+    trainer.train()
+    return trainer
+
+
+def assert_same_weights(left, right, tolerance: float = 1e-6) -> None:
+    """Both trainers ended with the same weights, which are not those of the base."""
+    for a, b in zip(left.model.parameters(), right.model.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=tolerance)
+
+
+def assert_moved(trainer) -> None:
+    """The update was larger than the tolerance of `assert_same_weights` by far."""
+    pairs = zip(trainer.model.parameters(), trainer.teacher_model.parameters(), strict=True)
+    assert max((a - b).abs().max().item() for a, b in pairs) > 1e-3
+
+
+@pytest.mark.parametrize(("mix", "method"), [(1.0, "sdpo"), (0.0, "grpo")])
+def test_the_ends_of_the_blend_are_sdpo_and_grpo(tmp_path, mix, method):
+    blend = trained(tmp_path, "blend", mix=mix)
+    assert_moved(blend)
+    assert_same_weights(blend, trained(tmp_path, method))
+
+
+def test_the_blends_update_is_the_mean_of_both_however_the_mini_batch_is_split(tmp_path):
+    half, split = (trained(tmp_path, "blend", mix=0.25, micro_batch=size) for size in (None, 2))
+    sdpo, grpo = trained(tmp_path, "sdpo"), trained(tmp_path, "grpo")
+    assert split.args.gradient_accumulation_steps == 8
+    parameters = [trainer.model.parameters() for trainer in (half, split, sdpo, grpo)]
+    for mixed, in_parts, s, g in zip(*parameters, strict=True):
+        torch.testing.assert_close(mixed, 0.25 * s + 0.75 * g, rtol=0, atol=1e-6)
+        torch.testing.assert_close(in_parts, mixed, rtol=0, atol=1e-6)
+
+
+def test_blend_with_two_updates_of_sdpos_mini_batches_is_sdpo(tmp_path):
+    """The second mini-batch has importance weights."""
+    assert_same_weights(
+        trained(tmp_path, "blend", mix=1.0, updates_per_step=2), trained(tmp_path, "sdpo", updates_per_step=2)
+    )
+
+
+@pytest.mark.parametrize("method", TRAIN)
+def test_a_run_of_the_method_trains_and_records(tmp_path, method):
+    teacher = "fixed" if method == "sdpg" else "snapshot-1"
+    job = tiny.job(tmp_path, method, tiny.GRPO | tiny.SDPO | {"steps": 2}, teacher=teacher)
+    TRAIN[method](job, tiny.coin_reward)
+    assert not tiny.same_weights(job.base, job.output / "checkpoints" / "step-2")
+    assert (job.output / "rollouts.parquet").exists()
+
+
+LIMITS = {
+    "rlsd": {"mix": 0.0},
+    "antisd": {"weight": 0.0, "gate_warmup_steps": 0},
+    "antisd in its warm-up": {"gate_warmup_steps": 1},
+    "rlcsd": {"mix": 0.0},
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_without_the_teachers_part_a_method_is_grpo(tmp_path, limit):
+    method = limit.partition(" ")[0]
+    trainer = trained(tmp_path, method, **LIMITS[limit])
+    assert_moved(trainer)
+    assert_same_weights(trainer, trained(tmp_path, "grpo"))
+
+
+@pytest.mark.parametrize("method", ["rlsd", "antisd", "rlcsd"])
+def test_with_the_teachers_part_a_method_is_not_grpo(tmp_path, method):
+    own = {"gate_warmup_steps": 0} if method == "antisd" else {}
+    pairs = zip(
+        trained(tmp_path, method, **own).model.parameters(),
+        trained(tmp_path, "grpo").model.parameters(),
+        strict=True,
+    )
+    assert max((a - b).abs().max().item() for a, b in pairs) > 1e-4
+
+
+def rows_of(batch: dict) -> list[tuple[int, list[int], list[int], list[int]]]:
+    """The rows of a mini-batch without padding: (row, prompt, completion, teacher prompt)."""
+    rows = []
+    for row in range(len(batch["advantages"])):
+        prompt, completion, taught = (
+            test_sdpo.unpadded(batch[f"{name}_{ids}"][row], batch[f"{name}_{mask}"][row])
+            for name, ids, mask in (
+                ("prompt", "ids", "mask"),
+                ("completion", "ids", "mask"),
+                ("teacher", "input_ids", "attention_mask"),
+            )
+        )
+        rows.append((row, prompt, completion, taught[: -len(completion)]))
+    return rows
+
+
+def assert_descended(trainer, policy, loss, learning_rate: float = 10.0) -> None:
+    """The trainer's last update is a step down the gradient of `loss`, a function of `policy`."""
+    gradients = torch.autograd.grad(loss, policy.parameters())
+    for new, old, gradient in zip(trainer.model.parameters(), policy.parameters(), gradients, strict=True):
+        torch.testing.assert_close(new, old - learning_rate * gradient, rtol=1e-4, atol=2e-6)
+
+
+def picked(log_probs: torch.Tensor, completion: list[int]) -> torch.Tensor:
+    return log_probs.gather(1, torch.tensor(completion)[:, None]).squeeze(1)
+
+
+def test_rlsd_weights_advantages_by_the_ratio_of_teacher_to_student():
+    advantages, gaps = (
+        torch.tensor([1.0, 1.0, -2.0, -2.0, 1.0, 0.0]),
+        torch.tensor([0.1, 5.0, 0.1, 5.0, 0.0, 3.0]),
+    )
+    expected = [
+        0.5 + 0.5 * math.exp(0.1), 0.5 + 0.5 * 1.2, -2 * (0.5 + 0.5 * math.exp(-0.1)), -2 * (0.5 + 0.5 * 0.8), 1.0, 0.0,
+    ]  # fmt: skip
+    assert redistributed(advantages, gaps, 0.5, 0.2).tolist() == pytest.approx(expected)
+    assert torch.equal(redistributed(advantages, gaps, 0.0, 0.2), advantages)
+
+
+@pytest.mark.parametrize(("step", "mix"), [(0, 0.5), (25, 0.25), (50, 0.0), (60, 0.0)])
+def test_the_mix_of_rlsd_decays_linearly(step, mix):
+    settings = RLSD.settings(**tiny.GRPO | tiny.SDPO)
+    columns = {
+        "advantages": torch.tensor([1.0, 1.0]),
+        "teacher_log_probs": torch.tensor([0.0, 0.0]),
+        "old_per_token_logps": torch.tensor([-9.0, -9.0]),
+        "self_distillation_mask": torch.tensor([1.0, 0.0]),
+    }
+    found = RlsdTrainer.credit(SimpleNamespace(settings=settings, rollout_step=step), columns)
+    assert found.advantages.tolist() == pytest.approx([1 + 0.2 * mix, 1.0])
+
+
+def test_the_update_of_rlsd_is_that_of_its_formula(tmp_path):
+    trainer = trained(tmp_path, "rlsd")
+    policy, batch = test_grpo.copy_of(trainer.teacher_model), trainer._buffered_inputs[0]
+    total, shown = 0.0, 0
+    for row, prompt, completion, taught in rows_of(batch):
+        advantage = batch["advantages"][row]
+        now = picked(test_sdpo.log_probs(policy, prompt, completion), completion)
+        gaps = torch.zeros(len(completion))
+        if batch["self_distillation_mask"][row]:
+            with torch.no_grad():
+                gaps = picked(test_sdpo.log_probs(policy, taught, completion), completion) - now.detach()
+            shown += bool(advantage)
+        total = total - (redistributed(advantage, gaps, 0.5, 0.2) * now).sum()
+    assert shown > 4
+    assert_descended(trainer, policy, total / batch["completion_mask"].sum())
+
+
+def test_antisd_adds_half_of_the_reversed_softplus():
+    expected = [0.0, (math.log(2) - math.log1p(math.exp(1.0))) / 2, math.log(2) / 2]
+    assert antisd.reversed_signal(torch.tensor([0.0, 1.0, -60.0])).tolist() == pytest.approx(expected)
+
+
+def test_the_gate_of_antisd_has_hysteresis():
+    gate = EntropyGate()
+    seen = [
+        (1.2, True),
+        (None, True),
+        (0.8, True),
+        (0.94, False),
+        (0.92, False),
+        (0.99, False),
+        (None, False),
+        (1.0, False),
+        (0.95, False),
+    ]
+    assert [gate.open_for(median, warming, 0.93) for median, warming in seen] == [
+        False, False, False, True, False, False, False, True, True,
+    ]  # fmt: skip
+    assert gate.total / gate.count == 1.0
+
+
+def test_a_killed_run_of_antisd_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
+    """The gate compares with the median of all steps before step 2 and closes below it, so it depends on what was seen."""
+
+    def job(name):
+        own = {"steps": 5, "gate_warmup_steps": 2, "gate_low": 1.0, "learning_rate": 1e-2}
+        return tiny.job(tmp_path, "antisd", tiny.GRPO | tiny.SDPO | own, name=name, teacher="snapshot-1")
+
+    whole, killed, forgetful = (job(name) for name in ("whole", "killed", "forgetful"))
+    train_antisd(whole, tiny.coin_reward)
+    for broken in (killed, forgetful):
+        with pytest.raises(test_resume.Killed):
+            train_antisd(broken, test_resume.at_call(3, test_resume.kill))
+    gate = json.loads((killed.resume / "checkpoint-4" / antisd.GATE_FILE).read_text())
+    assert gate["count"] == 4 and gate["total"] > 0
+    train_antisd(killed, tiny.coin_reward)
+    test_resume.assert_same_outputs(whole, killed)
+    monkeypatch.setattr(AntisdTrainer, "load_extra_state", SelfDistillationTrainer.load_extra_state)
+    train_antisd(forgetful, tiny.coin_reward)
+    last = "checkpoints/step-5"
+    assert not tiny.same_weights(whole.output / last, forgetful.output / last)
+
+
+def test_a_wrong_hint_is_another_failure_of_the_group():
+    batch = RolloutBatch(["q"] * 6, [0.0, 1.0, 0.0, 1.0, 1.0, 0.0], "r{}".format, 3, 0.5, "qwen3")
+    assert rlcsd.wrong_solution(batch, 0) == ["r2", "r0", "r0", "r5", "r5", None]
+    assert rlcsd.wrong_solution(batch, 1) == [None, "r2", None, None, None, None]
+
+
+def test_rlcsd_corrects_advantages_on_their_side():
+    settings = SimpleNamespace(scale=1.0, mix=0.5, tau=0.02)
+    correction = rlcsd.corrections(torch.tensor([0.0, 0.02, -1.0]), settings)
+    assert correction.tolist() == pytest.approx([0.0, 0.5 * math.tanh(1), -0.5])
+    advantages = torch.tensor([0.25, -0.25, 0.25, -0.25, 0.0])
+    corrections = torch.tensor([0.5, 0.5, -0.5, -0.5, 0.5])
+    assert rlcsd.corrected(advantages, corrections).tolist() == [0.75, 0.0, 0.0, -0.75, 0.0]
+    assert rlcsd.corrections(torch.tensor([1.0]), SimpleNamespace(scale=9.0, mix=0.5, tau=0.02)).item() == 2.0
+
+
+def test_rlcsd_averages_the_probabilities_of_wrong_hints():
+    log_probs = torch.tensor([[[0.2], [0.5]], [[0.4], [0.1]]]).log()
+    shown = torch.tensor([[True, True], [True, False]])
+    assert rlcsd.mean_of_wrong(log_probs, shown).exp().flatten().tolist() == pytest.approx([0.3, 0.5])
+    assert not rlcsd.mean_of_wrong(log_probs, torch.zeros(2, 2, dtype=torch.bool)).isfinite().any()
+
+
+@pytest.mark.parametrize("micro_batch", [None, 2])
+def test_the_update_of_srpo_is_that_of_its_formula(tmp_path, micro_batch):
+    trainer = trained(tmp_path, "srpo", micro_batch=micro_batch)
+    whole = trainer if micro_batch is None else trained(tmp_path, "srpo")
+    policy, batch = test_grpo.copy_of(whole.teacher_model), whole._buffered_inputs[0]
+    parts, weights, total = [], [], 0.0
+    for row, prompt, completion, taught in rows_of(batch):
+        student = test_sdpo.log_probs(policy, prompt, completion)
+        if batch["self_distillation_mask"][row] and not batch["rewards"][row]:
+            with torch.no_grad():
+                teacher = test_sdpo.log_probs(policy, taught, completion)
+            parts.append(test_sdpo.generalised_jsd(student, teacher, 20))
+            weights.append((teacher.exp() * teacher).sum(-1).exp())
+        else:
+            total = total - batch["advantages"][row] * picked(student, completion).sum()
+    sureness = torch.cat(weights)
+    assert 1 < len(parts) < 16 and sureness.std() > 0
+    total = total + (torch.cat(parts) * sureness / sureness.mean()).sum()
+    assert_descended(trainer, policy, total / batch["completion_mask"].sum())
+
+
+def test_beta_of_sdpg_is_warmed_up_and_decays():
+    shares = [warmed_and_decayed(step, 2, 6) for step in range(6)]
+    assert shares == [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
+    assert warmed_and_decayed(0, 0, 1) == 1.0
+
+
+def test_the_update_of_sdpg_is_that_of_its_formula(tmp_path):
+    """The second mini-batch, for which policy and base differ, so that the anchor has a gradient."""
+    before = []
+    own = {"beta": 0.5, "anchor": 0.5, "learning_rate": 0.5}
+    trainer = trained(
+        tmp_path,
+        "sdpg",
+        **own,
+        updates_per_step=2,
+        after=lambda model: before.append(test_grpo.copy_of(model)),
+    )
+    policy, base = before[0], trainer.teacher_model
+    batch, total = trainer._buffered_inputs[1], 0.0
+    for row, prompt, completion, taught in rows_of(batch):
+        student = test_sdpo.log_probs(policy, prompt, completion)
+        now = picked(student, completion)
+        with torch.no_grad():
+            anchor = picked(test_sdpo.log_probs(base, prompt, completion), completion)
+            teacher = test_sdpo.log_probs(base, taught, completion)
+        total = total + test_grpo.clipped_loss((now - anchor).exp(), float(batch["advantages"][row])).sum()
+        total = total + 0.25 * (now - anchor).square().sum()
+        if batch["self_distillation_mask"][row]:
+            total = total + 0.5 * (student.exp() * (student - teacher)).sum()
+    records = pandas.read_parquet(tmp_path / "sdpg" / "resume" / "records" / "rollouts-000000.parquet")
+    rewards = torch.tensor(records["score"].to_numpy(dtype="float32")).view(4, 4)[2:]
+    scaled = (rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)
+    assert sorted(batch["advantages"].tolist()) == pytest.approx(sorted(scaled.flatten().tolist()))
+    assert_descended(trainer, policy, total / batch["completion_mask"].sum(), 0.5)
