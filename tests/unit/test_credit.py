@@ -1,9 +1,7 @@
-"""Methods that combine GRPO's advantage with the self-teacher: formulas by hand, and the limits in which they are GRPO or SDPO."""
+"""Methods that combine GRPO's advantage with the self-teacher: the updates they make, and the limits in which they are GRPO or SDPO."""
 
 import json
-import math
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pandas
 import pytest
@@ -13,18 +11,16 @@ import test_sdpo
 import tiny
 import torch
 
-from selfdistill.study.methods.rlsd import RLSD
 from selfdistill.training.arguments import grpo_arguments, sdpo_arguments
 from selfdistill.training.grpo import GroupRelativeTrainer
 from selfdistill.training.on_policy import build_trainer
 from selfdistill.training.sdpo import SelfDistillationTrainer, teacher_options
-from selfdistill.training.teacher import RolloutBatch
 from selfdistill.training.variants import antisd, rlcsd
-from selfdistill.training.variants.antisd import AntisdTrainer, EntropyGate, train_antisd
+from selfdistill.training.variants.antisd import AntisdTrainer, train_antisd
 from selfdistill.training.variants.blend import BlendTrainer, train_blend
 from selfdistill.training.variants.rlcsd import RlcsdTrainer, train_rlcsd
 from selfdistill.training.variants.rlsd import RlsdTrainer, redistributed, train_rlsd
-from selfdistill.training.variants.sdpg import SdpgTrainer, train_sdpg, warmed_and_decayed
+from selfdistill.training.variants.sdpg import SdpgTrainer, train_sdpg
 from selfdistill.training.variants.srpo import SrpoTrainer, train_srpo
 
 ONE_UPDATE = {
@@ -158,31 +154,6 @@ def picked(log_probs: torch.Tensor, completion: list[int]) -> torch.Tensor:
     return log_probs.gather(1, torch.tensor(completion)[:, None]).squeeze(1)
 
 
-def test_rlsd_weights_advantages_by_the_ratio_of_teacher_to_student():
-    advantages, gaps = (
-        torch.tensor([1.0, 1.0, -2.0, -2.0, 1.0, 0.0]),
-        torch.tensor([0.1, 5.0, 0.1, 5.0, 0.0, 3.0]),
-    )
-    expected = [
-        0.5 + 0.5 * math.exp(0.1), 0.5 + 0.5 * 1.2, -2 * (0.5 + 0.5 * math.exp(-0.1)), -2 * (0.5 + 0.5 * 0.8), 1.0, 0.0,
-    ]  # fmt: skip
-    assert redistributed(advantages, gaps, 0.5, 0.2).tolist() == pytest.approx(expected)
-    assert torch.equal(redistributed(advantages, gaps, 0.0, 0.2), advantages)
-
-
-@pytest.mark.parametrize(("step", "mix"), [(0, 0.5), (25, 0.25), (50, 0.0), (60, 0.0)])
-def test_the_mix_of_rlsd_decays_linearly(step, mix):
-    settings = RLSD.settings(**tiny.GRPO | tiny.SDPO)
-    columns = {
-        "advantages": torch.tensor([1.0, 1.0]),
-        "teacher_log_probs": torch.tensor([0.0, 0.0]),
-        "old_per_token_logps": torch.tensor([-9.0, -9.0]),
-        "self_distillation_mask": torch.tensor([1.0, 0.0]),
-    }
-    found = RlsdTrainer.credit(SimpleNamespace(settings=settings, rollout_step=step), columns)
-    assert found.advantages.tolist() == pytest.approx([1 + 0.2 * mix, 1.0])
-
-
 def test_the_update_of_rlsd_is_that_of_its_formula(tmp_path):
     trainer = trained(tmp_path, "rlsd")
     policy, batch = test_grpo.copy_of(trainer.teacher_model), trainer._buffered_inputs[0]
@@ -198,30 +169,6 @@ def test_the_update_of_rlsd_is_that_of_its_formula(tmp_path):
         total = total - (redistributed(advantage, gaps, 0.5, 0.2) * now).sum()
     assert shown > 4
     assert_descended(trainer, policy, total / batch["completion_mask"].sum())
-
-
-def test_antisd_adds_half_of_the_reversed_softplus():
-    expected = [0.0, (math.log(2) - math.log1p(math.exp(1.0))) / 2, math.log(2) / 2]
-    assert antisd.reversed_signal(torch.tensor([0.0, 1.0, -60.0])).tolist() == pytest.approx(expected)
-
-
-def test_the_gate_of_antisd_has_hysteresis():
-    gate = EntropyGate()
-    seen = [
-        (1.2, True),
-        (None, True),
-        (0.8, True),
-        (0.94, False),
-        (0.92, False),
-        (0.99, False),
-        (None, False),
-        (1.0, False),
-        (0.95, False),
-    ]
-    assert [gate.open_for(median, warming, 0.93) for median, warming in seen] == [
-        False, False, False, True, False, False, False, True, True,
-    ]  # fmt: skip
-    assert gate.total / gate.count == 1.0
 
 
 def test_a_killed_run_of_antisd_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
@@ -246,27 +193,34 @@ def test_a_killed_run_of_antisd_ends_as_if_it_had_not_been(tmp_path, monkeypatch
     assert not tiny.same_weights(whole.output / last, forgetful.output / last)
 
 
-def test_a_wrong_hint_is_another_failure_of_the_group():
-    batch = RolloutBatch(["q"] * 6, [0.0, 1.0, 0.0, 1.0, 1.0, 0.0], "r{}".format, 3, 0.5, "qwen3")
-    assert rlcsd.wrong_solution(batch, 0) == ["r2", "r0", "r0", "r5", "r5", None]
-    assert rlcsd.wrong_solution(batch, 1) == [None, "r2", None, None, None, None]
-
-
-def test_rlcsd_corrects_advantages_on_their_side():
-    settings = SimpleNamespace(scale=1.0, mix=0.5, tau=0.02)
-    correction = rlcsd.corrections(torch.tensor([0.0, 0.02, -1.0]), settings)
-    assert correction.tolist() == pytest.approx([0.0, 0.5 * math.tanh(1), -0.5])
-    advantages = torch.tensor([0.25, -0.25, 0.25, -0.25, 0.0])
-    corrections = torch.tensor([0.5, 0.5, -0.5, -0.5, 0.5])
-    assert rlcsd.corrected(advantages, corrections).tolist() == [0.75, 0.0, 0.0, -0.75, 0.0]
-    assert rlcsd.corrections(torch.tensor([1.0]), SimpleNamespace(scale=9.0, mix=0.5, tau=0.02)).item() == 2.0
-
-
-def test_rlcsd_averages_the_probabilities_of_wrong_hints():
-    log_probs = torch.tensor([[[0.2], [0.5]], [[0.4], [0.1]]]).log()
-    shown = torch.tensor([[True, True], [True, False]])
-    assert rlcsd.mean_of_wrong(log_probs, shown).exp().flatten().tolist() == pytest.approx([0.3, 0.5])
-    assert not rlcsd.mean_of_wrong(log_probs, torch.zeros(2, 2, dtype=torch.bool)).isfinite().any()
+def test_the_update_of_rlcsd_is_that_of_its_formula(tmp_path, monkeypatch):
+    seen, scores = [], RlcsdTrainer.scores
+    monkeypatch.setattr(
+        RlcsdTrainer, "scores", lambda self, batch: seen.append(dict(batch)) or scores(self, batch)
+    )
+    trainer = trained(tmp_path, "rlcsd", wrong_hints=2)
+    policy, batch, (hints,) = test_grpo.copy_of(trainer.teacher_model), trainer._buffered_inputs[0], seen
+    sums, counts, of_two = {False: 0.0, True: 0.0}, {False: 0, True: 0}, 0
+    for row, prompt, completion, taught in rows_of(batch):
+        advantage, contrast = batch["advantages"][row], torch.zeros(len(completion))
+        now = picked(test_sdpo.log_probs(policy, prompt, completion), completion)
+        wrong = [f"wrong_{k}_" for k in range(2) if hints[f"wrong_{k}_self_distillation_mask"][row]]
+        if advantage and batch["self_distillation_mask"][row] and wrong:
+            parts = [[hints[k + name][row] for name in rlcsd.TEACHER[:2]] for k in wrong]
+            contexts = [taught, *(test_sdpo.unpadded(*part)[: -len(completion)] for part in parts)]
+            with torch.no_grad():
+                right, *q = (
+                    picked(test_sdpo.log_probs(policy, context, completion), completion)
+                    for context in contexts
+                )
+            contrast, of_two = right - torch.stack(q).exp().mean(0).log(), of_two + (len(q) == 2)
+        correction = 0.5 * (contrast / 0.02).tanh()
+        for one, chosen in ((correction.abs() > 0.02, True), (correction.abs() <= 0.02, False)):
+            used = rlcsd.corrected(advantage.expand(len(now)), correction) if chosen else advantage
+            sums[chosen] = sums[chosen] - (used * now * one).sum()
+            counts[chosen] += int(one.sum())
+    assert of_two > 1 and min(counts.values()) > 20
+    assert_descended(trainer, policy, sum(sums[chosen] / counts[chosen] for chosen in sums))
 
 
 @pytest.mark.parametrize("micro_batch", [None, 2])
@@ -288,12 +242,6 @@ def test_the_update_of_srpo_is_that_of_its_formula(tmp_path, micro_batch):
     assert 1 < len(parts) < 16 and sureness.std() > 0
     total = total + (torch.cat(parts) * sureness / sureness.mean()).sum()
     assert_descended(trainer, policy, total / batch["completion_mask"].sum())
-
-
-def test_beta_of_sdpg_is_warmed_up_and_decays():
-    shares = [warmed_and_decayed(step, 2, 6) for step in range(6)]
-    assert shares == [0.5, 1.0, 1.0, 0.75, 0.5, 0.25]
-    assert warmed_and_decayed(0, 0, 1) == 1.0
 
 
 def test_the_update_of_sdpg_is_that_of_its_formula(tmp_path):
