@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from selfdistill.study.methods.rlsd import RLSD
-from selfdistill.training.teacher import RolloutBatch
+from selfdistill.training.teacher import RolloutBatch, failures
 from selfdistill.training.variants import antisd, rlcsd
 from selfdistill.training.variants.antisd import EntropyGate
 from selfdistill.training.variants.rlsd import RlsdTrainer, redistributed
@@ -66,8 +66,8 @@ def test_the_gate_of_antisd_has_hysteresis():
 
 def test_a_wrong_hint_is_another_failure_of_the_group():
     batch = RolloutBatch(["q"] * 6, [0.0, 1.0, 0.0, 1.0, 1.0, 0.0], "r{}".format, 3, 0.5, "qwen3")
-    assert rlcsd.wrong_solution(batch, 0) == ["r2", "r0", "r0", "r5", "r5", None]
-    assert rlcsd.wrong_solution(batch, 1) == [None, "r2", None, None, None, None]
+    assert failures(batch, 0) == ["r2", "r0", "r0", "r5", "r5", None]
+    assert failures(batch, 1) == [None, "r2", None, None, None, None]
 
 
 def test_rlcsd_corrects_advantages_on_their_side():

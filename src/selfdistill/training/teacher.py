@@ -100,12 +100,19 @@ def sibling_shortest(batch: RolloutBatch) -> Shown:
     return pick(sources, batch.shown(str, sources))
 
 
-def sibling_wrong(batch: RolloutBatch) -> Shown:
-    """Return a control: the group's first wrong response, for rows with a right sibling; None where all others are right."""
+def failures(batch: RolloutBatch, number: int = 0) -> Shown:
+    """Return for each rollout the failure `number` (from 0) among the others of its group, None if there are not as many."""
     wrong = (batch.others(i, right=False) for i in range(len(batch.rewards)))
-    pairs = zip(batch.siblings(), wrong, strict=True)
-    sources = [own[0] if sibling is not None and own else None for sibling, own in pairs]
+    sources = [own[number] if number < len(own) else None for own in wrong]
     return pick(sources, batch.shown(str, sources))
+
+
+def sibling_wrong(batch: RolloutBatch) -> Shown:
+    """Return a control: the group's first failure (wrong, or without an answer), for rows with a right sibling; None where all
+    others are right.
+    """
+    pairs = zip(batch.siblings(), failures(batch), strict=True)
+    return [None if sibling is None else own for sibling, own in pairs]
 
 
 def parity_hint(batch: RolloutBatch) -> Shown:
@@ -139,10 +146,14 @@ def context_function(context: str) -> Callable[[RolloutBatch], Shown]:
 
 def user_turns(context: str, batch: RolloutBatch) -> list[str | None]:
     """Return the teacher's user turn for every rollout in a context, None without a demonstration."""
-    shown = context_function(context)(batch)
     own = CONTEXTS[context].turn
     turn = pkgutil.resolve_name(own) if own else reprompt_user_turn
-    return [turn(q, text) if text else None for q, text in zip(batch.questions, shown, strict=True)]
+    return written(turn, batch.questions, context_function(context)(batch))
+
+
+def written(turn: Callable[[str, str], str], questions: Sequence[str], shown: Shown) -> list[str | None]:
+    """Return the user turn `turn(question, text)` of every rollout, None without a text."""
+    return [turn(question, text) if text else None for question, text in zip(questions, shown, strict=True)]
 
 
 def sibling_demonstrations(rewards: Sequence[float], group: int, threshold: float) -> list[int | None]:
@@ -211,6 +222,15 @@ class TeacherContextBuilder:
         """
         questions = [prompt[-1]["content"] for prompt in prompts]
         turns = self.user_turns(self.rollouts(questions, output, rewards.tolist(), feedbacks or []))
+        inputs = self.inputs(questions, turns, output)
+        fraction = float(inputs["self_distillation_mask"].mean())
+        self.last_metrics = {"self_distillation/reprompt_sample_fraction": fraction}
+        return inputs
+
+    def inputs(
+        self, questions: list[str], turns: list[str | None], output: dict[str, Any]
+    ) -> dict[str, torch.Tensor]:
+        """Return what `build` returns, for these user turns."""
         ids = self.token_ids(questions, turns)
         device = output["completion_ids"].device
         left = {"padding_side": "left"}
@@ -219,8 +239,6 @@ class TeacherContextBuilder:
         )
         mask = pad([torch.ones(len(row), dtype=torch.long) for row in ids], padding_value=0, **left)
         demonstrated = torch.tensor([turn is not None for turn in turns], dtype=torch.float32, device=device)
-        fraction = float(demonstrated.mean())
-        self.last_metrics = {"self_distillation/reprompt_sample_fraction": fraction}
         return {
             "teacher_input_ids": torch.cat([prompt.to(device), output["completion_ids"]], dim=1),
             "teacher_attention_mask": torch.cat([mask.to(device), output["completion_mask"]], dim=1),

@@ -25,6 +25,7 @@ def credit_method(
     passes: float,
     look: Look,
     check: Callable[["Study", str, "RunGrid"], None] = check_teacher_thinking,
+    contexts: tuple[str, ...] = TEACHER,
 ) -> Method:
     """Return the declaration of a method whose trainer is `training.variants.NAME:train_NAME`.
 
@@ -37,7 +38,7 @@ def credit_method(
         sections=("rl", "sdpo", "grpo", name),
         trainer=f"selfdistill.training.variants.{name}:train_{name}",
         passes=passes,
-        contexts=TEACHER,
+        contexts=contexts,
         has_teacher=True,
         look=look,
         check=check,

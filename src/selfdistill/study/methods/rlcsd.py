@@ -6,8 +6,8 @@
 
 Published: tau 0.02, scale (beta) 1, mix (lambda) 0.5, delta 0.02, eta 1, K up to 4 wrong hints, teacher `snapshot-10`, clip 0.2,
 learning rate 1e-6. Our choices, because unknown: a wrong hint is a failed response of the same group, other than the own one, in the
-prompt that a right one has; the first K in the group's order; a response that lacks either kind of hint, or has A = 0, has r_t = 0;
-both means are over the completion tokens of an optimizer mini-batch.
+prompt that a right one has, so a run's context must show a right response whole; the first K in the group's order; a response that
+lacks either kind of hint, or has A = 0, has r_t = 0; both means are over the completion tokens of an optimizer mini-batch.
 """
 
 from pydantic import Field
@@ -30,4 +30,11 @@ class RlcsdSettings(CreditSettings):
     wrong_hints: Positive = Field(default=4, description="most wrong hints per response (K)")
 
 
-RLCSD = credit_method("rlcsd", "RLCSD", RlcsdSettings, 10.0, Look("#AA4499", "8", "o"))
+RLCSD = credit_method(
+    "rlcsd",
+    "RLCSD",
+    RlcsdSettings,
+    10.0,
+    Look("#AA4499", "8", "o"),
+    contexts=("solution", "solution-random", "solution-shortest"),
+)

@@ -1,31 +1,18 @@
 """RLCSD: the contrast of a right hint with wrong ones corrects the advantage of single tokens (`study.methods.rlcsd`)."""
 
 import math
-from copy import copy
-from functools import partial
 from typing import Any
 
 import torch
 
+from selfdistill.models.prompts import reprompt_user_turn
 from selfdistill.study.methods.rlcsd import RlcsdSettings
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.rewards import Reward
-from selfdistill.training.teacher import RolloutBatch, Shown, pick
+from selfdistill.training.teacher import failures, written
 from selfdistill.training.variants.credit import Columns, Credit, CreditTrainer, train_with_credit
 
 TEACHER = ("teacher_input_ids", "teacher_attention_mask", "self_distillation_mask")
-
-
-def wrong_solution(batch: RolloutBatch, number: int) -> Shown:
-    """Return for each rollout the failure `number` (from 0) among the others of its group, None if there are not as many."""
-    sources: list[int | None] = []
-    for start in range(0, len(batch.rewards), batch.group):
-        group = range(start, start + batch.group)
-        wrong = [i for i in group if batch.rewards[i] < batch.threshold]
-        others = ([w for w in wrong if w != i] for i in group)
-        sources += [found[number] if number < len(found) else None for found in others]
-    used = {source for source in sources if source is not None}
-    return pick(sources, {source: batch.text(source) for source in sorted(used)})
 
 
 def corrections(contrast: torch.Tensor, settings: RlcsdSettings) -> torch.Tensor:
@@ -50,12 +37,12 @@ class RlcsdTrainer(CreditTrainer):
 
     def _prepare_training_batch(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the batch with one teacher input per wrong hint, under the names of SDPO's with the prefix `wrong_K_`."""
-        batch, own = super()._prepare_training_batch(inputs), self.teacher_context_builder
-        builder = copy(own)
-        prompts = [row["prompt"] for row in inputs]
+        batch, builder = super()._prepare_training_batch(inputs), self.teacher_context_builder
+        questions = [row["prompt"][-1]["content"] for row in inputs]
+        rollouts = builder.rollouts(questions, batch, batch["rewards"].tolist(), inputs)
         for number in range(self.settings.wrong_hints):
-            builder.context = partial(wrong_solution, number=number)
-            built = builder.build(batch, prompts, batch["rewards"])
+            turns = written(reprompt_user_turn, questions, failures(rollouts, number))
+            built = builder.inputs(questions, turns, batch)
             batch |= {f"wrong_{number}_{name}": built[name] for name in TEACHER}
         return batch
 
