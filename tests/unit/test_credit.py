@@ -14,8 +14,8 @@ import torch
 from selfdistill.training.arguments import grpo_arguments, sdpo_arguments
 from selfdistill.training.grpo import GroupRelativeTrainer
 from selfdistill.training.on_policy import build_trainer
-from selfdistill.training.sdpo import SelfDistillationTrainer, teacher_options
-from selfdistill.training.variants import antisd, rlcsd
+from selfdistill.training.sdpo import METHOD_FILE, SelfDistillationTrainer, teacher_options
+from selfdistill.training.variants import rlcsd
 from selfdistill.training.variants.antisd import AntisdTrainer, train_antisd
 from selfdistill.training.variants.blend import BlendTrainer, train_blend
 from selfdistill.training.variants.rlcsd import RlcsdTrainer, train_rlcsd
@@ -183,11 +183,11 @@ def test_a_killed_run_of_antisd_ends_as_if_it_had_not_been(tmp_path, monkeypatch
     for broken in (killed, forgetful):
         with pytest.raises(test_resume.Killed):
             train_antisd(broken, test_resume.at_call(3, test_resume.kill))
-    gate = json.loads((killed.resume / "checkpoint-4" / antisd.GATE_FILE).read_text())
+    gate = json.loads((killed.resume / "checkpoint-4" / METHOD_FILE).read_text())
     assert gate["count"] == 4 and gate["total"] > 0
     train_antisd(killed, tiny.coin_reward)
     test_resume.assert_same_outputs(whole, killed)
-    monkeypatch.setattr(AntisdTrainer, "load_extra_state", SelfDistillationTrainer.load_extra_state)
+    monkeypatch.setattr(AntisdTrainer, "restore_method_state", lambda self, state: None)
     train_antisd(forgetful, tiny.coin_reward)
     last = "checkpoints/step-5"
     assert not tiny.same_weights(whole.output / last, forgetful.output / last)

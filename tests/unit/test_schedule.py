@@ -11,15 +11,17 @@ from test_resume import KILLED_AT, STEPS, Killed, assert_same_outputs, at_call, 
 from selfdistill.study.methods.schedule import ScheduleSettings
 from selfdistill.training.controller import Controller
 from selfdistill.training.schedule import (
-    CONTROLLER_FILE,
     ScheduledContextBuilder,
     ScheduledTrainer,
     levels_of_step,
     train_schedule,
 )
+from selfdistill.training.sdpo import METHOD_FILE
 from selfdistill.training.teacher import RolloutBatch, user_turns
 
 LADDER = {"leaner": ["answer-only", "no-text"]}
+QUICK = LADDER | {"rule": "adaptive", "window": 1, "broad_from": 1, "kept_rate": 0.99, "recovered_rate": None}
+"""A controller that steps down at once where the rate is below 99 % of the first step's."""
 
 
 def settings(rule: str, **changes) -> ScheduleSettings:
@@ -108,29 +110,21 @@ def test_a_restored_controller_goes_on_as_the_first():
     assert second == whole
 
 
-def adaptive_job(folder, name: str, rule: str):
-    """A run whose controller steps down at once where its rate is below 99 % of the first step's."""
-    own = {
-        "rule": rule,
-        "steps": STEPS,
-        "window": 1,
-        "broad_from": 1,
-        "kept_rate": 0.99,
-        "recovered_rate": None,
-    }
-    return tiny.job(folder, "sdpo-schedule", tiny.SDPO | own | LADDER, name=name)
+def scheduled_job(folder, name: str, rule: str):
+    """A run of a rule; a controller steps down at once where its rate is below 99 % of the first step's."""
+    return tiny.job(folder, "sdpo-schedule", tiny.SDPO | QUICK | {"rule": rule, "steps": STEPS}, name=name)
 
 
 @pytest.mark.parametrize("rule", ["diluted", "annealed", "adaptive"])
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, rule):
-    whole, killed = adaptive_job(tmp_path, "whole", rule), adaptive_job(tmp_path, "killed", rule)
+    whole, killed = scheduled_job(tmp_path, "whole", rule), scheduled_job(tmp_path, "killed", rule)
     train_schedule(whole, tiny.coin_reward)
     with pytest.raises(Killed):
         train_schedule(killed, at_call(KILLED_AT, kill))
     train_schedule(killed, tiny.coin_reward)
     assert_same_outputs(whole, killed)
     states = [
-        json.loads((job.resume / f"checkpoint-{2 * STEPS}" / CONTROLLER_FILE).read_text())
+        json.loads((job.resume / f"checkpoint-{2 * STEPS}" / METHOD_FILE).read_text())
         for job in (whole, killed)
     ]
     assert states[0] == states[1]
@@ -138,11 +132,14 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, rule):
 
 
 def test_without_its_controller_an_adaptive_run_would_end_elsewhere(tmp_path, monkeypatch):
-    whole, killed = adaptive_job(tmp_path, "whole", "adaptive"), adaptive_job(tmp_path, "killed", "adaptive")
+    whole, killed = (
+        scheduled_job(tmp_path, "whole", "adaptive"),
+        scheduled_job(tmp_path, "killed", "adaptive"),
+    )
     train_schedule(whole, tiny.coin_reward)
     with pytest.raises(Killed):
         train_schedule(killed, at_call(KILLED_AT, kill))
-    monkeypatch.setattr(ScheduledTrainer, "load_extra_state", lambda self, folder: None)
+    monkeypatch.setattr(ScheduledTrainer, "restore_method_state", lambda self, state: None)
     train_schedule(killed, tiny.coin_reward)
     last = f"checkpoints/step-{STEPS}"
     assert not tiny.same_weights(whole.output / last, killed.output / last)

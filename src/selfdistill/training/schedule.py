@@ -1,15 +1,12 @@
 """SDPO whose teacher sees a schedule of contexts: each rollout of a step has a level, and its context is that of the level."""
 
-import json
 import random
-from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from selfdistill.grading.epistemic import count_word
-from selfdistill.records.files import write_text
 from selfdistill.seeds import derive_seed
 from selfdistill.study.methods.schedule import ADAPTIVE, DILUTED, ScheduleSettings
 from selfdistill.training.arguments import sdpo_arguments
@@ -19,8 +16,6 @@ from selfdistill.training.on_policy import train_on_policy
 from selfdistill.training.rewards import Reward
 from selfdistill.training.sdpo import SelfDistillationTrainer, teacher_options
 from selfdistill.training.teacher import RolloutBatch, TeacherContextBuilder, user_turns
-
-CONTROLLER_FILE = "controller.json"
 
 
 def levels_of_step(settings: ScheduleSettings, step: int, rows: int, seed: int) -> list[int]:
@@ -72,16 +67,12 @@ class ScheduledTrainer(SelfDistillationTrainer):
         options = {name: kwargs[name] for name in ("context", "template", "thinking")}
         self.teacher_context_builder = ScheduledContextBuilder(self, settings=settings, **options)
 
-    def save_extra_state(self, folder: Path) -> None:
-        """Save the EMA teacher and the controller."""
-        super().save_extra_state(folder)
-        if self.is_world_process_zero():
-            write_text(folder / CONTROLLER_FILE, json.dumps(self.teacher_context_builder.controller.state()))
+    def method_state(self) -> dict[str, Any]:
+        """Return the controller's state."""
+        return self.teacher_context_builder.controller.state()
 
-    def load_extra_state(self, folder: Path) -> None:
-        """Restore the EMA teacher and the controller."""
-        super().load_extra_state(folder)
-        state = json.loads((folder / CONTROLLER_FILE).read_text(encoding="utf-8"))
+    def restore_method_state(self, state: dict[str, Any]) -> None:
+        """Restore the controller."""
         self.teacher_context_builder.controller.restore(state)
 
 

@@ -7,6 +7,7 @@ checkpoint; the losses of tokens that vLLM drew have importance weights, as GRPO
 one chunk of tokens at a time.
 """
 
+import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from trl.experimental.sdpo.teacher_sync import SyncTeacherModelCallback
 from trl.trainer.utils import maybe_gather_lm_head_ctx
 
 from selfdistill.models.loading import load_model
+from selfdistill.records.files import write_text
 from selfdistill.study.methods.sdpo import SAME
 from selfdistill.training.arguments import sdpo_arguments
 from selfdistill.training.checkpoints import ResumableMixin
@@ -47,7 +49,7 @@ from selfdistill.training.rewards import Reward
 from selfdistill.training.rollouts import RolloutMixin, with_loss
 from selfdistill.training.teacher import TeacherContextBuilder
 
-TEACHER_FILE = "teacher.pt"
+TEACHER_FILE, METHOD_FILE = "teacher.pt", "method.json"
 
 
 class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTrainer):
@@ -219,13 +221,25 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
         if self.args.teacher_model_kind == "ema":
             yield "teacher", self.teacher_model
 
+    def method_state(self) -> dict[str, Any]:
+        """Return what a method knows of the steps so far, for JSON; a checkpoint keeps it."""
+        return {}
+
+    def restore_method_state(self, state: dict[str, Any]) -> None:
+        """Restore what `method_state` returned."""
+
     def save_extra_state(self, folder: Path) -> None:
-        """Save the EMA teacher: TRL's checkpoints lack it, so a resumed run would restart it from the base weights."""
+        """Save the method's state, and the EMA teacher: TRL's checkpoints lack it, so a resumed run would restart it from the base."""
+        state = self.method_state()
+        if state and self.is_world_process_zero():
+            write_text(folder / METHOD_FILE, json.dumps(state))
         if self.args.teacher_model_kind == "ema":
             save_whole(self.accelerator, self.teacher_model, folder / TEACHER_FILE)
 
     def load_extra_state(self, folder: Path) -> None:
-        """Restore the EMA teacher of a checkpoint."""
+        """Restore the method's state and the EMA teacher of a checkpoint."""
+        if self.method_state():
+            self.restore_method_state(json.loads((folder / METHOD_FILE).read_text(encoding="utf-8")))
         if self.args.teacher_model_kind == "ema":
             load_whole(self.accelerator, self.teacher_model, folder / TEACHER_FILE)
 

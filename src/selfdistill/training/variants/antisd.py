@@ -1,9 +1,7 @@
 """AntiSD: the self-teacher's signal reversed, behind a gate on the teacher's entropy (`study.methods.antisd`)."""
 
-import json
 import math
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +11,6 @@ from torch.nn.functional import softplus
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.rewards import Reward
 from selfdistill.training.variants.credit import Columns, Credit, CreditTrainer, gap, train_with_credit
-
-GATE_FILE = "gate.json"
 
 
 def reversed_signal(gaps: torch.Tensor) -> torch.Tensor:
@@ -70,16 +66,13 @@ class AntisdTrainer(CreditTrainer):
         """Return the advantages with the reversed signal."""
         return Credit(columns["advantages"] + columns["signal_weight"] * reversed_signal(gap(columns)))
 
-    def save_extra_state(self, folder: Path) -> None:
-        """Save the gate beside what SDPO saves."""
-        super().save_extra_state(folder)
-        if self.is_world_process_zero():
-            (folder / GATE_FILE).write_text(json.dumps(asdict(self.gate)))
+    def method_state(self) -> dict[str, Any]:
+        """Return the state of the gate."""
+        return asdict(self.gate)
 
-    def load_extra_state(self, folder: Path) -> None:
-        """Restore the gate of a checkpoint."""
-        super().load_extra_state(folder)
-        self.gate = EntropyGate(**json.loads((folder / GATE_FILE).read_text()))
+    def restore_method_state(self, state: dict[str, Any]) -> None:
+        """Restore the gate."""
+        self.gate = EntropyGate(**state)
 
 
 def train_antisd(job: TrainingJob, reward: Reward | None = None) -> None:
