@@ -13,6 +13,7 @@ from selfdistill.claims.selection import benchmarks_of, plan_claims
 from selfdistill.study import jobs
 from selfdistill.study.jobs import evaluation_params, training_params
 from selfdistill.study.load import check_draw_words, load_study, study_from_config
+from selfdistill.study.methods import METHODS
 from selfdistill.study.shown import runs_shown
 from selfdistill.study.yaml import StudyError, read_yaml
 from selfdistill.vocabulary.runs import Run
@@ -300,6 +301,15 @@ def test_mistakes_are_refused_with_file_key_and_allowed_values(folder, changes, 
     message = str(caught.value)
     assert message.startswith(str(folder / "mini.yaml"))
     assert [part for part in expected if part not in message] == [], message
+
+
+@pytest.mark.parametrize("method", [name for name, own in METHODS.items() if own.has_teacher])
+def test_every_method_with_a_teacher_can_be_planned(folder, method):
+    asked = {"runs.0": SDPO | {"method": method}, "training.schedule": {"rule": "adaptive"}}
+    study = spoil(folder, asked)
+    run = next(run for run in study.runs() if run.method == method)
+    assert training_params(study, run).settings.learning_rate > 0
+    assert study.grading_modules() == sorted(set(study.grading_modules()))
 
 
 def test_config_files_read_the_same_in_yaml_1_1_and_1_2():

@@ -162,7 +162,7 @@ class Study:
 
     def grading_modules(self) -> list[str]:
         """Return the modules of the graders that samples and rewards depend on, that of multiple choice included."""
-        settings = {self.settings_for(run) for run in self.runs()}
+        settings = map(self.settings_for, self.runs())
         rewards = {own.grader for own in settings if isinstance(own, RolloutSettings)}
         return sorted(map(grader_module, {self.file.benchmarks.grader, "mcq", *rewards}))
 
