@@ -64,7 +64,28 @@ IMPOSSIBLE = {
     ),
     "schedule whose recovery is its fall": (
         {"runs.2.method": "sdpo-schedule", "training.schedule": {"rule": "adaptive", "leaner": ["no-text"], "recovered_rate": 0.5}},
-        ["schedule.recovered_rate (runs.2", "0.5 must be above kept_rate = 0.5"],
+        ["training.schedule.recovered_rate: 0.5 must be above kept_rate = 0.5", "above 0.5, null"],
+    ),
+    "schedule whose controller cannot move": (
+        {"runs.2.method": "sdpo-schedule", "training.schedule": {"rule": "adaptive", "leaner": ["no-text"], "window": 26}},
+        ["training.schedule.window: 26 is more than half of steps", "never move"],
+    ),
+    "schedule to hints without numbers": (
+        {
+            "datasets.hub": {"source": "hub", "repo_id": "a/b", "split": "train", "question": "q", "answer": "a", "coverages": ["full"]},
+            "runs.2.dataset": "hub",
+            "runs.2.method": "sdpo-schedule",
+            "training.schedule": {"rule": "diluted", "leaner": ["hint-half"]},
+        },
+        ["training.schedule.leaner: hint-half needs answers from 0 to 12, which the data set hub need not have"],
+    ),
+    "schedule to the answer without thinking": (
+        {"runs.3.method": "sdpo-schedule", "training.schedule": {"rule": "diluted", "leaner": ["answer-only"]}},
+        ["training.schedule.leaner: without thinking, answer-only equals solution"],
+    ),
+    "wrong hints of another form": (
+        {"runs.2.method": "rlcsd", "runs.2.contexts": ["answer-only"]},
+        ["runs.2.contexts", "'answer-only'", "allowed: solution, solution-random, solution-shortest"],
     ),
     "demonstration that is impossible": (
         {"training.sdpo.success_threshold": 1.5},

@@ -1,8 +1,8 @@
 """Runs and their settings: what a method and variant ask for can be done, and leaves something to learn."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from selfdistill.study.feasibility.impossible import (
     Impossible,
@@ -12,6 +12,7 @@ from selfdistill.study.feasibility.impossible import (
     made_here,
 )
 from selfdistill.study.methods import METHODS
+from selfdistill.study.methods.schedule import ADAPTIVE
 from selfdistill.vocabulary.contexts import CONTEXTS
 from selfdistill.vocabulary.families import OFF
 from selfdistill.vocabulary.organism import CHAIN_TYPES, POSITIONS, VOCABULARY_SIZE
@@ -80,6 +81,8 @@ def check_training(study: "Study") -> Iterator[Impossible]:
         yield from (check_rollouts if hasattr(use.settings, "rollouts") else check_examples)(use)
         if hasattr(use.settings, "success_threshold"):
             yield from check_distillation(use)
+        if getattr(use.settings, "rule", None) == ADAPTIVE:
+            yield from check_controller(use)
         if hasattr(use.settings, "clip_low") and use.settings.clip_low >= 1:
             yield use.impossible(
                 "clip_low", f"{use.settings.clip_low:g} would allow a ratio of 0", "above 0, below 1"
@@ -161,6 +164,17 @@ def check_distillation(use: Use) -> Iterator[Impossible]:
         yield from at_most(use.key("top_k"), settings.top_k, VOCABULARY_SIZE, why)
 
 
+def check_controller(use: Use) -> Iterator[Impossible]:
+    """The controller of a schedule can move within the run, and does not go back at the rate at which it came."""
+    settings = use.settings
+    why = f"half of steps = {settings.steps}, so the controller would never move"
+    yield from at_most(use.key("window"), settings.window, settings.steps // 2, why)
+    recovered, kept = settings.recovered_rate, settings.kept_rate
+    if recovered is not None and recovered <= kept:
+        problem = f"{recovered:g} must be above kept_rate = {kept:g}"
+        yield use.impossible("recovered_rate", problem, f"above {kept:g}", "null")
+
+
 def check_unused(study: "Study") -> Iterator[Impossible]:
     """Settings that no run uses have a name that exists: a variant is written before the runs that will use it."""
     places = {"training": study.file.training} | {
@@ -180,30 +194,47 @@ def section_names(section: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for kind in kinds for name in kind.model_fields))
 
 
+class Asked(NamedTuple):
+    """Contexts that the study file asks for at a key, and the models and data set of these runs."""
+
+    key: str
+    contexts: Sequence[str]
+    models: Sequence[str]
+    dataset: str
+
+
+def contexts_of_runs(study: "Study") -> Iterator[Asked]:
+    """Yield the contexts of all runs: their own, and those that a schedule goes on to."""
+    for index, entry in enumerate(study.file.runs):
+        yield Asked(f"runs.{index}.contexts", entry.contexts, entry.models, entry.dataset)
+    for use in uses(study):
+        for dataset in use.datasets:
+            yield Asked(use.key("leaner"), getattr(use.settings, "leaner", ()), use.models, dataset)
+
+
 def check_contexts(study: "Study") -> Iterator[Impossible]:
     """Without think tags c = s\\think is c = s: an answer-only run would be the solution run under another name."""
-    for index, entry in enumerate(study.file.runs):
-        for model in entry.models:
-            if "answer-only" in entry.contexts and study.model(model).thinking == OFF:
+    for asked in contexts_of_runs(study):
+        for model in asked.models:
+            if "answer-only" in asked.contexts and study.model(model).thinking == OFF:
                 problem = f"without thinking, answer-only equals solution ({model})"
-                others = tuple(context for context in entry.contexts if context != "answer-only") or (
-                    "solution",
-                )
-                yield Impossible(f"runs.{index}.contexts", problem, others)
+                others = tuple(name for name in asked.contexts if name != "answer-only") or ("solution",)
+                yield Impossible(asked.key, problem, others)
 
 
 def check_hints(study: "Study") -> Iterator[Impossible]:
     """Hints are words about an integer from 0 to 12, which only the problems of the organism have as answer."""
     datasets, section_3 = study.file.datasets, study.file.section_3
-    asked = [(f"runs.{i}.contexts", entry.contexts, entry.dataset) for i, entry in enumerate(study.file.runs)]
+    everywhere = list(contexts_of_runs(study))
     if section_3 is not None:
-        asked.append(("section_3.further", section_3.further, section_3.dataset))
-    made = [name for name, spec in datasets.items() if spec.source == "organism"]
-    for key, contexts, dataset in asked:
-        hints = [name for name in contexts if CONTEXTS[name].hint]
-        if hints and dataset not in made:
-            problem = f"{hints[0]} needs answers from 0 to 12, which the data set {dataset} need not have"
-            yield Impossible(key, problem, [name for name in contexts if name not in hints])
+        everywhere.append(Asked("section_3.further", section_3.further, (), section_3.dataset))
+    for asked in everywhere:
+        hints = [name for name in asked.contexts if CONTEXTS[name].hint]
+        if hints and datasets[asked.dataset].source != "organism":
+            problem = (
+                f"{hints[0]} needs answers from 0 to 12, which the data set {asked.dataset} need not have"
+            )
+            yield Impossible(asked.key, problem, [name for name in asked.contexts if name not in hints])
 
 
 def check_teacher_names(study: "Study") -> Iterator[Impossible]:

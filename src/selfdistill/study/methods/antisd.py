@@ -23,7 +23,9 @@ class AntisdSettings(CreditSettings):
         default=0.93, ge=0, le=1, description="share of the warm-up's entropy below which the gate closes"
     )
     gate_warmup_steps: int = Field(
-        default=5, ge=0, description="steps without the signal, whose entropy the gate compares with"
+        default=5,
+        ge=0,
+        description="steps without the signal, whose entropy the gate compares with (0: no gate)",
     )
 
 

@@ -8,8 +8,7 @@ from selfdistill.study.fields import Positive
 from selfdistill.study.methods.base import Method
 from selfdistill.study.methods.sdpo import SdpoSettings, check_teacher_thinking
 from selfdistill.study.yaml import reject
-from selfdistill.vocabulary.contexts import CONTEXTS, TEACHER
-from selfdistill.vocabulary.families import OFF
+from selfdistill.vocabulary.contexts import TEACHER
 from selfdistill.vocabulary.looks import Look
 
 if TYPE_CHECKING:
@@ -51,29 +50,15 @@ class ScheduleSettings(SdpoSettings):
 
 
 def check_schedule(study: "Study", key: str, entry: "RunGrid") -> None:
-    """Raise StudyError unless the contexts of a schedule differ, can be made, and can be stepped through."""
+    """Raise StudyError unless the contexts of a schedule differ, and for thinking switches that do not exist."""
     check_teacher_thinking(study, key, entry)
-    made = study.file.datasets[entry.dataset].source == "organism"
-    silent = [model for model in entry.models if study.model(model).thinking == OFF]
     for variant in entry.variants:
-        settings = study.resolve(entry.method, variant)
-        place = f"schedule.leaner ({key}, variant {variant})"
-        for context in settings.leaner:
-            if context in entry.contexts or settings.leaner.count(context) > 1:
+        leaner = study.resolve(entry.method, variant).leaner
+        for context in leaner:
+            if context in entry.contexts or leaner.count(context) > 1:
                 others = [name for name in TEACHER if name not in entry.contexts]
+                place = f"schedule.leaner ({key}, variant {variant})"
                 reject(study.path, place, f"{context!r} comes twice in the schedule", others)
-            if CONTEXTS[context].hint and not made:
-                reject(
-                    study.path,
-                    place,
-                    f"{context} needs answers from 0 to 12, which {entry.dataset} need not have",
-                )
-            if context == "answer-only" and silent:
-                reject(study.path, place, f"without thinking, answer-only equals solution ({silent[0]})")
-        recovered = settings.recovered_rate
-        if recovered is not None and recovered <= settings.kept_rate:
-            problem = f"{recovered:g} must be above kept_rate = {settings.kept_rate:g}"
-            reject(study.path, f"schedule.recovered_rate ({key}, variant {variant})", problem)
 
 
 SCHEDULE = Method(
@@ -85,6 +70,6 @@ SCHEDULE = Method(
     passes=6.0,  # as SDPO
     contexts=TEACHER,
     has_teacher=True,
-    look=Look("#117733", "h", "--"),
+    look=Look("#CC6677", "h", "--"),
     check=check_schedule,
 )
