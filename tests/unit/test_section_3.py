@@ -9,7 +9,7 @@ from selfdistill.generation.protocol import Completion, Sampling
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.problems.problem import Problem
 from selfdistill.sampling.off_policy import NoTrajectories, build_datasets
-from selfdistill.sampling.section_3 import TooFewProblems, run_section_3
+from selfdistill.sampling.section_3 import TooFewProblems, first_wrong, run_section_3
 from selfdistill.vocabulary.contexts import FURTHER, SECTION_3
 
 SETTINGS = SimpleNamespace(problems=2, samples=4, solve_rate=(1, 2), batch=2, further=[])
@@ -84,6 +84,17 @@ def test_further_contexts_come_after_the_papers_and_show_what_they_say():
     ]
     hints = [f"{question} Hint: x is {word} {closing}" for word in ("odd", "low")]
     assert turns[-4:] == [*expected, *hints]
+
+
+def test_a_wrong_solution_has_a_wrong_answer_where_some_response_has():
+    rows = [
+        ("p1", True, "correct", "a"),
+        ("p1", False, "no_answer", "b"),
+        ("p1", False, "wrong", "c"),
+        ("p2", False, "no_answer", "d"),
+    ]
+    frame = pd.DataFrame(rows, columns=["problem_id", "correct", "outcome", "response"])
+    assert first_wrong({"unguided": frame}) == {"p1": "c", "p2": "d"}
 
 
 def test_pool_that_runs_out_is_refused_with_the_distribution():

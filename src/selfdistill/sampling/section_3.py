@@ -20,6 +20,7 @@ from selfdistill.models.prompts import section_3_user_turn, strip_thinking
 from selfdistill.problems.hints import half, hinted_answer, parity
 from selfdistill.problems.problem import Problem
 from selfdistill.records.parts import NOT_KEPT, Parts
+from selfdistill.records.schemas import FAILED_OUTCOMES
 from selfdistill.sampling.evaluation import response_frame
 from selfdistill.seeds import derive_seed
 from selfdistill.study.sampling import Section3Settings, Selection
@@ -85,9 +86,10 @@ def first_regenerated(rounds: Rounds) -> Shown:
 
 
 def first_wrong(rounds: Rounds) -> Shown:
-    """Return a control: the first wrong unguided response."""
+    """Return a control: the first wrong unguided response, or the first without a verdict if none is wrong."""
     unguided = rounds["unguided"]
-    return first_responses(unguided[~unguided["correct"]])
+    failed = unguided[~unguided["correct"]]
+    return first_responses(failed) | first_responses(failed[~failed["outcome"].isin(FAILED_OUTCOMES)])
 
 
 def foreign_correct(rounds: Rounds) -> Shown:
