@@ -13,9 +13,10 @@ from synthetic_study import BENCHMARKS, MODELS, draw, drawn, run, samples_frame,
 from selfdistill.report.drawing import drawing_function
 from selfdistill.report.figures.curves import training_curve
 from selfdistill.report.numbers import OOD_MEAN, study_estimates
-from selfdistill.report.study_data import FigureError, StudyData, base_run, rows_of_run, runs_of
+from selfdistill.report.study_data import FigureError, StudyData, base_run, rows_of_run, run_order, runs_of
 from selfdistill.report.style import coverage_styles, method_style, save_figure
 from selfdistill.study.displays import FIGURES, TABLES
+from selfdistill.study.methods import METHODS
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 
@@ -179,6 +180,14 @@ def test_methods_keep_colour_and_differ_in_grey() -> None:
     styles = coverage_styles(["512", "1", "full", "64", "8"])
     assert list(styles) == ["1", "8", "64", "512", "full"]
     assert len({style.marker for style in styles.values()}) == 5
+
+
+def test_methods_differ_in_colour_and_teachers_contexts_are_ordered_from_the_richest() -> None:
+    colours = [method.look.colour for method in METHODS.values() if method.look]
+    assert len(set(colours)) == len(colours) > 6
+    for method in ("sdpo", "sdpo-schedule", "blend"):
+        runs = [run("m", method, context, "fixed") for context in ("answer-only", "solution")]
+        assert [own["context"] for own in sorted(runs, key=run_order)] == ["solution", "answer-only"]
 
 
 def test_same_figure_same_bytes(tmp_path: Path) -> None:

@@ -170,12 +170,12 @@ def of_metric(estimates: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def run_order(fields: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the sort key of a run: method, context by richness (SDPO: richest first), teacher, variant."""
-    context = str(fields["context"])
+    """Return the sort key of a run: method, context by richness (the richest first for a teacher), teacher, variant."""
+    method, context = str(fields["method"]), str(fields["context"])
     richness = CONTEXTS.index(context) if context in CONTEXTS else -1
     return (
-        METHOD_ORDER.index(str(fields["method"])),
-        -richness if fields["method"] == "sdpo" else richness,
+        METHOD_ORDER.index(method),
+        -richness if method in METHODS and METHODS[method].has_teacher else richness,
         str(fields["teacher"]) not in ("fixed", "none"),
         str(fields["teacher"]),
         str(fields["variant"]) != "default",
