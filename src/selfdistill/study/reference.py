@@ -21,6 +21,8 @@ from selfdistill.text import pipe_table
 
 README = Path("config/README.md")
 SCHEMA = Path("config/schema.json")
+SETTINGS = "Settings"
+"""Name of the sections of `training` and of a variant in the schema."""
 INTRODUCTION = """# Configuration
 
 This page is written by `python -m selfdistill.study.reference` from the models of `src/selfdistill/study/`; a test holds the two
@@ -246,10 +248,11 @@ def schema() -> str:
         "additionalProperties": False,
         "properties": {section: section_schema(section, found["$defs"]) for section in SECTIONS},
     }
+    found["$defs"][SETTINGS], once = settings, {"$ref": f"#/$defs/{SETTINGS}"}
     keys = found["properties"]
-    keys["training"] = settings | {"description": keys["training"]["description"]}
+    keys["training"] = {"allOf": [once], "description": keys["training"]["description"]}
     (pattern,) = keys["variants"]["patternProperties"]
-    keys["variants"]["patternProperties"] = {pattern: settings}
+    keys["variants"]["patternProperties"] = {pattern: once}
     return json.dumps({"$schema": "http://json-schema.org/draft-07/schema#", **found}, indent=1) + "\n"
 
 
