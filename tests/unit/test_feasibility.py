@@ -83,6 +83,10 @@ IMPOSSIBLE = {
         {"runs.3.method": "sdpo-schedule", "training.schedule": {"rule": "diluted", "leaner": ["answer-only"]}},
         ["training.schedule.leaner: without thinking, answer-only equals solution"],
     ),
+    "gate that never opens": (
+        {"runs.2.method": "antisd", "training.antisd": {"gate_warmup_steps": 60}},
+        ["training.antisd.gate_warmup_steps: 60 is more than steps = 60 - 1", "at most 59"],
+    ),
     "wrong hints of another form": (
         {"runs.2.method": "rlcsd", "runs.2.contexts": ["answer-only"]},
         ["runs.2.contexts", "'answer-only'", "allowed: solution, solution-random, solution-shortest"],

@@ -99,7 +99,7 @@ class Section3Settings(Selection):
         default=None, description="number of tokens to sample from (null: as in `benchmarks`; 0: all)"
     )
     further: list[Literal[FURTHER]] = Field(
-        default=[], description="contexts beside the paper's four, for richness measured"
+        default=[], description="contexts under which problems are answered too, beside the paper's four"
     )
 
     @model_validator(mode="after")

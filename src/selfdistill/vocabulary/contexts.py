@@ -72,7 +72,7 @@ _DECLARED = (
         teacher="selfdistill.training.teacher:foreign_solution",
         optional=True,
     ),
-    # beyond the paper: rows are those of `solution`, so that only the information differs
+    # beyond the paper: rows are those of `solution` (`wrong-solution`: those with a wrong sibling too), so that only the information differs
     Context(
         "wrong-solution",
         symbol="a wrong s",

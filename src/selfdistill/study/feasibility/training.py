@@ -83,6 +83,10 @@ def check_training(study: "Study") -> Iterator[Impossible]:
             yield from check_distillation(use)
         if getattr(use.settings, "rule", None) == ADAPTIVE:
             yield from check_controller(use)
+        if hasattr(use.settings, "gate_warmup_steps"):
+            why = f"steps = {use.settings.steps} - 1, so the signal would never pass"
+            warmup = use.settings.gate_warmup_steps
+            yield from at_most(use.key("gate_warmup_steps"), warmup, use.settings.steps - 1, why)
         if hasattr(use.settings, "clip_low") and use.settings.clip_low >= 1:
             yield use.impossible(
                 "clip_low", f"{use.settings.clip_low:g} would allow a ratio of 0", "above 0, below 1"

@@ -2,11 +2,12 @@
 
     A_t = A - weight phi(u_t),   phi(u) = (softplus(u) - log 2) / 2,   u_t = log q(y_t) - log s(y_t)
 
-and GRPO's clipped loss with A_t. A gate with hysteresis sets weight to 0 when the median entropy of the teacher falls below 0.93 of its
-mean in the warm-up, and back when it reaches that mean; weight is 0 in the warm-up of five steps. Published: weight 0.5, the teacher
-sees a verified peer rollout (context `solution`), 200 steps. Our choices, because unknown: the median is over the tokens of an
-optimizer mini-batch that have a demonstration, and the gate moves with every mini-batch, before its update; a mini-batch without
-a demonstration leaves it as it is; the teacher is the run's (`snapshot-1` is the policy that drew the rollouts).
+and GRPO's clipped loss with A_t. A gate with hysteresis sets weight to 0 when the median entropy of the teacher falls below 0.93
+of its mean in the warm-up, and back when it reaches that mean; weight is 0 in the warm-up of five steps. Published: weight 0.5,
+the teacher sees a verified peer rollout (context `solution`), 200 steps; all known from a reader's notes only. Our choices,
+because unknown: the median is over the tokens of an optimizer mini-batch that have a demonstration, and the gate moves with every
+mini-batch, before its update; a mini-batch without a demonstration leaves it as it is; the teacher is the run's (`snapshot-1` is
+the policy that drew the rollouts).
 """
 
 from pydantic import Field

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class CreditSettings(SdpoSettings, GrpoSettings):
-    """GRPO's clips and SDPO's teacher; `alpha`, `top_k`, `tail` and `is_clip` serve the methods that also distil."""
+    """GRPO's clips and SDPO's teacher; `alpha`, `top_k`, `tail` and `is_clip` serve Blend and SRPO, which also distil."""
 
 
 def credit_method(

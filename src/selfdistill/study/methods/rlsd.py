@@ -2,8 +2,9 @@
 
     A'_t = A [(1 - mix) + mix clip(exp(sign(A) u_t), 1 - width, 1 + width)],   u_t = log q(y_t) - log s(y_t)
 
-and GRPO's clipped loss with A'_t. Published: mix 0.5 decayed over 50 steps, width 0.2, clip 0.2, teacher `snapshot-10`, learning rate
-1e-6. Our choices, because unknown: the decay is linear and ends at 0; responses without a demonstration have u_t = 0, so A'_t = A.
+and GRPO's clipped loss with A'_t. Published: mix 0.5 decayed over 50 steps, width 0.2, clip 0.2, teacher `snapshot-10`, learning
+rate 1e-6, as RLCSD's authors run it. Our choices, because unknown: the decay is linear and ends at 0; responses without a
+demonstration have u_t = 0, so A'_t = A.
 """
 
 from pydantic import Field

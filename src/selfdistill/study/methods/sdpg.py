@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class SdpgSettings(CreditSettings):
-    """SDPG: policy gradient, a divergence to the self-teacher, and an anchor to the base."""
+    """SDPG: policy gradient, a divergence to the self-teacher, and an anchor to the base; `alpha`, `top_k`, `tail`, `is_clip` have no effect."""
 
     beta: float = Field(default=1e-3, ge=0, description="highest weight of the divergence to the teacher")
     anchor: float = Field(default=1e-3, ge=0, description="weight of half the squared log-ratio to the base")
