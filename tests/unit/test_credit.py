@@ -100,6 +100,16 @@ def test_a_run_of_the_method_trains_and_records(tmp_path, method):
     assert (job.output / "rollouts.parquet").exists()
 
 
+@pytest.mark.parametrize("method", TRAIN)
+def test_a_step_without_any_success_moves_nothing(tmp_path, method):
+    """Neither advantages nor demonstrations: no loss of any method, and no division by the number of such tokens."""
+    own = {"steps": 1, "warmup_steps": 0, "weight_decay": 0.0, "checkpoint_every": 1}
+    job = tiny.job(tmp_path, method, tiny.GRPO | tiny.SDPO | own)
+    TRAIN[method](job, lambda responses, answers: tiny.graded([0.0] * len(responses)))
+    before, after = tiny.weights(job.base), tiny.weights(job.output / "checkpoints" / "step-1")
+    assert max((before[name] - after[name]).abs().max().item() for name in after) < 1e-5
+
+
 LIMITS = {
     "rlsd": {"mix": 0.0},
     "antisd": {"weight": 0.0, "gate_warmup_steps": 0},
