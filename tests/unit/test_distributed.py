@@ -21,6 +21,7 @@ import torch
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils.launch import prepare_multi_gpu_env
 from test_resume import assert_same_outputs
+from test_schedule import QUICK
 from transformers import AutoModelForCausalLM
 
 from selfdistill.records.file_lists import FILE_LIST
@@ -28,12 +29,13 @@ from selfdistill.records.resume import number_of
 from selfdistill.training.distributed import launch
 from selfdistill.training.distributed.exchange import deal
 from selfdistill.training.distributed.nodes import command
-from selfdistill.training.sdpo import TEACHER_FILE
+from selfdistill.training.sdpo import METHOD_FILE, TEACHER_FILE
 
 WORKER = (str(Path(__file__).with_name("distributed_worker.py")),)
 STEPS = 5
 SEED = 4
 """Of the jobs: one whose rollouts differ in length in every step, without which GRPO's first loss is zero."""
+CREDIT = tiny.GRPO | tiny.SDPO | {"steps": STEPS}
 # name: method, teacher, context, settings
 KINDS = {
     "grpo": ("grpo", "none", "none", tiny.GRPO | {"steps": STEPS, "micro_batch": 2}),
@@ -42,9 +44,19 @@ KINDS = {
     "sdpo-tokens": ("sdpo", "fixed", "solution", tiny.SDPO | {"steps": STEPS, "micro_tokens": 90}),
     "sdpo-ema": ("sdpo", "ema-0.2", "solution", tiny.SDPO | {"steps": STEPS}),
     "sdpo-other": ("sdpo", "fixed", "other-solution", tiny.SDPO | {"steps": STEPS}),
+    "schedule": (
+        "sdpo-schedule",
+        "ema-0.2",
+        "solution",
+        tiny.SDPO | QUICK | {"steps": STEPS, "micro_batch": 2},
+    ),
+    "rlcsd": ("rlcsd", "snapshot-2", "solution", CREDIT | {"micro_batch": 2, "wrong_hints": 2}),
+    "srpo-tokens": ("srpo", "fixed", "solution", CREDIT | {"micro_tokens": 90}),
     "sft": ("sft", "none", "solution", tiny.SFT | {"micro_batch": 2}),
 }
 WRAPPERS = {"ddp": {"terminate_at": 2}, "fsdp": {"fsdp": True, "kill_at": 3}}
+BROKEN = {("ddp", "sdpo-ema"): 6, ("fsdp", "sdpo-ema"): 4, ("ddp", "schedule"): 6}
+"""(wrapper, kind) of a run that is ended in between -> optimizer updates that are kept."""
 
 
 def job_of(folder, kind: str, name: str):
@@ -67,17 +79,18 @@ def on_two(jobs, worker=WORKER, **options) -> None:
 
 @pytest.fixture(scope="module")
 def courses(tmp_path_factory):
-    """(process or wrapper, kind) -> finished job, and (wrapper, `broken`) -> one that was ended in between: killed in
-    shards, with SIGTERM where the weights are whole.
+    """(process or wrapper, kind) -> finished job, and (wrapper, kind with `-broken`) -> one that was ended in between: killed
+    in shards, with SIGTERM where the weights are whole.
     """
     folder = tmp_path_factory.mktemp("courses")
     found = {(name, kind): job_of(folder, kind, name) for name in ("one", *WRAPPERS) for kind in KINDS}
     for kind in KINDS:
         launch.train(found["one", kind], **({} if kind == "sft" else {"reward": tiny.coin_reward}))
-    for name, options in WRAPPERS.items():
-        found[name, "broken"] = job_of(folder, "sdpo-ema", f"{name}-broken")
+    for name, kind in BROKEN:
+        found[name, f"{kind}-broken"] = job_of(folder, kind, f"{name}-broken")
+        jobs = [job for key, job in found.items() if key[0] == name and not job.resume.exists()]
         with pytest.raises(RuntimeError, match="training on 2 processes failed"):
-            on_two([job for key, job in found.items() if key[0] == name], **options)
+            on_two(jobs, **WRAPPERS[name])
     return found
 
 
@@ -116,10 +129,19 @@ def test_a_checkpoint_holds_the_whole_moving_teacher(courses, wrapper):
     assert max(float((policy[name] - two[name]).abs().max()) for name in policy) > 1e-4
 
 
-@pytest.mark.parametrize(("wrapper", "updates"), [("ddp", 6), ("fsdp", 4)])
-def test_a_run_that_was_ended_in_between_ends_as_if_it_had_not_been(courses, wrapper, updates):
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_the_controller_of_a_schedule_takes_the_same_course_on_two_processes(courses, wrapper):
+    one, two = (
+        json.loads((courses[name, "schedule"].resume / f"checkpoint-{2 * STEPS}" / METHOD_FILE).read_text())
+        for name in ("one", wrapper)
+    )
+    assert one == two and len(set(one["history"])) > 1
+
+
+@pytest.mark.parametrize(("wrapper", "kind"), BROKEN)
+def test_a_run_that_was_ended_in_between_ends_as_if_it_had_not_been(courses, wrapper, kind):
     """Killed in step 3 it goes on from step 2's checkpoint; told to stop in step 2 it ends that with one."""
-    whole, job = courses[wrapper, "sdpo-ema"], courses[wrapper, "broken"]
+    whole, job, updates = courses[wrapper, kind], courses[wrapper, f"{kind}-broken"], BROKEN[wrapper, kind]
     assert not job.output.exists()
     left = [number_of(folder) for folder in job.resume.glob("checkpoint-*") if (folder / FILE_LIST).exists()]
     assert max(left) == updates
