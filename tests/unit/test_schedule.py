@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import pandas
 import pytest
 import tiny
 from test_resume import KILLED_AT, STEPS, Killed, assert_same_outputs, at_call, kill
@@ -129,6 +130,10 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path, rule):
     ]
     assert states[0] == states[1]
     assert len(states[0]["history"]) == (STEPS if rule == "adaptive" else 0)
+    levels = list(pandas.read_parquet(whole.output / "training.parquet")["context_level"])
+    assert 0 <= min(levels) < max(levels) <= len(whole.settings.leaner)
+    if rule == "adaptive":
+        assert levels == states[0]["history"]
 
 
 def test_without_its_controller_an_adaptive_run_would_end_elsewhere(tmp_path, monkeypatch):

@@ -81,7 +81,7 @@ def training_schema() -> "pyarrow.Schema":
         *(f"substring_{w}" for w in EPISTEMIC_WORDS),
     )
     shares = (f"{name}_fraction" for name in ("demonstration", "truncated", *FAILED_OUTCOMES))
-    facts = (*shares, "loss", "grad_norm", "learning_rate")
+    facts = (*shares, "loss", "grad_norm", "learning_rate", "context_level")
     floats = [(name, pa.float64()) for name in (*means, *facts)]
     return pa.schema(
         [*_run_columns(), ("step", pa.int64()), *floats, ("tokens", pa.int64()), ("seconds", pa.float64())]

@@ -26,6 +26,8 @@ from selfdistill.training.rewards import Reward
 from selfdistill.vocabulary.runs import DRAW
 
 NAN = float("nan")
+CONTEXT_LEVEL = "context_level"
+"""Column, and name among the trainer's logs."""
 
 
 def training_row(fields: dict[str, Any], step: int, **values: float) -> pandas.DataFrame:
@@ -114,6 +116,7 @@ class RolloutRecorder(TrainerCallback):
             loss=logs["loss"].mean(),
             grad_norm=logs["grad_norm"].mean(),
             learning_rate=logs["learning_rate"].iloc[-1],
+            context_level=logs[CONTEXT_LEVEL].mean() if CONTEXT_LEVEL in logs else NAN,
             tokens=int(frame["response_tokens"].sum()),
             seconds=time.monotonic() - self._started,
         )

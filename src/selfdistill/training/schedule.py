@@ -1,8 +1,10 @@
 """SDPO whose teacher sees a schedule of contexts: each rollout of a step has a level, and its context is that of the level."""
 
 import random
+from statistics import fmean
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
@@ -13,6 +15,7 @@ from selfdistill.training.arguments import sdpo_arguments
 from selfdistill.training.controller import Controller
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.on_policy import train_on_policy
+from selfdistill.training.records import CONTEXT_LEVEL
 from selfdistill.training.rewards import Reward
 from selfdistill.training.sdpo import SelfDistillationTrainer, teacher_options
 from selfdistill.training.teacher import RolloutBatch, TeacherContextBuilder, user_turns
@@ -46,7 +49,14 @@ class ScheduledContextBuilder(TeacherContextBuilder):
         # all processes make the same contexts, because some are made of the rollouts of all
         turns = {level: user_turns(self.contexts[level], batch) for level in sorted(set(everywhere))}
         own = everywhere[batch.first : batch.first + len(batch.rewards)]
+        self.level = fmean(everywhere)
         return [turns[level][row] for row, level in enumerate(own)]
+
+    def build(self, *args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
+        """Return the teacher's inputs, and log the mean level of the step's rollouts."""
+        inputs = super().build(*args, **kwargs)
+        self.last_metrics |= {CONTEXT_LEVEL: self.level}
+        return inputs
 
     def levels(self, batch: RolloutBatch) -> list[int]:
         """Return the level of each rollout of all processes."""
