@@ -62,7 +62,9 @@ def test_the_job_estimates_it_at_the_last_step_of_files_that_lack_it(stored, tmp
     declared = [DeclaredSamples(step=step, benchmarks=BENCHMARKS) for step in (0, 1, 2)]
     samples = frame["sample_index"].nunique()
     params = NumbersParams(ood=["shorter"], shift_benchmark="shorter", samples=samples, declared=declared)
-    output = {name: str(tmp_path / f"{name}.parquet") for name in ("estimates", "differences", "shift")}
+    output = {
+        name: str(tmp_path / f"{name}.parquet") for name in ("estimates", "differences", "draws", "shift")
+    }
     inputs = SimpleNamespace(samples=paths, last=[paths[0], paths[2]], section_3=[])
     estimate(Task({"job": params.model_dump()}, inputs, SimpleNamespace(**output), tmp_path))
     found = read_frame(output["estimates"])

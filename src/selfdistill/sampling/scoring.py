@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 BATCH_TOKENS = 2**14
 LOGIT_BYTES = 2**31
 """Largest number of tokens of a batch, and of bytes of its logits in float32; a longer row is a batch of its own."""
-CHUNK_TOKENS = 1024
-"""Tokens whose logits are cast to float32 at once."""
+CHUNK_TOKENS = 512
+"""Tokens whose logits are cast to float64 at once: sums over a response would add up the rounding of float32."""
 
 
 @torch.no_grad()
@@ -68,7 +68,7 @@ def _batch_log_probs(
     chosen = (columns >= starts) & (columns < ends)
     logits, targets = logits[chosen], ids[:, first:][chosen]
     parts = [
-        _log_probs(part.float(), own, end_tokens)
+        _log_probs(part.double(), own, end_tokens)
         for part, own in zip(logits.split(CHUNK_TOKENS), targets.split(CHUNK_TOKENS), strict=True)
     ]
     return torch.cat(parts).cpu().numpy()
@@ -80,4 +80,4 @@ def _log_probs(logits: torch.Tensor, tokens: torch.Tensor, ends: Sequence[int]) 
     if ends:
         every = torch.tensor(list(ends), device=tokens.device)
         given = torch.where(torch.isin(tokens, every), logits[:, every].logsumexp(-1), given)
-    return (given - logits.logsumexp(-1)).double()
+    return given - logits.logsumexp(-1)

@@ -100,8 +100,17 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
         return prompt_ids, drawn.token_ids
 
     def _prepare_training_batch(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return TRL's batch; the teacher's contexts get the problems, in the place that TRL has for feedback."""
-        problems = [{name: row[name] for name in ("problem_id", "answers")} for row in inputs]
+        """Return TRL's batch; the teacher's contexts get the problems, in the place that TRL has for feedback.
+
+        A data set from elsewhere has no such columns: the question is the id then, and no context sees answers.
+        """
+        problems = [
+            {
+                "problem_id": row.get("problem_id", row["prompt"][-1]["content"]),
+                "answers": row.get("answers", ()),
+            }
+            for row in inputs
+        ]
         rows = [row | {"privileged_context": own} for row, own in zip(inputs, problems, strict=True)]
         return super()._prepare_training_batch(rows)
 
