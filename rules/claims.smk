@@ -1,13 +1,14 @@
-# The claims ledger: verdicts on the claims of config/claims.yaml, from the samples (selfdistill.claims), and its picture.
+# The claims ledger: verdicts on the claims of the study's file of claims (config/claims.yaml), from the samples (selfdistill.claims), and its picture.
 # Targets: `snakemake claims`, `snakemake overview`.
 from selfdistill.claims.elsewhere import load_elsewhere
-from selfdistill.claims.ledger import load_ledger
+from selfdistill.claims.ledger import ledger_of, load_ledger
 from selfdistill.claims.selection import as_params, needed_files, plan_claims
 
-LEDGER = os.path.relpath(f"{workflow.basedir}/config/claims.yaml")
-CLAIM_PARTS = plan_claims(load_ledger(LEDGER), STUDY)
+LEDGER = str(STUDY.ledger)
+CLAIM_PARTS = plan_claims(ledger_of(STUDY), STUDY)
 ELSEWHERE = os.path.relpath(f"{workflow.basedir}/config/elsewhere.yaml")
-load_elsewhere(ELSEWHERE, load_ledger(LEDGER))  # a wrong entry is refused before any job
+# a wrong entry is refused before any job; readings name the paper's claims, whatever the study is judged by
+load_elsewhere(ELSEWHERE, load_ledger(f"{workflow.basedir}/config/claims.yaml"))
 VERDICTS = surroundings("judge_claims", PATHS.claims("json"), "numbers")
 OVERVIEW = surroundings("draw_overview", PATHS.overview("png"), "report")
 

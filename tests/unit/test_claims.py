@@ -13,7 +13,7 @@ import yaml
 
 from selfdistill.claims.elsewhere import Elsewhere, load_elsewhere
 from selfdistill.claims.judge import Frames, judge_parts, rollouts_as_samples
-from selfdistill.claims.ledger import Ledger, load_ledger
+from selfdistill.claims.ledger import ROLLOUTS, Ledger, load_ledger
 from selfdistill.claims.selection import (
     PlannedArm,
     PlannedPart,
@@ -449,6 +449,17 @@ def test_rollouts_become_samples_of_the_last_steps():
     assert frame["correct"].sum() == 15
     assert (frame["benchmark"] == "training").all()
     assert not frame.duplicated(["problem_id", "sample_index"]).any()
+
+
+def test_a_whole_training_has_the_rollouts_of_every_step_and_its_last_steps_stay_apart():
+    rows = [(step, f"p{step}", 1.0, step) for step in range(1, 11)]
+    rollouts = pd.DataFrame(rows, columns=["step", "problem_id", "score", "response_tokens"])
+    both = [rollouts_as_samples(rollouts, SDPO | {"replicate": 0, "seed": 0}, kind) for kind in ROLLOUTS]
+    frames = Frames(pd.DataFrame(), pd.DataFrame(), pd.concat(both))
+    last, whole = (frames.rows(PlannedArm(SDPO, (kind,), 1.0, 1.0)) for kind in ROLLOUTS)
+    assert last["response_tokens"].tolist() == [6, 7, 8, 9, 10]
+    assert whole["response_tokens"].tolist() == list(range(1, 11))
+    assert {*whole["step"], *last["step"]} == {10}
 
 
 @pytest.mark.parametrize(("share", "step"), [(0.25, 20), (0.5, 40), (1.0, 100)])

@@ -89,13 +89,15 @@ def counts_text(readings: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(f"{counts[name]} {short}" for name, short in READINGS.items() if counts[name])
 
 
-def load_elsewhere(path: str | Path, ledger: Ledger) -> Elsewhere:
+def load_elsewhere(path: str | Path, ledger: Ledger | None = None) -> Elsewhere:
     """Return the checked file; raise StudyError with the file, the key and the allowed values.
 
-    A reading names a claim of the ledger; where the claim has clauses, one of them.
+    ledger: if given, a reading must name one of its claims; where the claim has clauses, one of them.
     """
     path = Path(path)
     elsewhere = validated(Elsewhere, read_yaml(path), path)
+    if ledger is None:
+        return elsewhere
     allowed = [name + clause for name, claim in ledger.claims.items() for clause in claim.clauses or [""]]
     for index, entry in enumerate(elsewhere.entries):
         for place in entry.readings:

@@ -9,13 +9,14 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import pandas as pd
 
+from selfdistill.claims.ledger import ROLLOUTS, TRAINING
 from selfdistill.claims.selection import PlannedArm, PlannedPart, step_at
 from selfdistill.claims.verdicts import NO_VERDICT, SINGLE, PartResult, p_values, verdict_of
 from selfdistill.statistics import Arm, Comparison, compare, pooled
 from selfdistill.vocabulary.runs import BASE, RUN_FIELDS, RUN_KEY
 
 TRAINING_WINDOW = 5
-"""Number of last steps of a run whose rollouts form the benchmark `training`."""
+"""Number of last steps of a run whose rollouts form the benchmark TRAINING."""
 ROLLOUT_COLUMNS = ("step", "problem_id", "score", "response_tokens")
 """What `rollouts_as_samples` needs of the rollouts."""
 
@@ -26,7 +27,7 @@ class Frames:
     def __init__(self, samples: pd.DataFrame, section_3: pd.DataFrame, rollouts: pd.DataFrame) -> None:
         self._of = {
             "section-3": self._grouped(nested(section_3)),
-            "training": self._grouped(nested(rollouts)),
+            **dict.fromkeys(ROLLOUTS, self._grouped(nested(rollouts))),
         }
         self._samples = self._grouped(samples)
 
@@ -39,12 +40,13 @@ class Frames:
 
     def rows(self, arm: PlannedArm) -> pd.DataFrame:
         """Return the rows of an arm at its step; raise LookupError if there are none."""
-        groups = self._of.get(arm.benchmarks[0], self._samples)
+        kind = arm.benchmarks[0]
+        groups = self._of.get(kind, self._samples)
         rows = groups.get(tuple(arm.run[name] for name in RUN_KEY))
         if rows is None:
             raise LookupError(f"no samples of {'/'.join(arm.run.values())}")
-        if arm.benchmarks[0] in self._of:
-            return rows
+        if kind in self._of:
+            return rows[rows["benchmark"] == kind] if kind in ROLLOUTS else rows
         rows = rows[rows["step"] == step_at(rows["step"].unique(), arm.step)]
         return rows[rows["benchmark"].isin(arm.benchmarks)]
 
@@ -57,23 +59,27 @@ def nested(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def rollouts_as_samples(
-    rollouts: pd.DataFrame, run: Mapping[str, object], threshold: float = 0.5
+    rollouts: pd.DataFrame,
+    run: Mapping[str, object],
+    benchmark: str = TRAINING,
+    threshold: float = 0.5,
 ) -> pd.DataFrame:
-    """Return the rollouts of a run's last TRAINING_WINDOW steps, in the columns that an estimate reads.
+    """Return the rollouts of a run, in the columns that an estimate reads.
 
-    rollouts: ROLLOUT_COLUMNS of one run's record; run: its fields; threshold: smallest score that
-    counts as correct.
+    rollouts: ROLLOUT_COLUMNS of one run's record; run: its fields; benchmark: TRAINING for those of the last TRAINING_WINDOW
+    steps, WHOLE_TRAINING for all; threshold: smallest score that counts as correct.
     """
-    last = rollouts[rollouts["step"] > rollouts["step"].max() - TRAINING_WINDOW]
+    last = rollouts["step"].max()
+    kept = rollouts[rollouts["step"] > last - TRAINING_WINDOW] if benchmark == TRAINING else rollouts
     return pd.DataFrame(
         {
             **{name: run[name] for name in RUN_FIELDS},
-            "step": int(last["step"].max()),
-            "benchmark": "training",
-            "problem_id": last["problem_id"].to_numpy(),
-            "sample_index": last.groupby("problem_id").cumcount().to_numpy(),
-            "correct": (last["score"] >= threshold).to_numpy(),
-            "response_tokens": last["response_tokens"].to_numpy(),
+            "step": int(last),
+            "benchmark": benchmark,
+            "problem_id": kept["problem_id"].to_numpy(),
+            "sample_index": kept.groupby("problem_id").cumcount().to_numpy(),
+            "correct": (kept["score"] >= threshold).to_numpy(),
+            "response_tokens": kept["response_tokens"].to_numpy(),
         }
     )
 

@@ -1,4 +1,4 @@
-"""The schema of config/claims.yaml. The head of that file states the rule from which all verdicts follow."""
+"""The schema of a file of claims, such as config/claims.yaml. The head of that file states the rule from which all verdicts follow."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,12 +8,16 @@ from pydantic import Field, model_validator
 from selfdistill.study.displays import FIGURES, TABLES
 from selfdistill.study.fields import Section
 from selfdistill.study.methods import METHODS
+from selfdistill.study.study import Study
 from selfdistill.study.yaml import read_yaml, reject, validated
 from selfdistill.vocabulary.roles import ROLES
 from selfdistill.vocabulary.runs import BASE
 
 Role = Literal[ROLES]
-Benchmark = Literal["aime24", "amc23", "narrow", "in-domain", "ood", "each", "section-3", "training"]
+TRAINING, WHOLE_TRAINING = "training", "whole-training"
+ROLLOUTS = (TRAINING, WHOLE_TRAINING)
+"""Benchmarks of the claims file that are rollouts: of the last steps of a training, of all its steps."""
+Benchmark = Literal[("aime24", "amc23", "narrow", "in-domain", "ood", "each", "section-3", *ROLLOUTS)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -134,7 +138,7 @@ class ClaimSpec(Section):
 
 
 class Ledger(Section):
-    """The whole of config/claims.yaml."""
+    """A whole file of claims."""
 
     alpha: float = Field(gt=0, lt=1)
     families: dict[str, str]
@@ -165,3 +169,11 @@ def load_ledger(path: str | Path) -> Ledger:
                     ROLES,
                 )
     return ledger
+
+
+def ledger_of(study: Study) -> Ledger:
+    """Return the claims that a study is judged by; raise StudyError as `load_ledger` does, and if it names no file of its folder."""
+    if not study.ledger.is_file():
+        names = sorted(path.name for path in study.ledger.parent.glob("claims*.yaml"))
+        reject(study.path, "claims", f"no such file: {study.ledger}", names, study.file.claims)
+    return load_ledger(study.ledger)

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from selfdistill.claims.ledger import ArmSpec, ClaimSpec, Ledger, PartSpec
+from selfdistill.claims.ledger import ROLLOUTS, ArmSpec, ClaimSpec, Ledger, PartSpec
 from selfdistill.records.paths import Paths
 from selfdistill.study.methods import METHODS
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.runs import BASE, LAST, Run, Step, base_run
 
-NOT_EVALUATED = ("section-3", "training")
+NOT_EVALUATED = ("section-3", *ROLLOUTS)
 """Benchmarks of the claims file whose responses are not those of an evaluation."""
 PLUMBING_REASON = "the study only tests the pipeline"
 
@@ -226,7 +226,7 @@ def wanted_fields(arm: ArmSpec, model: str, study: Study) -> dict[str, str]:
 def needed_files(parts: Iterable[PlannedPart], study: Study, paths: Paths) -> dict[str, list[str]]:
     """Return the paths that the judge reads, in the grid's order, by kind: samples, section_3, rollouts."""
     arms = [arm for part in parts for arm in part.arms]
-    training = [arm.run for arm in arms if arm.benchmarks == ("training",)]
+    training = [arm.run for arm in arms if arm.benchmarks[0] in ROLLOUTS]
     section_3 = {arm.run["model"] for arm in arms if arm.benchmarks == ("section-3",)}
     evaluated = [arm for arm in arms if arm.benchmarks[0] not in NOT_EVALUATED]
     runs = study.base_runs() + study.runs()

@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from selfdistill.claims.ledger import load_ledger
+from selfdistill.claims.ledger import ROLLOUTS, ledger_of
 from selfdistill.claims.selection import PlannedPart, draws_of, plan_claims
 from selfdistill.commands.costs import benchmark_sizes
 from selfdistill.study.study import Study
@@ -16,7 +16,7 @@ from selfdistill.study.study import Study
 
 def decidable_section(study: Study) -> list[str]:
     """Return a line per claim with the smallest effects on accuracy that would decide its parts; none if there are no such claims."""
-    ledger = load_ledger(study.path.parent / "claims.yaml")
+    ledger = ledger_of(study)
     clauses = Counter(claim.family for claim in ledger.claims.values() for _ in claim.clauses or ("",))
     found: dict[str, dict[str, None]] = {}
     for part in plan_claims(ledger, study):
@@ -63,7 +63,7 @@ def part_text(study: Study, part: PlannedPart, level: float) -> str:
 
 def detectable(study: Study, benchmarks: Sequence[str], level: float = 0.95) -> float | None:
     """Return the smallest detectable difference in the mean accuracy over benchmarks; None if a number of problems is not known."""
-    if benchmarks[0] == "training":
+    if benchmarks[0] in ROLLOUTS:
         return None
     settings = study.file.benchmarks
     if benchmarks[0] == "section-3":

@@ -58,7 +58,7 @@ def judge(task: Task) -> Facts:
     ledger, parts = load_ledger(task.input.ledger), from_params(params["parts"])
     frames = claim_frames(task.input, parts)
     results = judge_parts(parts, frames, ledger.alpha)
-    elsewhere = load_elsewhere(task.input.elsewhere, ledger)
+    elsewhere = load_elsewhere(task.input.elsewhere)
     record = as_record(ledger, params["study"], judge_claims(ledger, results), elsewhere)
     write_text(task.output.json, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     write_text(task.output.md, to_markdown(record))
@@ -200,8 +200,8 @@ RULE_TEXT = (
     "reproduced if every part lies within its claimed bounds (largest one-sided p, Holm-corrected over the clauses of its family, at most "
     "{alpha} / 2), not reproduced if one lies outside, or stays short of the smallest effect of interest (`by`), by the same measure, and "
     "inconclusive otherwise; a claim reports its clauses. Parts in parentheses do not count. "
-    "The rule, and the reason of every bound, stand in config/claims.yaml. Elsewhere: what others measured since (config/elsewhere.yaml); it "
-    "enters no verdict."
+    "The rule, and the reason of every bound, stand in config/claims.yaml, or in the file of claims that the study file names. "
+    "Elsewhere: what others measured since (config/elsewhere.yaml); it enters no verdict."
 )
 ELSEWHERE_TEXT = "Silent: something that the claim compares is not known. Marks: " + "; ".join(
     f"{mark}: {meaning}" for mark, meaning in ELSEWHERE_MARKS.items()

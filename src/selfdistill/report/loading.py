@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from selfdistill.claims.judge import ROLLOUT_COLUMNS, Frames, rollouts_as_samples
+from selfdistill.claims.ledger import ROLLOUTS
 from selfdistill.claims.selection import PlannedPart
 from selfdistill.records.files import read_frame, read_json, read_table
 from selfdistill.records.paths import run_at
@@ -90,7 +91,9 @@ def claim_frames(
 
     def rollouts(path: str) -> pd.DataFrame:
         table = read_table(path, rollouts_schema(), ROLLOUT_COLUMNS)
-        return rollouts_as_samples(table, run_at(Path(path).parent).fields())
+        run = run_at(Path(path).parent)
+        asked = {arm.benchmarks[0] for part in parts for arm in part.arms if arm.run == run.key()}
+        return joined(rollouts_as_samples(table, run.fields(), kind) for kind in ROLLOUTS if kind in asked)
 
     def samples(path: str) -> pd.DataFrame:
         table = read_table(path, samples_schema(), CLAIM_COLUMNS)

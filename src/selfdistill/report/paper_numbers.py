@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from selfdistill.claims.ledger import ROLLOUTS
 from selfdistill.claims.selection import step_at
 from selfdistill.report.study_data import ACCURACY, EPISTEMIC, LENGTH
 from selfdistill.report.tables.form import number
@@ -66,7 +67,7 @@ UNNAMED = {"table1": "section-3", "figure9": "section-3", "figure7": "training"}
 """Display -> the benchmark that its entries leave out."""
 BENCHMARKS = {"chemistry": "narrow"}
 """The paper's benchmark in lower case -> the name in claims.yaml, where they differ."""
-NOT_SUMMED = ("section-3", "training", "narrow", UNKNOWN)
+NOT_SUMMED = ("section-3", *ROLLOUTS, "narrow", UNKNOWN)
 """What is no benchmark of the paper's mathematics, so that it never stands for a mean over ours."""
 
 

@@ -6,13 +6,12 @@ policy was trained on.
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 
 from selfdistill.claims.judge import Frames, judge_parts
-from selfdistill.claims.ledger import Ledger, load_ledger
+from selfdistill.claims.ledger import Ledger, ledger_of
 from selfdistill.claims.selection import PlannedPart, needed_files, plan_claims
 from selfdistill.claims.verdicts import ClaimResult, judge_claims
 from selfdistill.grading.graders import Grader
@@ -27,8 +26,6 @@ from selfdistill.sampling.regrading import NUMBER, numbers_of, problems_by_id, r
 from selfdistill.study.jobs import sample_files
 from selfdistill.study.load import load_study
 from selfdistill.study.study import Study
-
-LEDGER = Path("config/claims.yaml")
 
 
 def graded_files(study: Study, paths: Paths) -> list[str]:
@@ -46,7 +43,7 @@ def problem_files(study: Study, paths: Paths) -> dict[str, list[str]]:
     return files
 
 
-def grade_again(study: Study, grader: str, ledger: Path = LEDGER) -> dict[str, int]:
+def grade_again(study: Study, grader: str) -> dict[str, int]:
     """Write the two files of a study and a grader; return the number of responses, and of those, numbers and claims that change."""
     paths = Paths(study.name)
     problems = {
@@ -61,7 +58,7 @@ def grade_again(study: Study, grader: str, ledger: Path = LEDGER) -> dict[str, i
     frame = pd.concat(graded.values(), ignore_index=True)
     numbers = numbers_of(frame)
     claims = changed_claims(
-        study, paths, load_ledger(ledger), {file: rows["new_correct"] for file, rows in graded.items()}
+        study, paths, ledger_of(study), {file: rows["new_correct"] for file, rows in graded.items()}
     )
     stored = study.file.benchmarks.grader
     write_text(paths.regraded(grader, "csv"), numbers.to_csv(index=False))
@@ -124,4 +121,4 @@ def regrade_samples(task: Task) -> Facts:
     """Write what changes in a study when another grader grades its samples."""
     params = task.params["job"]
     study = load_study(params["study"], params["experiments"], **params["draws"])
-    return grade_again(study, params["grader"], task.input.ledger)
+    return grade_again(study, params["grader"])

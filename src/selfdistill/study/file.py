@@ -30,6 +30,11 @@ class StudyFile(Section):
         default=False,
         description="the study only shows that the pipeline runs: the report says so, and no claim is judged",
     )
+    claims: str = Field(
+        default="claims.yaml",
+        pattern=r"^[a-z0-9_]+\.yaml$",
+        description="file of this folder with the claims that the study is judged by",
+    )
     backend: Literal["transformers", "vllm"] = Field(description="generation backend")
     replicates: list[int] = Field(
         default=[0],

@@ -39,6 +39,11 @@ class Study:
         """File of what the first fetches found, to which the study is held (records.pins)."""
         return self.path.parent / "lock" / f"{self.name}.yaml"
 
+    @property
+    def ledger(self) -> Path:
+        """File of the claims that the study is judged by (claims.ledger)."""
+        return self.path.parent / self.file.claims
+
     def model(self, key: str) -> ModelSpec:
         """A model of models.yaml."""
         return self.catalogue.models[key]
