@@ -26,7 +26,7 @@ VLLM_DEPENDENCIES := envs/vllm-cpu-deps.txt
 VLLM_STAMP := .venv-vllm/.stamp
 VLLM_ENVIRONMENT := OMP_NUM_THREADS=1 VLLM_CPU_KVCACHE_SPACE=1 VLLM_CPU_OMP_THREADS_BIND=0 VLLM_ENABLE_V1_MULTIPROCESSING=0
 
-.PHONY: help setup setup-gpu lock mini mini-full smollm publish test test-vllm test-slurm test-chaos test-gpu lint format docs status plan doctor tokenizers
+.PHONY: help setup setup-gpu lock mini mini-full beyond smollm publish test test-vllm test-slurm test-chaos test-gpu lint format docs status plan doctor tokenizers
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ mini: $(STAMP)  ## run the main experiments of the mini study once, from problem
 
 mini-full: $(STAMP)  ## run all of the mini study with three replicates, as the claims need; replicate 0 is that of `make mini`
 	$(BIN)/snakemake --cores $(CORES) --config replicates=0,1,2
+
+beyond: $(STAMP)  ## run what lies past the paper (docs/beyond.md) with three replicates (REPLICATES=0,1,2)
+	$(BIN)/snakemake --cores $(CORES) --config study=beyond replicates=$(or $(REPLICATES),0,1,2)
 
 smollm: $(SMOLLM_STAMP)  ## run a few steps of every stage on SmolLM2-135M and GSM8K from Python packages; tests the pipeline only
 	$(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(SMOLLM_MEMORY) --config study=smollm

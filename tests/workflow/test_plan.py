@@ -24,7 +24,7 @@ def processor_seconds():
 
 
 @pytest.mark.parametrize(
-    "study", ["mini", "test", "paper", "single_gpu", "smollm", "smoke_gpu", "smoke_random"]
+    "study", ["mini", "beyond", "test", "paper", "single_gpu", "smollm", "smoke_gpu", "smoke_random"]
 )
 def test_dry_run_of_every_study_is_quick(workspace, study):
     started = processor_seconds()

@@ -22,7 +22,10 @@ from selfdistill.study.yaml import StudyError, read_yaml, reject, suggestion, va
 
 DRAWS = ("replicates", "seeds")
 """Keys of a study file that a command line can replace."""
-NO_STUDIES = ("models", "benchmarks", "claims", "earlier_verdicts", "elsewhere", "paper_settings", "reported")
+NO_STUDIES = (
+    *("models", "benchmarks", "claims", "claims_beyond", "earlier_verdicts", "elsewhere"),
+    *("paper_settings", "reported"),
+)
 """Files of config/ that are not studies."""
 
 

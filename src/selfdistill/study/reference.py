@@ -111,6 +111,7 @@ benchmarks:
 | file | what it is |
 |---|---|
 | `mini.yaml` | the whole paper as a model organism, two CPU cores |
+| `beyond.yaml` | past the paper: contexts, rates, methods and schedules on one organism ([page](../docs/beyond.md)) |
 | `test.yaml` | the end-to-end test: all rules on models that learn nothing |
 | `paper.yaml` | the paper's runs at the paper's scale (Slurm) |
 | `single_gpu.yaml` | Qwen3-1.7B with shorter responses on one 80 GB GPU |
@@ -120,7 +121,7 @@ benchmarks:
 | `smollm.yaml` | real weights and questions out of Python packages, a few steps on the CPU |
 | `models.yaml`, `benchmarks.yaml` | what the studies may refer to |
 | `accelerate/` | how a training job is split over several GPUs (below) |
-| `claims.yaml` | the claims of the paper, each with the rule of its verdict |
+| `claims.yaml`, `claims_beyond.yaml` | the claims of the paper, and those of `beyond.yaml`, each with the rule of its verdict |
 | `reported.yaml` | the numbers that the paper reports, with how well each is known |
 | `elsewhere.yaml` | what others measured since, with its reading for each claim |
 | `paper_settings.yaml` | the settings of the paper; a test holds `paper.yaml` and TRL's arguments against it |
