@@ -97,7 +97,7 @@ def test_max_new_tokens_and_the_model_s_last_position_are_respected(generator):
     )
     prompt = len(prompt_ids(generator.tokenizer, TURNS[:1], "on")[0])
     room = generator.config.max_position_embeddings - prompt
-    endless = Sampling(max_new_tokens=10 * room, banned_words=(generator.tokenizer.eos_token,))
+    endless = Sampling(max_new_tokens=10 * room, intervention="ban", words=(generator.tokenizer.eos_token,))
     for completion in generator.generate(TURNS[:1], 4, endless, 0)[0]:
         assert completion.truncated and len(completion.token_ids) == room
 
@@ -106,11 +106,11 @@ def test_banned_words_never_occur_and_unknown_ones_are_refused(generator):
     free = generator.generate(TURNS, 64, Sampling(max_new_tokens=40), 0)
     words = [word for group in free for completion in group for word in completion.text.split()]
     common = max(sorted(set(words) - {"<think>", "</think>"}), key=words.count)
-    banned = Sampling(max_new_tokens=40, banned_words=(common,))
+    banned = Sampling(max_new_tokens=40, intervention="ban", words=(common,))
     texts = [c.text for group in generator.generate(TURNS, 64, banned, 0) for c in group]
     assert not any(common in text.split() for text in texts)
     with pytest.raises(ValueError, match="perchance"):
-        generator.generate(TURNS[:1], 1, Sampling(banned_words=("perchance",)), 0)
+        generator.generate(TURNS[:1], 1, Sampling(intervention="ban", words=("perchance",)), 0)
 
 
 def test_top_k_one_is_greedy_at_any_temperature(generator):

@@ -99,11 +99,11 @@ def test_top_p_keeps_the_smallest_set_that_reaches_p():
 def test_banned_words_are_never_sampled_and_unknown_ones_refused():
     model, tokenizer = tiny("qwen3")
     generator = TransformersGenerator(model, tokenizer, "on")
-    sampling = Sampling(max_new_tokens=30, banned_words=("wait", "hmm"))
+    sampling = Sampling(max_new_tokens=30, intervention="ban", words=("wait", "hmm"))
     texts = [c.text for group in generator.generate(["find x : x +2 = 4"], 40, sampling, 0) for c in group]
     assert not any({"wait", "hmm"} & set(text.split()) for text in texts)
     with pytest.raises(ValueError, match="perchance"):
-        generator.generate(["find x : x +2 = 4"], 1, Sampling(banned_words=("perchance",)), 0)
+        generator.generate(["find x : x +2 = 4"], 1, Sampling(intervention="ban", words=("perchance",)), 0)
 
 
 def test_truncation_is_recorded():

@@ -76,10 +76,14 @@ def test_sampling_becomes_vllm_s_arguments():
 def test_banned_words_leave_the_rest_of_the_vocabulary(tmp_path):
     generator = VllmGenerator(save_base(tmp_path / "base"), "on")
     wait = generator.tokenizer.convert_tokens_to_ids("wait")
-    assert generator._allowed_ids(()) is None
-    assert set(range(generator.config.vocab_size)) - set(generator._allowed_ids(("wait",))) == {wait}
+
+    def ban(*words: str) -> Sampling:
+        return Sampling(intervention="ban", words=words)
+
+    assert generator._allowed_ids(Sampling()) is None
+    assert set(range(generator.config.vocab_size)) - set(generator._allowed_ids(ban("wait"))) == {wait}
     with pytest.raises(ValueError, match="perchance"):
-        generator._allowed_ids(("perchance",))
+        generator._allowed_ids(ban("perchance"))
 
 
 def test_seeds_follow_the_prompt_and_not_its_place():

@@ -7,20 +7,24 @@ their model lives inside the trainer.
 from dataclasses import dataclass
 from typing import Protocol
 
+from selfdistill.vocabulary.interventions import NONE
+from selfdistill.vocabulary.words import EPISTEMIC_WORDS
+
 
 @dataclass(frozen=True)
 class Sampling:
     """How responses are sampled.
 
-    temperature, top_p: as usual; top_k: 0 for no limit; max_new_tokens: includes the end-of-sequence token; banned_words: never
-    sampled (a control experiment, not in the paper).
+    temperature, top_p: as usual; top_k: 0 for no limit; max_new_tokens: includes the end-of-sequence token; intervention: on
+    `words` (vocabulary.interventions).
     """
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     max_new_tokens: int = 128
-    banned_words: tuple[str, ...] = ()
+    intervention: str = NONE
+    words: tuple[str, ...] = EPISTEMIC_WORDS
 
 
 @dataclass(frozen=True)

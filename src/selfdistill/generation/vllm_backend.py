@@ -22,14 +22,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
+from selfdistill.generation.interventions import intervention_of
 from selfdistill.generation.protocol import Completion, Sampling
-from selfdistill.generation.transformers_backend import TransformersGenerator
 from selfdistill.models.engine_class import keep_from_engine
 from selfdistill.models.finite import NotFinite
 from selfdistill.models.loading import load_tokenizer
 from selfdistill.models.prompts import prompt_ids as tokenize_prompts
 from selfdistill.models.response_end import end_token_ids, read_generation_config, response_room
 from selfdistill.seeds import derive_seed
+from selfdistill.vocabulary.interventions import BAN, NONE
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -145,20 +146,18 @@ class VllmGenerator:
         require_vllm()
         return cls(Path(folder), thinking, gpu_memory_utilization)
 
-    banned_ids = TransformersGenerator.banned_ids  # one rule for both backends; it reads the tokenizer only
-
     def generate(
         self, user_turns: list[str], samples: int, sampling: Sampling, seed: int
     ) -> list[list[Completion]]:
         """Return `samples` completions per user turn.
 
         A response is truncated if it reached max_new_tokens or the model's last position. Raise ValueError for a prompt that
-        fills all positions of the model, and for a banned word that is not a single token.
+        fills all positions of the model, for a banned word without a token, and for an intervention other than a ban.
         """
         prompts = tokenize_prompts(self.tokenizer, user_turns, self.thinking)
         if not prompts or samples < 1:
             return [[] for _ in prompts]
-        allowed = self._allowed_ids(sampling.banned_words)
+        allowed = self._allowed_ids(sampling)
         self._start(max(map(len, prompts)), sampling.max_new_tokens)
         seeds = request_seeds(prompts, samples, seed)
         outputs = self._run(
@@ -180,12 +179,14 @@ class VllmGenerator:
         completions = [Completion(ids, text, cut) for (ids, cut), text in zip(outputs, texts, strict=True)]
         return [completions[i : i + samples] for i in range(0, len(completions), samples)]
 
-    def _allowed_ids(self, banned_words: Sequence[str]) -> list[int] | None:
+    def _allowed_ids(self, sampling: Sampling) -> list[int] | None:
         """Return all token ids but the banned ones, or None if nothing is banned."""
-        if not banned_words:
-            return None
-        banned = set(self.banned_ids(banned_words))
-        return [token for token in range(self.config.vocab_size) if token not in banned]
+        if sampling.intervention not in (NONE, BAN):
+            raise ValueError(
+                f"the backend vllm has no intervention {sampling.intervention}; allowed: {NONE}, {BAN}"
+            )
+        banned = set(intervention_of(sampling, self.tokenizer).banned)
+        return [token for token in range(self.config.vocab_size) if token not in banned] if banned else None
 
     def _run(
         self, rows: Sequence[list[int]], arguments: Sequence[dict[str, Any]]

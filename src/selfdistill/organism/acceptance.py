@@ -18,7 +18,7 @@ from selfdistill.problems.problem import Problem
 from selfdistill.sampling.evaluation import response_frame
 from selfdistill.seeds import derive_seed
 from selfdistill.vocabulary.families import family_of
-from selfdistill.vocabulary.words import EPISTEMIC_WORDS
+from selfdistill.vocabulary.interventions import BAN
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def measure_base(
                 figures["arithmetic"] = sum(tries) / max(1, len(tries))
                 figures["response_tokens"] = float(frame["response_tokens"].mean())
                 figures["epistemic_words"] = float(frame["epistemic_word"].mean())
-        banned = replace(sampling, banned_words=EPISTEMIC_WORDS)
+        banned = replace(sampling, intervention=BAN)
         frame = response_frame(
             generator, sets["in-domain"], template, 1, banned, derive_seed(seed, "accept", "ban"), grader
         )
