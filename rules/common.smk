@@ -24,6 +24,7 @@ from selfdistill.study.load import DRAWS, asked_to_retrain, check_draw_words, st
 from selfdistill.study.methods import METHODS, OFF_POLICY, ON_POLICY
 from selfdistill.vocabulary import contexts, runs, teachers
 from selfdistill.vocabulary.graders import GRADERS, grader_module
+from selfdistill.vocabulary.interventions import INTERVENTIONS
 
 # For any script, Snakemake imports nbformat and hence jsonschema. If the package rfc3987_syntax is installed, jsonschema builds its
 # 38 parsers of addresses, which takes half of a dry run. Nothing here checks an address, and jsonschema works without the package.
@@ -86,6 +87,7 @@ wildcard_constraints:
     dataset=one_of([contexts.NONE, *STUDY.file.datasets]),
     figure=one_of(FIGURES),
     grader=one_of(GRADERS),
+    intervention=one_of(INTERVENTIONS),
     method=one_of([runs.BASE, *METHODS]),
     model=one_of(STUDY.models()),
     replicate=r"[0-9]+",
@@ -202,6 +204,10 @@ def frames_of(name):
         "reported": {"reported": REPORTED},
         "training": {"training": [PATHS.training(run) for run in shown.runs_shown(STUDY, name)]},
         "richness": {"richness": [PATHS.richness(*draw) for draw in shown.richness_draws(STUDY)]},
+        "interventions": {
+            "interventions": [PATHS.intervention(*pair) for pair in shown.intervened(STUDY)],
+            "untouched": jobs.last_sample_files(STUDY, PATHS, shown.intervened_runs(STUDY)),
+        },
         "problems": {
             "train_sets": [
                 PATHS.training_problems(dataset, min(STUDY.file.replicates), "full")

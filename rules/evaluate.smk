@@ -1,4 +1,4 @@
-# Samples: one job per checkpoint, on its benchmarks. Then the numbers of each model, from all its samples.
+# Samples: one job per checkpoint, on its benchmarks, and one per run and intervention on the epistemic words. Then the numbers of each model, from all its samples.
 
 SAMPLES = surroundings("evaluate", PATHS.samples(), "evaluate")
 NUMBERS = surroundings("estimate", PATHS.numbers("estimates"), "numbers")
@@ -32,6 +32,39 @@ rule evaluate:
         "Evaluating {wildcards.model} ({wildcards.method}, context {wildcards.context}, teacher {wildcards.teacher}, {wildcards.coverage} of {wildcards.dataset}, {wildcards.variant}), replicate {wildcards.replicate}, seed {wildcards.seed}, step {wildcards.step}"
     script:
         "../workflow/scripts/evaluate.py"
+
+
+INTERVENTION = surroundings("evaluate_intervention", PATHS.intervention(), "evaluate")
+
+
+rule evaluate_intervention:
+    input:
+        model=evaluated_model,
+        base=base_of,
+        benchmarks=lambda wildcards: [
+            PATHS.benchmark(name)
+            for run in [run_of(wildcards)]
+            for name in STUDY.benchmarks_at(run, STUDY.steps_of(run)[-1])
+        ],
+    output:
+        samples=PATHS.intervention(),
+        manifest=INTERVENTION.manifest,
+    log:
+        INTERVENTION.log,
+    priority: 70
+    threads: INTERVENTION.threads
+    resources:
+        **INTERVENTION.resources,
+        disk_gb=held(evaluation_gb),
+    params:
+        job=lambda wildcards: jobs.intervention_params(
+            STUDY, run_of(wildcards), wildcards.intervention
+        ).model_dump(),
+        code=code_of("evaluate_intervention", BACKEND, *GRADING),
+    message:
+        "Evaluating {wildcards.model} ({wildcards.method}, context {wildcards.context}, teacher {wildcards.teacher}, {wildcards.coverage} of {wildcards.dataset}, {wildcards.variant}), replicate {wildcards.replicate}, seed {wildcards.seed}, intervention {wildcards.intervention}"
+    script:
+        "../workflow/scripts/evaluate_intervention.py"
 
 
 rule estimate:

@@ -25,6 +25,7 @@ from selfdistill.report.drawing import draw_figure, make_table
 from selfdistill.report.numbers import (
     draw_means,
     frequency_shifts,
+    intervention_numbers,
     problems_summary,
     repetition_estimates,
     study_differences,
@@ -38,7 +39,7 @@ from selfdistill.report.tables.reported import load_reported
 from selfdistill.statistics import last_step, richness_estimates
 from selfdistill.study.displays import FIGURES, TABLES, display_of
 from selfdistill.study.load import load_study
-from selfdistill.study.shown import display_names, main_runs, run_keys, runs_shown
+from selfdistill.study.shown import display_names, intervened_runs, main_runs, run_keys, runs_shown
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.runs import RUN_KEY
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
@@ -48,12 +49,13 @@ REPORTED = CONFIG / "reported.yaml"
 
 
 def mini_study() -> Study:
-    """Return the mini study, every figure of the registry and every table of section 3 declared."""
+    """Return the mini study, every figure and table of the registry declared."""
     mini = load_study(CONFIG / "mini.yaml")
     experiments = {"section 3": []}
     figures = {name: experiments.get(FIGURES[name].shows, ["on-policy"]) for name in FIGURES}
     figures |= mini.file.figures
-    tables = {name: [] for name, shown in TABLES.items() if shown.shows == "section 3"} | mini.file.tables
+    tables = {name: [] for name, shown in TABLES.items() if shown.shows == "section 3"}
+    tables |= {"interventions": ["on-policy"]} | mini.file.tables
     return replace(mini, file=mini.file.model_copy(update={"figures": figures, "tables": tables}))
 
 
@@ -167,6 +169,20 @@ def samples_frame(seeds: int, at: tuple[int, ...] = (10, 20, 30, STEPS)) -> pd.D
     return pd.concat(frames, ignore_index=True)
 
 
+def intervention_frame(seeds: int) -> pd.DataFrame:
+    """Return the last samples of the runs of the table and of their bases, without and under two interventions."""
+    frames = []
+    for fields in run_keys(intervened_runs(STUDY)):
+        scale = 1.0 if fields["method"] == "base" else EFFECT[fields["context"]]
+        scales = {"none": scale, "ban": scale / 2} | (
+            {"force": max(scale, 1.0)} if fields["method"] != "base" else {}
+        )
+        for (name, own), benchmark, seed in product(scales.items(), BENCHMARKS, range(seeds)):
+            frame = responses(fields, benchmark, STEPS, seed, own)
+            frames.append(frame.drop(columns="response").assign(intervention=name))
+    return pd.concat(frames, ignore_index=True)
+
+
 def section_3_frame() -> pd.DataFrame:
     """Return the samples of the four contexts for two models; `dataset` as in a study: where the problems come from."""
     frames = []
@@ -259,6 +275,7 @@ def study(seeds: int = 1) -> StudyData:
         differences=study_differences(samples, ood),
         shift=frequency_shifts(samples, STUDY.shift_benchmark()),
         draws=draw_means(samples, ood),
+        interventions=intervention_numbers(intervention_frame(seeds), ood),
         richness=richness_estimates(richness_frame()),
         problems=problems_summary(training, benchmarks),
         reported=load_reported(REPORTED),

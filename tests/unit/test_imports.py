@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "draw_overview": ({}, DRAWING),
     "make_report": ({}, NUMBERS),
     "evaluate": (GENERATES, GENERATION),
+    "evaluate_intervention": (GENERATES, GENERATION),
     "sample_section_3": (GENERATES, GENERATION),
     "measure_richness": ({}, GENERATION),
     "train_base": ({}, GENERATION),

@@ -15,8 +15,9 @@ from selfdistill.records.schemas import (
     samples_schema,
     training_schema,
 )
-from selfdistill.study.jobs import sample_files
+from selfdistill.study.jobs import last_sample_files, sample_files
 from selfdistill.study.load import load_study
+from selfdistill.study.shown import intervened
 
 PATHS = Paths("test")
 
@@ -78,6 +79,18 @@ def test_samples_hold_every_checkpoint_benchmark_problem_and_sample(finished):
         assert (samples["thinking_tokens"] <= samples["response_tokens"]).all()
         for name, value in run.fields().items():
             assert set(samples[name]) == {value}
+
+
+def test_interventions_answer_what_the_last_step_answers_and_leave_no_banned_word(finished):
+    study = declared(finished)
+    asked = intervened(study)
+    assert len(asked) == 8, "a base has no force"
+    for run, name in asked:
+        rows = read_table(finished.root / PATHS.intervention(run, name), samples_schema())
+        (last,) = last_sample_files(study, PATHS, [run])
+        keys = ["step", "benchmark", "problem_id", "sample_index", "prompt_hash"]
+        assert rows[keys].equals(read_table(finished.root / last, samples_schema())[keys])
+        assert rows["epistemic_word"].any() == (name == "force")
 
 
 def test_no_benchmark_problem_is_trained_on(finished):

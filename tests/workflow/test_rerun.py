@@ -15,7 +15,8 @@ from .conftest import copy_workflow
 
 FOLDERS = ("checkpoints", "model")
 TRAINING = {"train_base", "train_off_policy", "train_on_policy"}
-COSTLY = TRAINING | {"sample_section_3", "measure_richness", "build_off_policy_data", "evaluate"}
+SAMPLING = {"sample_section_3", "evaluate", "evaluate_intervention"}
+COSTLY = TRAINING | SAMPLING | {"measure_richness", "build_off_policy_data"}
 EMPTY = {".manifest.json": '{"outputs": []}'}
 """What an empty file of some kinds holds, by its suffixes."""
 

@@ -8,7 +8,7 @@ pass.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from selfdistill.records.paths import Paths
@@ -16,10 +16,11 @@ from selfdistill.records.resume import KEPT
 from selfdistill.study.methods import METHODS
 from selfdistill.study.methods.sft import SftSettings
 from selfdistill.study.models import HubBase, OrganismBase, PolishedBase, RandomBase
-from selfdistill.study.shown import richness_draws
+from selfdistill.study.shown import intervened, richness_draws
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.contexts import SECTION_3
 from selfdistill.vocabulary.families import writes_tags
+from selfdistill.vocabulary.interventions import FORCE
 from selfdistill.vocabulary.runs import Run, Step
 
 BYTES_PER_TOKEN = 4.0
@@ -252,6 +253,12 @@ class CostModel:
         hours = self.decode(run.model, tokens, length)
         return Cost("evaluate", f"{run}, step {step}", hours, gpus, BYTES_PER_TOKEN * tokens.mid, tokens)
 
+    def intervention(self, run: Run, name: str) -> Cost:
+        """Return the cost of evaluating a run after training under an intervention; with `force`, the base reads every token too."""
+        cost = self.evaluation(run, self.study.steps_of(run)[-1])
+        hours = cost.gpu_hours.times(2 if name == FORCE else 1)
+        return replace(cost, rule="evaluate_intervention", name=f"{run}, {name}", gpu_hours=hours)
+
 
 def costs_of(study: Study, assumed: Assumptions) -> dict[str, Cost]:
     """Return manifest -> cost of every job that takes time."""
@@ -264,6 +271,9 @@ def costs_of(study: Study, assumed: Assumptions) -> dict[str, Cost]:
         paths.manifest(paths.richness(*draw)): model.richness(draw[0]) for draw in richness_draws(study)
     }
     found |= {paths.run_manifest(run): model.training(run) for run in study.runs()}
+    found |= {
+        paths.manifest(paths.intervention(*pair)): model.intervention(*pair) for pair in intervened(study)
+    }
     return found | {
         paths.manifest(paths.samples(run, step)): model.evaluation(run, step)
         for run in study.base_runs() + study.runs()

@@ -20,7 +20,7 @@ from selfdistill.records.paths import Paths, resume_of
 from selfdistill.records.progress import read_progress
 from selfdistill.study.jobs import sample_files
 from selfdistill.study.methods import ON_POLICY
-from selfdistill.study.shown import richness_draws
+from selfdistill.study.shown import intervened, richness_draws
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.runs import BASE
 
@@ -63,16 +63,19 @@ def expected_jobs(study: Study) -> Iterator[Entry]:
         kind = "evaluate base" if run.method == BASE else "evaluate"
         for step in study.steps_of(run):
             yield _entry(paths, kind, f"{run}, step {step}", paths.samples(run, step))
+    for run, name in intervened(study):
+        yield _entry(paths, f"evaluate {name}", str(run), paths.intervention(run, name))
     for model in study.models():
         yield _entry(paths, "estimate", model, paths.numbers("estimates", model))
     yield _entry(paths, "report", study.name, paths.report)
 
 
 def graded_files(study: Study) -> list[str]:
-    """Return the files that hold grades: samples of all runs, rollouts of those that have them, section 3."""
+    """Return the files that hold grades: samples of all runs, under interventions too, rollouts of those that have them, section 3."""
     paths = Paths(study.name)
     return [
         *sample_files(study, paths, study.base_runs() + study.runs()),
+        *(paths.intervention(*pair) for pair in intervened(study)),
         *(paths.rollouts(run) for run in study.runs(methods=ON_POLICY)),
         *(paths.section_3(*draw) for draw in study.section_3_draws()),
     ]

@@ -135,6 +135,12 @@ class Paths:
         """Return the path of the samples of one checkpoint of a run."""
         return f"{self.run(run, **fields)}/samples/step-{step}.parquet"
 
+    def intervention(
+        self, run: Run | None = None, intervention: str = "{intervention}", **fields: str
+    ) -> str:
+        """Return the path of the samples of a run after training under an intervention on the epistemic words."""
+        return f"{self.run(run, **fields)}/interventions/{intervention}.parquet"
+
     def manifest(self, path: str) -> str:
         """Return the path of an output's manifest: x.manifest.json beside x.parquet or x/."""
         return f"{os.path.splitext(path)[0]}.manifest.json"

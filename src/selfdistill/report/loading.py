@@ -22,12 +22,13 @@ from selfdistill.records.schemas import (
     samples_schema,
     training_schema,
 )
-from selfdistill.report.numbers import problems_summary
+from selfdistill.report.numbers import intervention_numbers, problems_summary
 from selfdistill.report.samples import CLAIM_COLUMNS, joined
 from selfdistill.report.study_data import StudyData
 from selfdistill.report.tables.reported import load_reported
 from selfdistill.report.word_shifts import with_columns, word_shifts
 from selfdistill.statistics import richness_estimates
+from selfdistill.vocabulary.interventions import NONE
 from selfdistill.vocabulary.runs import RUN_FIELDS
 
 
@@ -37,7 +38,8 @@ def load_data(
     """Return the study's frames, those of `runs` only if some are given.
 
     inputs: names of StudyData's frames -> path (reported) or paths (estimates, differences, shift, draws, training, richness; train_sets and
-    benchmark_sets make `problems`). names: study.shown.display_names. runs: study.shown.run_keys.
+    benchmark_sets make `problems`; interventions go with untouched, the samples of the same runs without one). names:
+    study.shown.display_names. runs: study.shown.run_keys.
     """
     frames = {
         name: joined(map(read_frame, as_list(inputs[name])))
@@ -49,6 +51,10 @@ def load_data(
     if "richness" in inputs:
         rows = joined(read_table(path, richness_schema()) for path in as_list(inputs["richness"]))
         frames["richness"] = richness_estimates(rows)
+    if "interventions" in inputs:
+        rows = intervention_samples(inputs["interventions"], inputs["untouched"])
+        ood = [name for name, entry in names["benchmarks"].items() if entry["ood"]]
+        frames["interventions"] = intervention_numbers(rows, ood)
     if "train_sets" in inputs:
         frames["problems"] = problems_summary(
             problem_tables(inputs["train_sets"]), problem_tables(inputs["benchmark_sets"])
@@ -72,6 +78,16 @@ def as_list(paths: str | Iterable[str]) -> list[str]:
 def read_tables(paths: str | Iterable[str]) -> pd.DataFrame:
     """Return the training records of several runs in one frame; empty for none."""
     return joined(read_table(path, training_schema()) for path in as_list(paths))
+
+
+def intervention_samples(intervened: Sequence[str], untouched: Sequence[str]) -> pd.DataFrame:
+    """Return samples under interventions, which their files are named after, and without one: no responses, a column `intervention`."""
+    named = [(path, Path(path).stem) for path in as_list(intervened)] + [
+        (path, NONE) for path in as_list(untouched)
+    ]
+    return joined(
+        read_table(path, samples_schema(), CLAIM_COLUMNS).assign(intervention=name) for path, name in named
+    )
 
 
 def problem_tables(paths: str | Iterable[str]) -> dict[str, pd.DataFrame]:

@@ -24,9 +24,11 @@ from selfdistill.report.study_data import base_run, rows_of_run, runs_of
 from selfdistill.statistics import (
     BASE_GROUP,
     GROUP_COLUMNS,
+    INTERVENTION_GROUP,
     contrasts,
     estimates,
     group_shifts,
+    intervention_estimates,
     last_step,
 )
 from selfdistill.study.jobs import NumbersParams
@@ -108,6 +110,16 @@ def repetition_estimates(last: pd.DataFrame, section_3: pd.DataFrame, **settings
     """
     frames = [last, section_3.assign(benchmark="section-3")]
     return joined(estimates(frame, metrics=(REPETITION,), **settings) for frame in frames if len(frame))
+
+
+def intervention_numbers(samples: pd.DataFrame, ood: Sequence[str]) -> pd.DataFrame:
+    """Return what runs do under interventions on every benchmark and in the mean over the OOD benchmarks.
+
+    samples: statistics.intervention_estimates. ood: names of the OOD benchmarks.
+    """
+    outside, by = ood_samples(samples, ood), [name for name in INTERVENTION_GROUP if name != "benchmark"]
+    frames = [intervention_estimates(outside, by).assign(benchmark=OOD_MEAN)] if len(outside) else []
+    return joined([intervention_estimates(samples), *frames])
 
 
 def failed_shares(samples: pd.DataFrame, **settings: Any) -> pd.DataFrame:

@@ -53,6 +53,7 @@ class StudyData:
             `ood-mean` and `section-3`.
         differences: numbers.study_differences, the same rows against base, paired by problem.
         richness: statistics.richness_estimates (model, context, written, metric, interval, counts).
+        interventions: numbers.intervention_numbers (RUN_KEY, benchmark, intervention, metric, interval, counts).
         shift: numbers.frequency_shifts (RUN_KEY, word, shift, is_epistemic, counts).
         draws: numbers.draw_means (RUN_FIELDS, benchmark, means of one draw).
         problems: numbers.problems_summary of the training sets (Table 3).
@@ -73,6 +74,7 @@ class StudyData:
     shift: pd.DataFrame = field(default_factory=pd.DataFrame)
     draws: pd.DataFrame = field(default_factory=pd.DataFrame)
     richness: pd.DataFrame = field(default_factory=pd.DataFrame)
+    interventions: pd.DataFrame = field(default_factory=pd.DataFrame)
     problems: pd.DataFrame = field(default_factory=pd.DataFrame)
     reported: pd.DataFrame = field(default_factory=pd.DataFrame)
     labels: Mapping[str, str] = field(default_factory=dict)

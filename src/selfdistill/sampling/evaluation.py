@@ -107,14 +107,15 @@ def evaluate_checkpoint(
     grader: str = "strict",
     progress: Callable[[int, int], None] = lambda done, total: None,
     parts: Parts = NOT_KEPT,
+    base: Path | None = None,
 ) -> pd.DataFrame:
     """Return the samples of a checkpoint on every benchmark.
 
     folder: in Hugging Face's format; fields: fields of study and run, the first columns of each row; grader: name of the grader of
-    boxed answers; parts: finished parts are reused, and if all are finished, the model is not loaded. The sampling seed depends on
-    the run's seed and the benchmark only, so that checkpoints and runs of the same seed differ in their weights only.
+    boxed answers; parts: finished parts are reused, and if all are finished, the model is not loaded; base: see `load_generator`. The
+    sampling seed depends on the run's seed and the benchmark only, so that checkpoints and runs of the same seed differ in their weights only.
     """
-    frames, generator = [], cache(partial(load_generator, folder, thinking, backend))
+    frames, generator = [], cache(partial(load_generator, folder, thinking, backend, base))
     with Grader(grader) as own:
 
         def answer(name: str, problems: Sequence[Problem]) -> pd.DataFrame:
@@ -159,12 +160,14 @@ def chunks_of(problems: Sequence[Problem], backend: str) -> Iterator[tuple[int, 
         yield start, problems[start : start + size]
 
 
-def load_generator(folder: Path, thinking: str, backend: str) -> Generator:
+def load_generator(folder: Path, thinking: str, backend: str, base: Path | None = None) -> Generator:
     """Return a generator of the study's backend for a model folder.
 
-    Raise Damaged if the folder differs from its file list, and ValueError for an unknown backend.
+    base: folder of the model before training, for the intervention `force`. Raise Damaged if a folder differs from its file list, and
+    ValueError for an unknown backend.
     """
-    check_model_folder(folder)
+    for one in filter(None, (folder, base)):
+        check_model_folder(one)
     # jobs.fingerprint counts the vllm branch only in studies with that backend, and recognises it by this condition
     if backend == "vllm":
         from selfdistill.generation.vllm_backend import VllmGenerator
@@ -173,5 +176,5 @@ def load_generator(folder: Path, thinking: str, backend: str) -> Generator:
     if backend == "transformers":
         from selfdistill.generation.transformers_backend import TransformersGenerator
 
-        return TransformersGenerator.load(folder, thinking)
+        return TransformersGenerator.load(folder, thinking, base=base)
     raise ValueError(f"unknown generation backend {backend!r}; allowed: {', '.join(BACKENDS)}")

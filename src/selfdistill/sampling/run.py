@@ -17,8 +17,9 @@ from selfdistill.records.task import Facts, Task, job
 from selfdistill.sampling.evaluation import evaluate_checkpoint, load_generator
 from selfdistill.sampling.off_policy import build_datasets
 from selfdistill.sampling.section_3 import run_section_3
-from selfdistill.study.jobs import EvaluationParams, Section3Params
+from selfdistill.study.jobs import EvaluationParams, InterventionParams, Section3Params
 from selfdistill.study.sampling import OffPolicySettings
+from selfdistill.vocabulary.interventions import FORCE
 from selfdistill.vocabulary.runs import BASE, LAST
 
 
@@ -31,6 +32,26 @@ def backend_modules(params: Mapping[str, Any]) -> Sequence[str]:
 def evaluate(task: Task) -> Facts:
     """Write the samples of one checkpoint of a run on its benchmarks. A base is its own checkpoint at step 0."""
     params = EvaluationParams.model_validate(task.params["job"])
+    frame, folder = samples_of(task, params, Sampling(**params.sampling.model_dump()))
+    write_table(task.output.samples, frame, samples_schema())
+    return generated(frame, folder)
+
+
+@job(late=backend_modules)
+def evaluate_intervention(task: Task) -> Facts:
+    """Write the samples of a run after training under an intervention on the epistemic words, with the random numbers of those without."""
+    params = InterventionParams.model_validate(task.params["job"])
+    sampling = Sampling(**params.sampling.model_dump(), intervention=params.intervention)
+    base = Path(task.input.base) if params.intervention == FORCE else None
+    frame, folder = samples_of(task, params, sampling, base)
+    write_table(task.output.samples, frame, samples_schema())
+    return generated(frame, folder)
+
+
+def samples_of(
+    task: Task, params: EvaluationParams, sampling: Sampling, base: Path | None = None
+) -> tuple[pd.DataFrame, Path]:
+    """Return the samples of a job's checkpoint, and the folder of its model; base: see `load_generator`."""
     paths = zip(params.benchmarks, task.input.benchmarks, strict=True)
     benchmarks = {name: read_problems(path) for name, path in paths}
     step, folder = checkpoint_of(params, Path(task.input.model))
@@ -41,18 +62,18 @@ def evaluate(task: Task) -> Facts:
         thinking=params.thinking,
         template=params.template,
         samples=params.samples,
-        sampling=Sampling(**params.sampling.model_dump()),
+        sampling=sampling,
         fields={"study": params.study, **params.run.fields()},
         seed=params.run.draw_seed,
         backend=params.backend,
         grader=params.grader,
         progress=task.progress,
         parts=task.parts,
+        base=base,
     )
     ids = {name: [problem.problem_id for problem in problems] for name, problems in benchmarks.items()}
     check_samples(frame, params.step, ids, params.samples, task.output.samples)
-    write_table(task.output.samples, frame, samples_schema())
-    return generated(frame, folder)
+    return frame, folder
 
 
 def generated(frame: pd.DataFrame, folder: Path) -> Facts:

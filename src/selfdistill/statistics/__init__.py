@@ -24,12 +24,14 @@ intervals (paper.md 6).
 If all responses of a group score the same, its interval has zero width; a group of one problem has no interval (NaN).
 
 Modules, in the order of the data flow: `metrics` (what a metric is made of), `cells` (sums per draw and problem),
-`student` (variances, intervals, p values), then `groups`, `comparison`, `testing`, `power`, `vocabulary`, `richness` and `simulation`.
+`student` (variances, intervals, p values), then `groups`, `comparison`, `testing`, `power`, `vocabulary`, `richness`,
+`interventions` and `simulation`.
 """
 
 from selfdistill.statistics.cells import Cells, CellTable
 from selfdistill.statistics.comparison import Arm, Comparison, compare, pooled
 from selfdistill.statistics.groups import BASE_GROUP, GROUP_COLUMNS, contrasts, estimates, last_step
+from selfdistill.statistics.interventions import INTERVENTION_GROUP, intervention_estimates
 from selfdistill.statistics.metrics import COLUMN_OF, METRICS, RATIOS, majority_vote, pass_at_k
 from selfdistill.statistics.power import lent_freedom, minimum_detectable_effect
 from selfdistill.statistics.richness import richness_estimates
@@ -44,6 +46,7 @@ __all__ = [
     "Cells",
     "Comparison",
     "GROUP_COLUMNS",
+    "INTERVENTION_GROUP",
     "METRICS",
     "RATIOS",
     "compare",
@@ -51,6 +54,7 @@ __all__ = [
     "estimates",
     "group_shifts",
     "holm",
+    "intervention_estimates",
     "last_step",
     "lent_freedom",
     "majority_vote",

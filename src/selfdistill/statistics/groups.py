@@ -107,12 +107,12 @@ def _students(
 ) -> list[Student]:
     """Return the distribution of each design's contrast, its draws pooled over the groups that do not share them.
 
-    Replicates are shared by all runs of a model, seeds by one run at its steps and on its benchmarks.
+    Replicates are shared by all runs of a model, seeds by one run at its steps, on its benchmarks and under its interventions.
     """
     shared = (
         ("model",)
         if table.drawn == "replicate"
-        else [name for name in by if name not in ("step", "benchmark")]
+        else [name for name in by if name not in ("step", "benchmark", "intervention")]
     )
     units = [tuple(value for name, value in zip(by, key, strict=True) if name in shared) for key in keys]
     found = [linear_contrast(design, weights, over) for design in designs]

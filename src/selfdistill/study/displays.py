@@ -257,6 +257,12 @@ TABLES: dict[str, Display] = {
         ("problems",),
         shows="problem sets",
     ),
+    "interventions": Display(
+        "Interventions on the epistemic words",
+        "not in the paper (section 5)",
+        f"{_TABLES}.interventions:interventions_table",
+        ("interventions",),
+    ),
     "draws": Display(
         "Every draw of the bases",
         "not in the paper",

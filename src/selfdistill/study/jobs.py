@@ -14,6 +14,7 @@ from selfdistill.study.methods import METHODS
 from selfdistill.study.models import BaseSpec
 from selfdistill.study.sampling import SamplingSettings, Section3Settings
 from selfdistill.study.study import Study
+from selfdistill.vocabulary.interventions import INTERVENTIONS
 from selfdistill.vocabulary.runs import Run, Step, base_run, draw_seed
 
 
@@ -83,6 +84,12 @@ class EvaluationParams(ModelJob):
     sampling: SamplingSettings
     backend: str
     grader: GraderName
+
+
+class InterventionParams(EvaluationParams):
+    """Samples of one checkpoint of a run under an intervention on the epistemic words."""
+
+    intervention: Literal[INTERVENTIONS]
 
 
 class DeclaredSamples(JobParams):
@@ -166,6 +173,12 @@ def evaluation_params(study: Study, run: Run, step: Step) -> EvaluationParams:
         grader=study.file.benchmarks.grader,
         **study.prompt_form(run.model),
     )
+
+
+def intervention_params(study: Study, run: Run, intervention: str) -> InterventionParams:
+    """Return what the samples of a run after training depend on under an intervention."""
+    evaluated = evaluation_params(study, run, study.steps_of(run)[-1])
+    return InterventionParams(**evaluated.model_dump(), intervention=intervention)
 
 
 def section_3_params(study: Study, model: str, replicate: int) -> Section3Params:

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from selfdistill.study.fields import GraderName, Name, Positive, Section
 from selfdistill.vocabulary.contexts import FURTHER, SECTION_3
+from selfdistill.vocabulary.interventions import INTERVENTIONS
 
 
 def above_zero(value: float) -> float:
@@ -54,6 +55,12 @@ class BenchmarkSettings(SamplingSettings):
         default={},
         description="benchmark of the paper's claims: the benchmark that stands for it (claims.yaml); of `aime24` and `amc23` "
         "the first is the one that is harder for the base models",
+    )
+    interventions: list[Literal[INTERVENTIONS]] = Field(
+        default=[],
+        description="interventions on the epistemic words, under which the runs of the table `interventions` and their bases are evaluated "
+        "again after training (`ban`: never sampled, `force`: at each token at least as likely as under the base, `neutral`: another word "
+        "is written in their place; vllm: `ban` only)",
     )
     headline: list[str] = Field(
         default=[],

@@ -14,7 +14,8 @@ from selfdistill.study.jobs import JobParams
 from selfdistill.study.methods import ON_POLICY
 from selfdistill.study.yaml import reject
 from selfdistill.vocabulary import contexts, teachers
-from selfdistill.vocabulary.runs import DEFAULT, FULL, Run
+from selfdistill.vocabulary.interventions import FORCE
+from selfdistill.vocabulary.runs import BASE, DEFAULT, FULL, Run, base_run
 
 if TYPE_CHECKING:
     from selfdistill.study.study import Study
@@ -99,6 +100,24 @@ def richness_draws(study: Study) -> list[tuple[str, int]]:
     """Return the models and replicates whose contexts are measured: all of section 3, if a declared figure or table shows it."""
     declared = (display_of(name) for name in (*study.file.figures, *study.file.tables))
     return study.section_3_draws() if any("richness" in display.frames for display in declared) else []
+
+
+def intervened_runs(study: Study) -> tuple[Run, ...]:
+    """Return the runs of the table `interventions` and their bases; none if the study does not declare it."""
+    if "interventions" not in study.file.tables:
+        return ()
+    runs = runs_shown(study, "interventions")
+    return (*dict.fromkeys(base_run(run.model, run.replicate, run.seed) for run in runs), *runs)
+
+
+def interventions_of(study: Study, run: Run) -> list[str]:
+    """Return the interventions under which such a run is evaluated: for a base not `force`, which changes nothing there."""
+    return [name for name in study.file.benchmarks.interventions if (run.method, name) != (BASE, FORCE)]
+
+
+def intervened(study: Study) -> list[tuple[Run, str]]:
+    """Return every run that is evaluated under interventions with each of these."""
+    return [(run, name) for run in intervened_runs(study) for name in interventions_of(study, run)]
 
 
 def curves_of(study: Study, name: str) -> list[str]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from selfdistill.report.study_data import Cell, draws_text
+from selfdistill.report.study_data import Cell, as_cell, draws_text
 from selfdistill.text import pipe_table, span
 from selfdistill.vocabulary.marks import MARKS
 
@@ -121,6 +121,16 @@ def ours(cell: Cell | None, digits: int, scale: float = 1.0, sign: str = "") -> 
     if not math.isnan(scaled.low):
         text += f" [{number(scaled.low, digits, sign)}, {number(scaled.high, digits, sign)}]"
     return Entry(text, scaled.estimate, scaled)
+
+
+def estimated(
+    frame: pd.DataFrame, metric: str, digits: int, scale: float = 1.0, sign: str = "", **fields: str
+) -> Entry:
+    """Return one number of a frame of estimates with its interval, or no value; fields: columns that find its row."""
+    rows = frame[frame["metric"] == metric]
+    for name, value in fields.items():
+        rows = rows[rows[name] == value]
+    return ours(as_cell(rows.iloc[0]), digits, scale, sign) if len(rows) else Entry(NO_VALUE)
 
 
 def counts_note(rows: Sequence[Mapping[str, Entry]]) -> str:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
-from selfdistill.report.study_data import CONTEXTS, StudyData, as_cell, select
+from selfdistill.report.study_data import CONTEXTS, StudyData, select
 from selfdistill.report.style import CONTEXT_SYMBOLS
-from selfdistill.report.tables.form import NO_VALUE, Entry, TableParts, counts_note, ours
+from selfdistill.report.tables.form import Entry, TableParts, counts_note, estimated
 from selfdistill.statistics.richness import AT
 
 
@@ -22,10 +20,12 @@ def richness_table(data: StudyData) -> TableParts:
                     "Model": Entry(data.label(model)),
                     "Context": Entry(f"{context} ({CONTEXT_SYMBOLS[context]})"),
                     "Responses": Entry("unguided" if written == CONTEXTS[0] else "under the context"),
-                    "Nats per response": entry(data.richness, "nats", 2, **numbers),
-                    "Nats per token": entry(data.richness, "nats_per_token", 3, **numbers),
+                    "Nats per response": estimated(data.richness, "nats", 2, **numbers),
+                    "Nats per token": estimated(data.richness, "nats_per_token", 3, **numbers),
                 }
-                at = {f"At {position}": entry(data.richness, AT[position], 2, **numbers) for position in AT}
+                at = {
+                    f"At {position}": estimated(data.richness, AT[position], 2, **numbers) for position in AT
+                }
                 rows.append(row | at)
     note = (
         "Mean of log p(y | x, c) - log p(y | x) in nats over correct responses y of the base. Under the context: an upper bound of I(y; c | x). "
@@ -34,11 +34,3 @@ def richness_table(data: StudyData) -> TableParts:
         f"tokens. {counts_note(rows)}"
     )
     return rows, note
-
-
-def entry(frame: pd.DataFrame, metric: str, digits: int, **fields: str) -> Entry:
-    """Return one number of the estimates with its interval, or no value."""
-    rows = frame[frame["metric"] == metric]
-    for name, value in fields.items():
-        rows = rows[rows[name] == value]
-    return ours(as_cell(rows.iloc[0]), digits) if len(rows) else Entry(NO_VALUE)

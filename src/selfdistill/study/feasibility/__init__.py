@@ -12,7 +12,12 @@ from selfdistill.study.feasibility.catalogue import (
     check_shapes,
     check_thinking,
 )
-from selfdistill.study.feasibility.draws import check_lengths, check_sampling, check_seeds
+from selfdistill.study.feasibility.draws import (
+    check_interventions,
+    check_lengths,
+    check_sampling,
+    check_seeds,
+)
 from selfdistill.study.feasibility.impossible import Check
 from selfdistill.study.feasibility.problem_sets import (
     check_benchmark_files,
@@ -51,6 +56,7 @@ CHECKS: tuple[Check, ...] = (
     check_seeds,
     check_sampling,
     check_lengths,
+    check_interventions,
     check_training,
     check_unused,
 )

@@ -1,4 +1,4 @@
-"""Seeds and sampling: within the records, the vocabulary and the positions of a model."""
+"""Seeds and sampling: within the records, the vocabulary and the positions of a model, and what the backend can do."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -10,6 +10,8 @@ from selfdistill.study.feasibility.impossible import (
     fits_positions,
     made_here,
 )
+from selfdistill.study.shown import intervened_runs
+from selfdistill.vocabulary.interventions import BAN, INTERVENTIONS
 from selfdistill.vocabulary.organism import VOCABULARY_SIZE
 from selfdistill.vocabulary.runs import SEEDS
 
@@ -55,3 +57,18 @@ def check_lengths(study: "Study") -> Iterator[Impossible]:
     if any(made_here(study, name) for name in study.models()):
         for key, tokens in asked.items():
             yield from fits_positions(key, tokens)
+
+
+def check_interventions(study: "Study") -> Iterator[Impossible]:
+    """Interventions and the table that shows them come together, each is listed once, and the backend has it."""
+    key, chosen = "benchmarks.interventions", study.file.benchmarks.interventions
+    shown = intervened_runs(study)
+    if shown and not chosen:
+        yield Impossible(key, "must list what the table `interventions` shows", INTERVENTIONS)
+    if chosen and not shown:
+        yield Impossible(key, "is used by the table `interventions` only: declare it in `tables`")
+    for name in chosen:
+        if chosen.count(name) > 1:
+            yield Impossible(key, f"{name!r} is listed twice")
+        if study.file.backend == "vllm" and name != BAN:
+            yield Impossible(key, f"the backend vllm has no intervention {name}", (BAN,))
