@@ -38,6 +38,8 @@ INFRASTRUCTURE = tuple(
     )
 )
 """Packages and modules that do not count."""
+HOLDS_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
+"""What an import statement can be, or stand in."""
 DISPLAY = frozenset({"look", "looks", "label", "symbol", "subset", "description"})
 """Keywords of calls that affect only figures and messages."""
 JOB_FUNCTION = re.compile(rf"{PACKAGE}\.[\w.]+:\w+")
@@ -143,11 +145,14 @@ def module_hash(path: Path) -> str:
     return hashlib.sha256(ast.dump(syntax_tree(path)).encode()).hexdigest()
 
 
-@cache
-def import_statements(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
-    """Return the import statements of a source file; cached, since all rules share most files."""
-    nodes = ast.walk(syntax_tree(path))
-    return tuple(node for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
+def import_statements(path: Path) -> Iterator[ast.Import | ast.ImportFrom]:
+    """Yield the import statements of a source file; expressions, most of a tree, hold none and are not visited."""
+    waiting: list[ast.AST] = [syntax_tree(path)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        waiting.extend(child for child in ast.iter_child_nodes(node) if isinstance(child, HOLDS_STATEMENTS))
 
 
 class Reduce(ast.NodeTransformer):
@@ -184,13 +189,16 @@ def is_docstring(body: list[ast.stmt]) -> bool:
     )
 
 
-def imported_modules(name: str, path: Path, root: Path = ROOT) -> Iterator[str]:
-    """Yield the modules of the package that the module `name` imports, also inside functions."""
+@cache
+def imported_modules(name: str, path: Path, root: Path = ROOT) -> frozenset[str]:
+    """Return the modules of the package that the module `name` imports, also inside functions; cached, since all rules share most."""
+    found: set[str] = set()
     for node in import_statements(path):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name.startswith(f"{PACKAGE}."))
+            found.update(alias.name for alias in node.names if alias.name.startswith(f"{PACKAGE}."))
         else:
-            yield from modules_of_import(node, name, path, root)
+            found.update(modules_of_import(node, name, path, root))
+    return frozenset(found)
 
 
 def modules_of_import(node: ast.ImportFrom, name: str, path: Path, root: Path) -> Iterator[str]:

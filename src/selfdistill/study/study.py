@@ -138,7 +138,15 @@ class Study:
 
     def settings_for(self, run: Run) -> Any:
         """The settings of a run's method with its variant's overrides (a class of its method)."""
-        return self.resolve(run.method, run.variant)
+        key = (run.method, run.variant)
+        if key not in self._resolved:
+            self._resolved[key] = self.resolve(*key)
+        return self._resolved[key]
+
+    @cached_property
+    def _resolved(self) -> dict[tuple[str, str], Any]:
+        """What `resolve` has returned so far: a plan asks for each run's settings many times."""
+        return {}
 
     def resolve(self, method: str, variant: str) -> Any:
         """The sections of `training` that a method uses, a variant's overrides over them, validated."""
