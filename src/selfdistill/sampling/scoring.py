@@ -56,6 +56,18 @@ def _batch_log_probs(
     end_tokens: Sequence[int],
 ) -> np.ndarray:
     """Return the log-probabilities of the tokens of all responses, one row after the other, (all tokens,)."""
+    logits, targets = response_logits(model, prompts, responses)
+    parts = [
+        _log_probs(part.double(), own, end_tokens)
+        for part, own in zip(logits.split(CHUNK_TOKENS), targets.split(CHUNK_TOKENS), strict=True)
+    ]
+    return torch.cat(parts).cpu().numpy()
+
+
+def response_logits(
+    model: "PreTrainedModel", prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (logits (all tokens, vocabulary) that predict the tokens of the responses, token ids (all tokens,)), one batch of rows."""
     device = next(model.parameters()).device
     rows = [torch.tensor([*prompt, *response]) for prompt, response in zip(prompts, responses, strict=True)]
     # padding is on the right, where no token sees it, so attention needs no mask
@@ -66,12 +78,7 @@ def _batch_log_probs(
     columns = torch.arange(first, width, device=device)
     logits = model(input_ids=ids, logits_to_keep=columns - 1, use_cache=False).logits
     chosen = (columns >= starts) & (columns < ends)
-    logits, targets = logits[chosen], ids[:, first:][chosen]
-    parts = [
-        _log_probs(part.double(), own, end_tokens)
-        for part, own in zip(logits.split(CHUNK_TOKENS), targets.split(CHUNK_TOKENS), strict=True)
-    ]
-    return torch.cat(parts).cpu().numpy()
+    return logits[chosen], ids[:, first:][chosen]
 
 
 def _log_probs(logits: torch.Tensor, tokens: torch.Tensor, ends: Sequence[int]) -> torch.Tensor:
