@@ -76,7 +76,8 @@ def evaluated(monkeypatch, folder: Path | None, dies: int | None = None, backend
     pool = problems(6)
     generator, loaded = Dying({p.question: i % 3 for i, p in enumerate(pool)}, dies), []
 
-    def load(folder, thinking, backend):
+    def load(folder, thinking, backend, base):
+        assert base is None  # only an intervention has one
         loaded.append(folder.name)
         return generator
 
