@@ -499,6 +499,11 @@ def test_the_summary_is_three_sentences_from_the_ledger(record):
     assert "18 (C1, C2" in sentences[2]
 
 
+def test_the_summary_of_a_study_with_claims_of_its_own_counts_these(record):
+    own = record | {"claims": [claim | {"name": f"X{claim['name']}"} for claim in record["claims"]]}
+    assert "Of the study's own 22 claims this study tests 1, and 1 (XC5)" in summary_sentences(own)[0]
+
+
 def test_pages_show_every_claim_in_order_with_its_reason(record, ledger):
     page, text = to_html(record), to_markdown(record)
     for shown in (page, text):

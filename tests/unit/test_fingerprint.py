@@ -7,7 +7,7 @@ import pytest
 from selfdistill.jobs.fingerprint import (
     ROOT,
     code_fingerprint,
-    import_statements,
+    imported_modules,
     module_hash,
     reachable,
     script_fingerprint,
@@ -27,7 +27,7 @@ def package(tmp_path):
         path.write_text(text.replace(old, new, 1))
         syntax_tree.cache_clear()
         module_hash.cache_clear()
-        import_statements.cache_clear()
+        imported_modules.cache_clear()
 
     edit.root = root
     return edit
@@ -129,7 +129,7 @@ def test_a_script_counts_with_its_job_function_and_what_that_calls(package, tmp_
     script.write_text('"""Text."""\nrun_job(snakemake, "selfdistill.problems.build:build_problems")\n')
 
     def fingerprint():
-        for cached in (syntax_tree, module_hash, import_statements):
+        for cached in (syntax_tree, module_hash, imported_modules):
             cached.cache_clear()
         return script_fingerprint(script, root=package.root)
 

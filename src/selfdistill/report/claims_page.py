@@ -128,10 +128,11 @@ def clause_text(claim: Record, key: str) -> str:
 def summary_sentences(record: Record) -> list[str]:
     """Return three sentences from the ledger: how many claims hold, which do not, what was not run or stays open."""
     paper = [claim for claim in record["claims"] if claim["name"].startswith("C")]
+    claims, whose = (paper, "the paper's") if paper else (record["claims"], "the study's own")
     names = {
-        verdict: [claim["name"] for claim in paper if claim["verdict"] == verdict] for verdict in VERDICTS
+        verdict: [claim["name"] for claim in claims if claim["verdict"] == verdict] for verdict in VERDICTS
     }
-    tested = len(paper) - len(names[NOT_RUN])
+    tested = len(claims) - len(names[NOT_RUN])
 
     def listed(verdict: str) -> str:
         found = ", ".join(names[verdict])
@@ -139,12 +140,12 @@ def summary_sentences(record: Record) -> list[str]:
 
     if names[NO_VERDICT]:
         return [
-            f"Of the paper's {len(paper)} claims this study shows the effects of {tested}.",
+            f"Of {whose} {len(claims)} claims this study shows the effects of {tested}.",
             "It has one replicate, so there is no verdict: a base and a training are one draw, and another may differ.",
             f"Not run: {listed(NOT_RUN)}.",
         ]
     return [
-        f"Of the paper's {len(paper)} claims this study tests {tested}, and {listed(REPRODUCED)} are reproduced; in part: {listed(PARTLY)}.",
+        f"Of {whose} {len(claims)} claims this study tests {tested}, and {listed(REPRODUCED)} are reproduced; in part: {listed(PARTLY)}.",
         f"Not reproduced: {listed(NOT_REPRODUCED)}; their effects lie outside of what is claimed, or are too small to be of interest.",
         f"Inconclusive at this number of problems and replicates: {listed(INCONCLUSIVE)}; not run: {listed(NOT_RUN)}.",
     ]
