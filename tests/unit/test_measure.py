@@ -39,7 +39,8 @@ def finish(run) -> None:
     took = {"rule": "evaluate", "wall_seconds": seconds(TOKENS, 1, DECODING), "tokens": TOKENS}
     write(PATHS.manifest(str(samples)), took | {"peak_gpu_memory_mb": None})
     if run.method in ON_POLICY:
-        tokens = 3 * 4 * 8 * 1000
+        own = STUDY.settings_for(run)
+        tokens = own.steps * own.prompts * own.rollouts * 1000
         wall = seconds(tokens, 1, DECODING) + seconds(tokens, METHODS[run.method].passes, TRAINING)
         took = {"rule": "train_on_policy", "wall_seconds": wall, "tokens": tokens}
         write(PATHS.run_manifest(run), took | {"peak_gpu_memory_mb": 40_000.0})
