@@ -260,7 +260,7 @@ def test_bad_config_is_refused_before_the_plan(workspace, old, new, message):
 
 def test_unknown_study_and_other_config_keys_are_refused(workspace):
     output = workspace.snakemake("-n", "--config", "study=mimi", fails=True)
-    assert "no such study file; allowed: mini, paper" in output
+    assert "no such study file; allowed: beyond, mini, paper" in output
     assert "did you mean mini?" in output
     assert "only `study`, `replicates`, `seeds` and `experiments` can be given" in workspace.snakemake(
         "-n", "--config", "title=x", fails=True
