@@ -42,6 +42,7 @@ HOLDS_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 """What an import statement can be, or stand in."""
 DISPLAY = frozenset({"look", "looks", "label", "symbol", "subset", "description"})
 """Keywords of calls that affect only figures and messages."""
+DISPLAYED = re.compile(rf"\b({'|'.join(sorted(DISPLAY))})\s*=")
 JOB_FUNCTION = re.compile(rf"{PACKAGE}\.[\w.]+:\w+")
 """Form in which a script names its job function."""
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,7 +137,7 @@ def parents(name: str) -> Iterator[str]:
 @cache
 def syntax_tree(path: Path) -> ast.Module:
     """Return the syntax tree of a source file, without the parts that do not count."""
-    return Reduce().visit(ast.parse(path.read_text(encoding="utf-8"), filename=str(path)))
+    return reduced(path.read_text(encoding="utf-8"), str(path))
 
 
 @cache
@@ -146,37 +147,49 @@ def module_hash(path: Path) -> str:
 
 
 def import_statements(path: Path) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Yield the import statements of a source file; expressions, most of a tree, hold none and are not visited."""
-    waiting: list[ast.AST] = [syntax_tree(path)]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            yield node
-        waiting.extend(child for child in ast.iter_child_nodes(node) if isinstance(child, HOLDS_STATEMENTS))
+    """Yield the import statements of a source file."""
+    return (
+        node for node in statements_of(syntax_tree(path)) if isinstance(node, ast.Import | ast.ImportFrom)
+    )
 
 
-class Reduce(ast.NodeTransformer):
-    """Removes what does not count: docstrings, DISPLAY keywords, and the blocks of NOT_RUN conditions."""
+def reduced(source: str, filename: str) -> ast.Module:
+    """Return the syntax tree without what does not count: docstrings, DISPLAY keywords, and the blocks of NOT_RUN conditions.
 
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Visit the children, then remove the docstring of a module, class or function."""
-        super().generic_visit(node)
+    Expressions, most of a tree, are visited only where the source has a DISPLAY keyword.
+    """
+    tree = ast.parse(source, filename=filename)
+    for node in statements_of(tree):
+        for block in ("body", "orelse", "finalbody"):
+            if statements := getattr(node, block, None):
+                setattr(node, block, list(counting(statements)))
         if isinstance(
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         ) and is_docstring(node.body):
             node.body = node.body[1:]
-        return node
+    if DISPLAYED.search(source):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                node.keywords = [keyword for keyword in node.keywords if keyword.arg not in DISPLAY]
+    return tree
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802 (the name is given by ast.NodeVisitor)
-        """Remove the DISPLAY keywords of a call."""
-        self.generic_visit(node)
-        node.keywords = [keyword for keyword in node.keywords if keyword.arg not in DISPLAY]
-        return node
 
-    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:  # noqa: N802 (the name is given by ast.NodeVisitor)
-        """Replace a statement with a NOT_RUN condition by its else branch."""
-        self.generic_visit(node)
-        return node.orelse if ast.unparse(node.test) in NOT_RUN else node
+def statements_of(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the tree, its statements, and what holds statements in them; those inside of one come after it."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(child for child in ast.iter_child_nodes(node) if isinstance(child, HOLDS_STATEMENTS))
+
+
+def counting(statements: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+    """Yield the statements of a block, those of its else branch in place of one with a NOT_RUN condition."""
+    for statement in statements:
+        if isinstance(statement, ast.If) and ast.unparse(statement.test) in NOT_RUN:
+            yield from counting(statement.orelse)
+        else:
+            yield statement
 
 
 def is_docstring(body: list[ast.stmt]) -> bool:
