@@ -13,7 +13,7 @@ for most words of real tokenizers, the first token is the whole word. A word of 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -58,28 +58,31 @@ def neutral_ids(tokenizer: "PreTrainedTokenizerBase", words: Sequence[str]) -> d
 
 @dataclass(frozen=True)
 class Intervention:
-    """What `sample_batch` does to words, in token ids.
+    """What `sample_batch` does to words, in token ids; None where it does nothing.
 
-    banned: ids that get probability 0. forced: ids that get at least the probability that `reference`, the base model, gives to
-    them together after the same tokens. replaced: pairs (id that is drawn, id that is written in its place).
+    banned: ids that get probability 0, (ids,). forced: ids that get at least the probability that `reference`, the base model,
+    gives to them together after the same tokens, (ids,). replaced: ids that are drawn, and those that are written in their place, (2, ids).
     """
 
-    banned: Sequence[int] = ()
-    forced: Sequence[int] = ()
+    banned: torch.Tensor | None = None
+    forced: torch.Tensor | None = None
     reference: "PreTrainedModel | None" = None
-    replaced: Sequence[tuple[int, int]] = ()
+    replaced: torch.Tensor | None = None
+
+    def on(self, device: torch.device) -> "Intervention":
+        """Return the same with its ids on a device."""
+        ids = {name: getattr(self, name) for name in ("banned", "forced", "replaced")}
+        return replace(self, **{name: own.to(device) for name, own in ids.items() if own is not None})
 
     def before(self, probabilities: torch.Tensor, reference: torch.Tensor | None) -> torch.Tensor:
         """Return the probabilities to draw from, (rows, vocabulary); reference: those of the base after the same tokens."""
-        if reference is None:
-            return probabilities
-        return raise_to(probabilities, reference, torch.tensor(self.forced, device=probabilities.device))
+        return probabilities if reference is None else raise_to(probabilities, reference, self.forced)
 
     def after(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the tokens to write, (rows,), in place of those that were drawn."""
-        if not self.replaced:
+        if self.replaced is None:
             return tokens
-        source, target = torch.tensor(self.replaced, device=tokens.device).T
+        source, target = self.replaced
         found = tokens[:, None] == source
         return torch.where(found.any(1), target[found.int().argmax(1)], tokens)
 
@@ -98,11 +101,11 @@ def intervention_of(
         case "none":
             return NO_INTERVENTION
         case "ban":
-            return Intervention(banned=word_ids(tokenizer, sampling.words))
+            return Intervention(banned=torch.tensor(word_ids(tokenizer, sampling.words)))
         case "neutral":
-            return Intervention(replaced=tuple(neutral_ids(tokenizer, sampling.words).items()))
+            return Intervention(replaced=torch.tensor([*neutral_ids(tokenizer, sampling.words).items()]).T)
         case "force" if base is not None:
-            return Intervention(forced=word_ids(tokenizer, sampling.words), reference=base)
+            return Intervention(forced=torch.tensor(word_ids(tokenizer, sampling.words)), reference=base)
         case "force":
             raise ValueError("the intervention force needs the base model")
     allowed = ", ".join((NONE, BAN, FORCE, NEUTRAL))

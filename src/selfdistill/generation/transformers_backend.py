@@ -34,12 +34,12 @@ class Drawn(NamedTuple):
     log_probs: list[list[float]]
 
 
-def _filtered(logits: torch.Tensor, sampling: Sampling, banned: Sequence[int]) -> torch.Tensor:
+def _filtered(logits: torch.Tensor, sampling: Sampling, banned: torch.Tensor | None) -> torch.Tensor:
     """Return logits, (rows, vocabulary), after temperature, bans (token ids), top-k and top-p."""
     if sampling.temperature != 1.0:
         logits = logits / sampling.temperature
-    if banned:
-        logits[:, list(banned)] = -torch.inf
+    if banned is not None:
+        logits[:, banned] = -torch.inf
     if 0 < sampling.top_k < logits.shape[-1]:
         floor = logits.topk(sampling.top_k, dim=-1).values[:, -1:]
         logits = logits.masked_fill(logits < floor, -torch.inf)
@@ -131,6 +131,7 @@ class _Batch:
 
     def decode(self, sampling: Sampling, generator: torch.Generator, intervention: Intervention) -> Drawn:
         """Return what is drawn until every row has ended or has max_new_tokens."""
+        intervention = intervention.on(self.device)
         for step in range(sampling.max_new_tokens):
             probabilities = self._probabilities(sampling, intervention)
             tokens = _draw(probabilities, generator, self.place)

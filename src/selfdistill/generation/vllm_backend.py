@@ -185,8 +185,11 @@ class VllmGenerator:
             raise ValueError(
                 f"the backend vllm has no intervention {sampling.intervention}; allowed: {NONE}, {BAN}"
             )
-        banned = set(intervention_of(sampling, self.tokenizer).banned)
-        return [token for token in range(self.config.vocab_size) if token not in banned] if banned else None
+        banned = intervention_of(sampling, self.tokenizer).banned
+        if banned is None:
+            return None
+        found = set(banned.tolist())
+        return [token for token in range(self.config.vocab_size) if token not in found]
 
     def _run(
         self, rows: Sequence[list[int]], arguments: Sequence[dict[str, Any]]

@@ -15,7 +15,6 @@ out: a model that copies it would measure the length of the copy.
 The job is here and not in `run`, so that a change in what scores does not count for what generates.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ from selfdistill.records.parts import NOT_KEPT, Parts
 from selfdistill.records.schemas import richness_schema, samples_schema
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.sampling.evaluation import load_generator
-from selfdistill.sampling.scoring import response_log_probs
+from selfdistill.sampling.scoring import fitting, response_log_probs
 from selfdistill.sampling.section_3 import Rounds
 from selfdistill.study.jobs import RichnessParams
 from selfdistill.vocabulary.contexts import SECTION_3
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 
     from selfdistill.generation.transformers_backend import TransformersGenerator
 
-logger = logging.getLogger(__name__)
 UNGUIDED = SECTION_3[0]
 
 
@@ -127,26 +125,17 @@ def score(generator: "TransformersGenerator", responses: pd.DataFrame, prompts: 
         for row in range(len(responses))
         if written[row] in (UNGUIDED, context)
     ]
-    limit = generator.model.config.get_text_config().max_position_embeddings
-    fitting = [
-        pair for pair in pairs if len(prompts.of[pair[1]][names[pair[0]]]) + len(ids[pair[0]]) <= limit
-    ]
-    if len(fitting) < len(pairs):
-        logger.warning(
-            "left out: %d of %d pairs exceed %d positions", len(pairs) - len(fitting), len(pairs), limit
-        )
-    guided = [pair for pair in fitting if pair[1] != UNGUIDED]
+
+    def read(some: Sequence[tuple[int, str]]) -> tuple[list[list[int]], list[list[int]]]:
+        """Return the token ids of the prompts and responses of some pairs."""
+        return [prompts.of[context][names[row]] for row, context in some], [ids[row] for row, _ in some]
+
+    kept = [pairs[i] for i in fitting(generator.model, *read(pairs))]
+    guided = [pair for pair in kept if pair[1] != UNGUIDED]
     asked = [(row, UNGUIDED) for row in range(len(responses))] + guided
-    scored = response_log_probs(
-        generator.model,
-        [prompts.of[context][names[row]] for row, context in asked],
-        [ids[row] for row, _ in asked],
-        generator.end_token_ids,
-    )
+    scored = response_log_probs(generator.model, *read(asked), generator.end_token_ids)
     given = dict(zip(asked, scored, strict=True))
-    return by_position(
-        responses, [(pair, given[pair] - given[pair[0], UNGUIDED]) for pair in fitting], classes
-    )
+    return by_position(responses, [(pair, given[pair] - given[pair[0], UNGUIDED]) for pair in kept], classes)
 
 
 def tokenized(

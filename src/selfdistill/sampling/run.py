@@ -32,9 +32,7 @@ def backend_modules(params: Mapping[str, Any]) -> Sequence[str]:
 def evaluate(task: Task) -> Facts:
     """Write the samples of one checkpoint of a run on its benchmarks. A base is its own checkpoint at step 0."""
     params = EvaluationParams.model_validate(task.params["job"])
-    frame, folder = samples_of(task, params, Sampling(**params.sampling.model_dump()))
-    write_table(task.output.samples, frame, samples_schema())
-    return generated(frame, folder)
+    return write_samples(task, params, Sampling(**params.sampling.model_dump()))
 
 
 @job(late=backend_modules)
@@ -43,15 +41,13 @@ def evaluate_intervention(task: Task) -> Facts:
     params = InterventionParams.model_validate(task.params["job"])
     sampling = Sampling(**params.sampling.model_dump(), intervention=params.intervention)
     base = Path(task.input.base) if params.intervention == FORCE else None
-    frame, folder = samples_of(task, params, sampling, base)
-    write_table(task.output.samples, frame, samples_schema())
-    return generated(frame, folder)
+    return write_samples(task, params, sampling, base)
 
 
-def samples_of(
+def write_samples(
     task: Task, params: EvaluationParams, sampling: Sampling, base: Path | None = None
-) -> tuple[pd.DataFrame, Path]:
-    """Return the samples of a job's checkpoint, and the folder of its model; base: see `load_generator`."""
+) -> Facts:
+    """Write the samples of a job's checkpoint; base: see `load_generator`."""
     paths = zip(params.benchmarks, task.input.benchmarks, strict=True)
     benchmarks = {name: read_problems(path) for name, path in paths}
     step, folder = checkpoint_of(params, Path(task.input.model))
@@ -73,7 +69,8 @@ def samples_of(
     )
     ids = {name: [problem.problem_id for problem in problems] for name, problems in benchmarks.items()}
     check_samples(frame, params.step, ids, params.samples, task.output.samples)
-    return frame, folder
+    write_table(task.output.samples, frame, samples_schema())
+    return generated(frame, folder)
 
 
 def generated(frame: pd.DataFrame, folder: Path) -> Facts:

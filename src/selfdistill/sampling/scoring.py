@@ -1,6 +1,7 @@
 """Log-probabilities of given responses under given prompts (teacher forcing), in batches of rows of like length."""
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,6 +9,8 @@ import torch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
 
 BATCH_TOKENS = 2**14
 LOGIT_BYTES = 2**31
@@ -29,14 +32,46 @@ def response_log_probs(
     probability is that of ending, the sum over all of them.
     """
     lengths = np.array([len(p) + len(r) for p, r in zip(prompts, responses, strict=True)], dtype=np.int64)
+    limit = min(BATCH_TOKENS, LOGIT_BYTES // (4 * model.config.get_text_config().vocab_size))
+
+    def log_probs(rows: np.ndarray) -> np.ndarray:
+        """Return those of a batch of rows, one after the other."""
+        own = [responses[row] for row in rows]
+        return _batch_log_probs(model, [prompts[row] for row in rows], own, ends)
+
+    return by_response(lengths, responses, limit, log_probs)
+
+
+def by_response(
+    lengths: np.ndarray,
+    responses: Sequence[Sequence[int]],
+    tokens: int,
+    values: Callable[[np.ndarray], np.ndarray],
+) -> list[np.ndarray]:
+    """Return the values of every response, (tokens, ...) each, computed in `batches` of rows of these lengths.
+
+    values: returns those of the tokens of some rows, one row after the other, (all tokens, ...).
+    """
     found: list[np.ndarray] = [np.empty(0)] * len(lengths)
-    vocabulary = model.config.get_text_config().vocab_size
-    for rows in batches(lengths, min(BATCH_TOKENS, LOGIT_BYTES // (4 * vocabulary))):
-        own = _batch_log_probs(model, [prompts[row] for row in rows], [responses[row] for row in rows], ends)
+    for rows in batches(lengths, tokens):
         borders = np.cumsum([len(responses[row]) for row in rows])[:-1]
-        for row, values in zip(rows, np.split(own, borders), strict=True):
-            found[row] = values
+        for row, own in zip(rows, np.split(values(rows), borders), strict=True):
+            found[row] = own
     return found
+
+
+def fitting(
+    model: "PreTrainedModel", prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
+) -> list[int]:
+    """Return the rows (prompt and response) that do not exceed the model's positions; the others are logged."""
+    limit = model.config.get_text_config().max_position_embeddings
+    lengths = [len(prompt) + len(own) for prompt, own in zip(prompts, responses, strict=True)]
+    kept = [row for row, length in enumerate(lengths) if length <= limit]
+    if len(kept) < len(lengths):
+        logger.warning(
+            "left out: %d of %d rows exceed %d positions", len(lengths) - len(kept), len(lengths), limit
+        )
+    return kept
 
 
 def batches(lengths: np.ndarray, tokens: int) -> Iterator[np.ndarray]:

@@ -22,11 +22,8 @@ from selfdistill.study.yaml import StudyError, read_yaml, reject, suggestion, va
 
 DRAWS = ("replicates", "seeds")
 """Keys of a study file that a command line can replace."""
-NO_STUDIES = (
-    *("models", "benchmarks", "claims", "claims_beyond", "earlier_verdicts", "elsewhere"),
-    *("paper_settings", "reported"),
-)
-"""Files of config/ that are not studies."""
+NO_STUDIES = ("models", "benchmarks", "earlier_verdicts", "elsewhere", "paper_settings", "reported")
+"""Files of config/ that are not studies, beside `claims*.yaml`."""
 
 
 CHOICES = (*DRAWS, "experiments")
@@ -63,7 +60,8 @@ def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> 
     asked = str(config.get("study", "mini"))
     path = Path(asked) if asked.endswith((".yaml", ".yml")) else Path(folder) / f"{asked}.yaml"
     if not path.is_file():
-        names = sorted(other.stem for other in Path(folder).glob("*.yaml") if other.stem not in NO_STUDIES)
+        files = {other.stem for other in Path(folder).glob("*.yaml")}
+        names = sorted(name for name in files.difference(NO_STUDIES) if not name.startswith("claims"))
         raise StudyError(
             f"{path}: no such study file; allowed: {', '.join(names)}, or a path{suggestion(asked, names)}"
         )

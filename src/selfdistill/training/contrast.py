@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from selfdistill.sampling.scoring import BATCH_TOKENS, CHUNK_TOKENS, LOGIT_BYTES, batches, response_logits
+from selfdistill.sampling.scoring import BATCH_TOKENS, CHUNK_TOKENS, LOGIT_BYTES, by_response, response_logits
 from selfdistill.training.loss.chunked import LossOptions
 from selfdistill.training.loss.losses import distillation_loss
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
@@ -46,18 +46,17 @@ def token_contrast(
     """
     lengths = np.array([len(prompt) + len(own) for prompt, own in zip(teachers, responses, strict=True)])
     limit = min(BATCH_TOKENS, LOGIT_BYTES // (8 * model.config.get_text_config().vocab_size))
-    found: list[np.ndarray] = [np.empty((0, 2))] * len(lengths)
     ids = torch.tensor(list(words), dtype=torch.long, device=next(model.parameters()).device)
-    for rows in batches(lengths, limit):
+
+    def contrasts(rows: np.ndarray) -> np.ndarray:
+        """Return what is returned of a batch of rows, one after the other."""
         own = [responses[row] for row in rows]
         student, targets = response_logits(model, [students[row] for row in rows], own)
         teacher, _ = response_logits(model, [teachers[row] for row in rows], own)
         chunks = zip(*(x.split(CHUNK_TOKENS) for x in (student, teacher, targets)), strict=True)
-        values = torch.cat([chunk_contrast(*chunk, loss, ids) for chunk in chunks]).double().cpu().numpy()
-        borders = np.cumsum([len(response) for response in own])[:-1]
-        for row, part in zip(rows, np.split(values, borders), strict=True):
-            found[row] = part
-    return np.concatenate(found)
+        return torch.cat([chunk_contrast(*chunk, loss, ids) for chunk in chunks]).double().cpu().numpy()
+
+    return np.concatenate(by_response(lengths, responses, limit, contrasts))
 
 
 def chunk_contrast(

@@ -8,7 +8,6 @@ of log p(y | x, c) - log p(y | x) over correct responses y under it, as in `samp
 A response is scored as text: its tokens are those of the tokenizer.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from selfdistill.models.prompts import prompt_ids
 from selfdistill.problems.problem import Problem, coverage_subset
 from selfdistill.sampling.evaluation import response_frame
 from selfdistill.sampling.richness import tokenized
-from selfdistill.sampling.scoring import response_log_probs
+from selfdistill.sampling.scoring import fitting, response_log_probs
 from selfdistill.seeds import derive_seed
 from selfdistill.training.contrast import epistemic_ids, token_contrast
 from selfdistill.training.loss.chunked import LossOptions
@@ -33,7 +32,6 @@ from selfdistill.training.teacher import RolloutBatch, user_turns
 if TYPE_CHECKING:
     from selfdistill.generation.transformers_backend import TransformersGenerator
 
-logger = logging.getLogger(__name__)
 FORK = POSITIONS.index("fork")
 
 
@@ -163,7 +161,7 @@ def contrast(
     rows = [row for row, turn in enumerate(turns) if turn is not None]
     students = prompts_of(generator, [questions[row] for row in rows])
     teachers = prompts_of(generator, [turns[row] for row in rows], plan.reprompt_tokens)
-    kept = fitting(generator, teachers, unguided.rows(rows))
+    kept = rows_to_read(generator, teachers, unguided.rows(rows))
     values = token_contrast(
         generator.model,
         [students[i] for i in kept],
@@ -193,7 +191,7 @@ def told(
     rows = np.flatnonzero(guided.frame["correct"]).tolist()
     teachers = prompts_of(generator, [turns[row // plan.rollouts] for row in rows], plan.reprompt_tokens)
     students = prompts_of(generator, [questions[row // plan.rollouts] for row in rows])
-    kept = fitting(generator, teachers, guided.rows(rows)) if rows else []
+    kept = rows_to_read(generator, teachers, guided.rows(rows)) if rows else []
     if not kept:
         return {"nats_per_response": float("nan"), "nats_per_token": float("nan"), "guided": 0}
     responses = guided.rows([rows[i] for i in kept])
@@ -219,18 +217,13 @@ def prompts_of(
     return [found[turn] for turn in turns]
 
 
-def fitting(
+def rows_to_read(
     generator: "TransformersGenerator", prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
 ) -> list[int]:
-    """Return the rows that do not exceed the model's positions; the others are logged. Raise ValueError if none is left."""
-    limit = generator.model.config.get_text_config().max_position_embeddings
-    lengths = [len(prompt) + len(own) for prompt, own in zip(prompts, responses, strict=True)]
-    kept = [row for row, length in enumerate(lengths) if length <= limit]
-    if len(kept) < len(lengths):
-        logger.warning(
-            "left out: %d of %d rows exceed %d positions", len(lengths) - len(kept), len(lengths), limit
-        )
+    """Return the rows that fit the model's positions (`scoring.fitting`). Raise ValueError if there is none."""
+    kept = fitting(generator.model, prompts, responses)
     if not kept:
+        limit = generator.model.config.get_text_config().max_position_embeddings
         raise ValueError(
             f"every teacher's prompt with its response exceeds the model's {limit} positions: shorten responses"
         )

@@ -11,13 +11,11 @@ from accelerate.utils import gather_object
 from selfdistill.grading.epistemic import count_word
 from selfdistill.seeds import derive_seed
 from selfdistill.study.methods.schedule import ADAPTIVE, DILUTED, ScheduleSettings
-from selfdistill.training.arguments import sdpo_arguments
 from selfdistill.training.controller import Controller
 from selfdistill.training.job import TrainingJob
-from selfdistill.training.on_policy import train_on_policy
 from selfdistill.training.records import CONTEXT_LEVEL
 from selfdistill.training.rewards import Reward
-from selfdistill.training.sdpo import SelfDistillationTrainer, teacher_options
+from selfdistill.training.sdpo import SelfDistillationTrainer, train_distilled
 from selfdistill.training.teacher import RolloutBatch, TeacherContextBuilder, user_turns
 
 
@@ -88,6 +86,4 @@ class ScheduledTrainer(SelfDistillationTrainer):
 
 def train_schedule(job: TrainingJob, reward: Reward | None = None) -> None:
     """Train one run from its base or last checkpoint; write its checkpoints and records; reward: replaces the grader."""
-    arguments = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
-    options = teacher_options(job) | {"settings": job.settings}
-    train_on_policy(ScheduledTrainer, job, arguments, reward, **options)
+    train_distilled(ScheduledTrainer, job, reward, settings=job.settings)

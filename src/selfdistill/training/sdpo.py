@@ -261,8 +261,15 @@ def student_inputs(batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
 
 def train_sdpo(job: TrainingJob, reward: Reward | None = None) -> None:
     """Train one SDPO run from its base or last checkpoint; write its checkpoints and records; reward: replaces the grader."""
+    train_distilled(SelfDistillationTrainer, job, reward)
+
+
+def train_distilled(
+    trainer: type[SelfDistillationTrainer], job: TrainingJob, reward: Reward | None, **options: Any
+) -> None:
+    """Train one run with a trainer that has a self-teacher; options: keyword arguments of the trainer beside those of its teacher."""
     arguments = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
-    train_on_policy(SelfDistillationTrainer, job, arguments, reward, **teacher_options(job))
+    train_on_policy(trainer, job, arguments, reward, **teacher_options(job), **options)
 
 
 def teacher_options(job: TrainingJob) -> dict[str, str]:

@@ -17,16 +17,14 @@ from torch import nn
 from trl.trainer.utils import maybe_gather_lm_head_ctx
 
 from selfdistill.study.methods.credit import CreditSettings
-from selfdistill.training.arguments import sdpo_arguments
 from selfdistill.training.distributed.sharding import check_head_is_whole
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.loss.chunked import chunked_distillation
 from selfdistill.training.loss.head import causal_model, hidden_at, output_head, through_wrapper
 from selfdistill.training.loss.projection import chunked_log_probs, chunked_statistics
-from selfdistill.training.on_policy import train_on_policy
 from selfdistill.training.rewards import Reward
 from selfdistill.training.rollouts import with_loss
-from selfdistill.training.sdpo import SelfDistillationTrainer, student_inputs, teacher_options
+from selfdistill.training.sdpo import SelfDistillationTrainer, student_inputs, train_distilled
 
 Columns = dict[str, torch.Tensor]
 """Columns of the loss tokens of a pass, (tokens,) each, and numbers of the whole mini-batch."""
@@ -214,5 +212,4 @@ class CreditTrainer(SelfDistillationTrainer):
 
 def train_with_credit(trainer: type[CreditTrainer], job: TrainingJob, reward: Reward | None = None) -> None:
     """Train one run from its base or last checkpoint; write its checkpoints and records; reward: replaces the grader."""
-    arguments = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
-    train_on_policy(trainer, job, arguments, reward, **teacher_options(job), settings=job.settings)
+    train_distilled(trainer, job, reward, settings=job.settings)
