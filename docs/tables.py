@@ -1,4 +1,4 @@
-"""Write the tables in docs/experiments and docs/ledger_changes.md: the published numbers of the mini study beside those of the paper.
+"""Write the tables in docs/experiments, docs/ledger_changes.md and docs/recommendations.md from the published results.
 
     python docs/tables.py            # rewrite the tables
     python docs/tables.py --check    # say which pages are out of date, and fail if there are any
@@ -10,8 +10,10 @@ runs       the runs with these names in docs/results/mini/main-results.md, of al
 published  a table of docs/results/mini as it is
 earlier    the verdicts of config/earlier_verdicts.yaml
 reported   what config/reported.yaml holds for these figures and tables, each number with its confidence mark
+recommendations   config/recommendations.yaml, each advice as the published verdicts have it
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -19,9 +21,17 @@ from pathlib import Path
 
 import yaml
 
+from selfdistill.claims.ledger import load_ledger
+from selfdistill.claims.recommendations import clause_names, load_recommendations
+from selfdistill.report.recommendations import recommendations_text
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs/results/mini"
-PAGES = [*sorted((ROOT / "docs/experiments").glob("*.md")), ROOT / "docs/ledger_changes.md"]
+PAGES = [
+    *sorted((ROOT / "docs/experiments").glob("*.md")),
+    ROOT / "docs/ledger_changes.md",
+    ROOT / "docs/recommendations.md",
+]
 BLOCK = re.compile(r"(<!-- table: (?P<arguments>.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -139,12 +149,25 @@ def number_of(entry: dict) -> str:
     return str(entry["value"])
 
 
+def recommendations() -> str:
+    """Return what to do, by the verdicts in docs/results; ledgers of the earlier rule, which have no clauses, count as not run."""
+    clauses = clause_names(load_ledger(path) for path in sorted((ROOT / "config").glob("claims*.yaml")))
+    found = load_recommendations(ROOT / "config/recommendations.yaml", clauses)
+    records = {
+        f"results/{path.parent.name}/claims.md": json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / "docs/results").glob("*/claims.json"))
+    }
+    judged = {page: record for page, record in records.items() if "clauses" in record["claims"][0]}
+    return recommendations_text(found, clauses, judged)
+
+
 KINDS: dict[str, Callable[..., str]] = {
     "claims": claims,
     "runs": runs,
     "published": published,
     "earlier": earlier,
     "reported": reported,
+    "recommendations": recommendations,
 }
 
 

@@ -167,7 +167,15 @@ def to_markdown(record: Record) -> str:
 
 def claim_lines(claim: Record) -> list[str]:
     """Return one claim's section in Markdown."""
-    head = [f"## {claim['name']} {verdict_text(claim['verdict'])}", "", claim["statement"], ""]
+    name = claim["name"]
+    head = [
+        f'<a id="{name.lower()}"></a>',
+        "",
+        f"## {name} {verdict_text(claim['verdict'])}",
+        "",
+        claim["statement"],
+        "",
+    ]
     head += [f"The paper ({claim['place']}): {claim['reported'] or 'no numbers'}. {claim['reason']}.", ""]
     others = elsewhere_lines(claim)
     if not claim["parts"]:
