@@ -425,6 +425,20 @@ def test_experiments_of_the_command_line_leave_the_others_out():
         study_from_config({"experiments": "on-polcy"}, CONFIG)
 
 
+def test_experiments_on_request_are_left_out_unless_they_are_named():
+    usual = study_from_config({"study": "paper"}, CONFIG)
+    asked = study_from_config({"study": "paper", "experiments": "variants,on-policy"}, CONFIG)
+    assert usual.file.on_request == ["contexts", "rates", "variants", "adaptive"]
+    assert {run.method for run in usual.runs()} == {"sft", "grpo", "sdpo"}
+    assert {run.method for run in asked.runs()} == {
+        *("grpo", "sdpo", "blend", "rlsd", "antisd", "rlcsd", "srpo", "sdpg")
+    }
+    assert usual.file.title == "Reproduction of arXiv 2603.24472"  # what waits for a request is not missing
+    assert "without off-policy, teacher" in asked.file.title
+    assert asked.resolve("srpo", "default").learning_rate == 5e-6
+    assert asked.resolve("rlcsd", "default").learning_rate == 1e-6
+
+
 def test_a_number_that_snakemake_would_read_as_another_is_refused():
     check_draw_words(["snakemake", "--config", "study=my_study", "seeds=0,1"])
     with pytest.raises(StudyError, match="--config seeds=1_2: must be a list of numbers"):

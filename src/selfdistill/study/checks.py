@@ -264,8 +264,10 @@ def check_roles(study: "Study", models_path: Path) -> None:
 
 
 def check_outputs(study: "Study") -> None:
-    """Raise StudyError unless figures and tables list experiments of the grid that they can show."""
+    """Raise StudyError unless figures, tables and `on_request` list experiments of the grid, and the first two can show them."""
     experiments = dict.fromkeys(entry.experiment for entry in study.file.runs)
+    known(study.path, "on_request", study.file.on_request, experiments)
+    distinct(study.path, "on_request", study.file.on_request)
     for kind in ("figures", "tables"):
         for name, shown in getattr(study.file, kind).items():
             known(study.path, f"{kind}.{name}", shown, experiments)

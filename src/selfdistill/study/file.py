@@ -66,6 +66,10 @@ class StudyFile(Section):
         default={"default": {}}, description="name: keys of `training` that it overrides"
     )
     runs: list[RunGrid] = Field(description="the grid of runs")
+    on_request: list[str] = Field(
+        default=[],
+        description="experiments that are left out unless `--config experiments=NAME,...` names them",
+    )
     keep_checkpoints: bool = Field(
         default=True,
         description="whether exported models stay after their evaluation; without them, a change of the evaluation "

@@ -35,9 +35,9 @@ OWN_KEYS = ("study", *CHOICES, "grader", "retrain")
 def load_study(
     path: str | Path, experiments: Sequence[str] | None = None, **draws: Sequence[int] | None
 ) -> Study:
-    """Read and check a study file, with other `replicates` or `seeds` than its own, and with some of its experiments only, if given.
+    """Read and check a study file, with other `replicates` or `seeds` than its own, if given, and with some of its experiments.
 
-    Raises StudyError.
+    experiments: their names; None for all that are not done on request only. Raises StudyError.
     """
     path = Path(path)
     content = read_yaml(path) | {key: list(numbers) for key, numbers in draws.items() if numbers is not None}
@@ -47,7 +47,7 @@ def load_study(
     benchmarks = validated(Benchmarks, read_yaml(benchmarks_path), benchmarks_path)
     study = Study(path, file, catalogue, benchmarks)
     check_study(study, models_path, benchmarks_path)
-    return study if experiments is None else replace(study, file=with_experiments(file, experiments, path))
+    return replace(study, file=with_experiments(file, experiments, path))
 
 
 def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> Study:
@@ -78,12 +78,15 @@ def parse_names(value: Any) -> list[str] | None:
     return value if isinstance(value, list) else [name.strip() for name in str(value).split(",")]
 
 
-def with_experiments(file: StudyFile, experiments: Sequence[str], path: Path) -> StudyFile:
+def with_experiments(file: StudyFile, experiments: Sequence[str] | None, path: Path) -> StudyFile:
     """Return the study with the runs of some experiments only, and with the figures and tables that they still fill.
 
-    Its title says what is left out. Raise StudyError for an experiment that the study does not have.
+    experiments: as `load_study` has it. Its title says what is left out of those that are done without request. Raise StudyError for an
+    experiment that the study does not have.
     """
     declared = dict.fromkeys(entry.experiment for entry in file.runs)
+    usual = [name for name in declared if name not in file.on_request]
+    experiments = usual if experiments is None else experiments
     for name in experiments:
         if name not in declared:
             reject(path, f"--config experiments={name}", "no such experiment", declared)
@@ -93,7 +96,7 @@ def with_experiments(file: StudyFile, experiments: Sequence[str], path: Path) ->
         left = {key: [name for name in names if name in experiments] for key, names in lists.items()}
         return {key: left[key] for key, names in lists.items() if left[key] or not names}
 
-    others = [name for name in declared if name not in experiments]
+    others = [name for name in usual if name not in experiments]
     return file.model_copy(
         update={
             "title": f"{file.title} (without {', '.join(others)})" if others else file.title,
