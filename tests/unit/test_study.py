@@ -1,5 +1,6 @@
 """Study files: the grid that they declare, and the messages for what is wrong with them."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -437,6 +438,20 @@ def test_experiments_on_request_are_left_out_unless_they_are_named():
     assert "without off-policy, teacher" in asked.file.title
     assert asked.resolve("srpo", "default").learning_rate == 5e-6
     assert asked.resolve("rlcsd", "default").learning_rate == 1e-6
+
+
+def test_impossible_settings_are_refused_where_they_are_used(tmp_path):
+    """Two steps are too few for AntiSD's gate, which the usual runs of the paper do not have."""
+    shutil.copytree(CONFIG, tmp_path / "config")
+    paper = tmp_path / "config/paper.yaml"
+    paper.write_text(
+        paper.read_text()
+        .replace("    steps: 100", "    steps: 2")
+        .replace("warmup_steps: 10", "warmup_steps: 2")
+    )
+    assert load_study(paper).resolve("grpo", "default").steps == 2
+    with pytest.raises(StudyError, match=r"training.antisd.gate_warmup_steps: 5 is more than steps = 2 - 1"):
+        load_study(paper, experiments=["variants"])
 
 
 def test_a_number_that_snakemake_would_read_as_another_is_refused():

@@ -6,7 +6,6 @@ Each check raises StudyError with the file, the key and what is allowed there.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selfdistill.study.feasibility import check_feasible
 from selfdistill.study.grid import RunGrid, expand
 from selfdistill.study.methods import METHODS, STAGES, RolloutSettings
 from selfdistill.study.models import OrganismBase, PolishedBase
@@ -60,7 +59,6 @@ def check_study(study: "Study", models_path: Path, benchmarks_path: Path) -> Non
     check_roles(study, models_path)
     check_outputs(study)
     check_every_checkpoint(study)
-    check_feasible(study)
 
 
 def check_lists(study: "Study") -> None:

@@ -14,6 +14,7 @@ import yaml
 
 from selfdistill.study.checks import check_study
 from selfdistill.study.data import Benchmarks
+from selfdistill.study.feasibility import check_feasible
 from selfdistill.study.file import StudyFile
 from selfdistill.study.grid import parse_draws
 from selfdistill.study.models import Models
@@ -47,7 +48,9 @@ def load_study(
     benchmarks = validated(Benchmarks, read_yaml(benchmarks_path), benchmarks_path)
     study = Study(path, file, catalogue, benchmarks)
     check_study(study, models_path, benchmarks_path)
-    return replace(study, file=with_experiments(file, experiments, path))
+    done = replace(study, file=with_experiments(file, experiments, path))
+    check_feasible(study, done)
+    return done
 
 
 def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> Study:

@@ -57,15 +57,14 @@ CHECKS: tuple[Check, ...] = (
     check_sampling,
     check_lengths,
     check_interventions,
-    check_training,
     check_unused,
 )
-"""Every check, in the order in which they run."""
+"""Every check of what a file declares, in the order in which they run; `check_training` follows, for what is done of it."""
 
 
-def check_feasible(study: "Study") -> None:
-    """Raise StudyError for the first value that is impossible given the others."""
-    for check in CHECKS:
-        for found in check(study):
+def check_feasible(study: "Study", done: "Study") -> None:
+    """Raise StudyError for the first value that is impossible given the others; done: the study with the experiments that are done."""
+    for check, own in (*((check, study) for check in CHECKS), (check_training, done)):
+        for found in check(own):
             path = study.path.with_name(found.file) if found.file else study.path
             reject(path, found.key, found.problem, found.allowed, found.value)
