@@ -1,4 +1,5 @@
 # The study, its paths, the wildcard constraints, and functions that several rules share.
+import gc
 import os
 import sys
 from functools import cache
@@ -29,6 +30,9 @@ from selfdistill.vocabulary.interventions import INTERVENTIONS
 # For any script, Snakemake imports nbformat and hence jsonschema. If the package rfc3987_syntax is installed, jsonschema builds its
 # 38 parsers of addresses, which takes half of a dry run. Nothing here checks an address, and jsonschema works without the package.
 sys.modules.setdefault("rfc3987_syntax", None)
+# What a plan consists of lives until its end. To look for garbage among it again and again takes a sixth of a dry run.
+gc.freeze()
+gc.set_threshold(100_000)
 
 check_draw_words(sys.argv)
 STUDY = study_from_config(config, os.path.relpath(f"{workflow.basedir}/config"))
