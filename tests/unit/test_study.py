@@ -387,7 +387,7 @@ def test_config_of_snakemake():
     with pytest.raises(StudyError, match="no such study file; allowed: .*mini.*did you mean mini"):
         study_from_config({"study": "minni"}, CONFIG)
     with pytest.raises(
-        StudyError, match="--config title: only `study`, `replicates`, `seeds` and `experiments`"
+        StudyError, match="--config title: only `study`, `replicates`, `seeds`, `experiments` and `models`"
     ):
         study_from_config({"study": "mini", "title": "x"}, CONFIG)
 
@@ -424,6 +424,30 @@ def test_experiments_of_the_command_line_leave_the_others_out():
         StudyError, match="experiments=on-polcy: no such experiment; allowed: off-policy, on-policy"
     ):
         study_from_config({"experiments": "on-polcy"}, CONFIG)
+
+
+def test_models_of_the_command_line_leave_the_others_out():
+    whole = study_from_config({}, CONFIG)
+    some = study_from_config({"experiments": "off-policy,on-policy", "models": "r1-mini"}, CONFIG)
+    expected = whole.runs("off-policy", "on-policy")
+    assert set(some.runs()) == {run for run in expected if run.model == "r1-mini"}
+    assert some.models() == ("r1-mini",) and some.section_3_models() == ["r1-mini"]
+    assert some.bases() == ("r1-mini", "r1-mini-polished")
+    shown = {*some.file.figures, *some.file.tables}
+    assert {"figure3", "figure9", "figure12", "table1", "table2", "table3", "main-results"} <= shown
+    assert not {"figure4", "figure5", "figure7", "figure15", "figure19"} & shown  # models that are left out
+    assert some.file.title.endswith("ablation, control, coverage, narrow; r1-mini only)")
+    off = study_from_config({"models": "qwen3-mini-nothink"}, CONFIG)
+    assert off.file.section_3 is None and off.file.off_policy is None
+    assert {"figure5", "figure7", "table3"} <= {*off.file.figures, *off.file.tables}
+    every = study_from_config({"models": ",".join(whole.models())}, CONFIG)
+    assert every.file == whole.file and set(every.runs()) == set(whole.runs())
+    for models, message in (
+        ("r2-mini", "models=r2-mini: no such model; allowed: r1-mini, "),
+        ("qwen3-mini-nothink", "models=qwen3-mini-nothink: nothing is left to do"),
+    ):
+        with pytest.raises(StudyError, match=message):
+            study_from_config({"models": models, "experiments": "off-policy"}, CONFIG)
 
 
 def test_experiments_on_request_are_left_out_unless_they_are_named():
@@ -549,7 +573,7 @@ def test_a_plumbing_study_judges_no_claim():
 @pytest.mark.parametrize(
     ("target", "config"),
     [
-        ("mini", "experiments=off-policy,on-policy,coverage,narrow"),
+        ("mini", "experiments=off-policy,on-policy models=r1-mini"),
         ("mini-full", "replicates=0,1,2"),
         ("beyond", "study=beyond replicates=0,1,2"),
     ],

@@ -1,4 +1,4 @@
-"""Options that commands share: which study, with which draws and experiments."""
+"""Options that commands share: which study, with which draws, experiments and models."""
 
 import argparse
 
@@ -7,7 +7,7 @@ from selfdistill.study.study import Study
 
 
 def add_study(parser: argparse.ArgumentParser, default: str = "mini") -> None:
-    """Add `--study`, `--replicates` and `--seeds` in place of those of the study file, and `--experiments` of it."""
+    """Add `--study`, `--replicates` and `--seeds` in place of those of the study file, `--experiments` and `--models` of it."""
     parser.add_argument("--study", default=default, help="name of the study, or path of its file")
     for key in DRAWS:
         parser.add_argument(
@@ -16,6 +16,7 @@ def add_study(parser: argparse.ArgumentParser, default: str = "mini") -> None:
     parser.add_argument(
         "--experiments", help="only these experiments of the study file, such as on-policy,coverage"
     )
+    parser.add_argument("--models", help="only these models of the study file, such as r1-mini,olmo3-mini")
 
 
 def asked(options: argparse.Namespace) -> dict[str, str]:

@@ -120,5 +120,5 @@ def page(
 def regrade_samples(task: Task) -> Facts:
     """Write what changes in a study when another grader grades its samples."""
     params = task.params["job"]
-    study = load_study(params["study"], params["experiments"], **params["draws"])
+    study = load_study(params["study"], params["experiments"], params["models"], **params["draws"])
     return grade_again(study, params["grader"])

@@ -5,21 +5,21 @@ allowed.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from selfdistill.study.checks import check_study
+from selfdistill.study.choice import some_of
 from selfdistill.study.data import Benchmarks
 from selfdistill.study.feasibility import check_feasible
 from selfdistill.study.file import StudyFile
 from selfdistill.study.grid import parse_draws
 from selfdistill.study.models import Models
 from selfdistill.study.study import Study
-from selfdistill.study.yaml import StudyError, read_yaml, reject, suggestion, validated
+from selfdistill.study.yaml import StudyError, read_yaml, suggestion, validated
 
 DRAWS = ("replicates", "seeds")
 """Keys of a study file that a command line can replace."""
@@ -27,18 +27,21 @@ NO_STUDIES = ("models", "benchmarks", "earlier_verdicts", "elsewhere", "paper_se
 """Files of config/ that are not studies, beside `claims*.yaml`."""
 
 
-CHOICES = (*DRAWS, "experiments")
+CHOICES = (*DRAWS, "experiments", "models")
 """Keys of --config, and options of commands, that say what of a study is done."""
 OWN_KEYS = ("study", *CHOICES, "grader", "retrain")
 """Keys of --config that are none of the study file."""
 
 
 def load_study(
-    path: str | Path, experiments: Sequence[str] | None = None, **draws: Sequence[int] | None
+    path: str | Path,
+    experiments: Sequence[str] | None = None,
+    models: Sequence[str] | None = None,
+    **draws: Sequence[int] | None,
 ) -> Study:
-    """Read and check a study file, with other `replicates` or `seeds` than its own, if given, and with some of its experiments.
+    """Read and check a study file, with other `replicates` or `seeds` than its own, if given; return what `some_of` keeps of it.
 
-    experiments: their names; None for all that are not done on request only. Raises StudyError.
+    Raises StudyError.
     """
     path = Path(path)
     content = read_yaml(path) | {key: list(numbers) for key, numbers in draws.items() if numbers is not None}
@@ -48,14 +51,14 @@ def load_study(
     benchmarks = validated(Benchmarks, read_yaml(benchmarks_path), benchmarks_path)
     study = Study(path, file, catalogue, benchmarks)
     check_study(study, models_path, benchmarks_path)
-    done = replace(study, file=with_experiments(file, experiments, path))
+    done = some_of(study, experiments, models)
     check_feasible(study, done)
     return done
 
 
 def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> Study:
     """The study that Snakemake's config asks for: `study` is a name (config/NAME.yaml) or a path, mini
-    without it; `replicates` and `seeds` replace the file's; `experiments` names those of its experiments that are done.
+    without it; `replicates` and `seeds` replace the file's; `experiments` and `models` name those that are done.
 
     A whole study file given by --configfile is the same as its name. `grader` is for the target `regrade`, `retrain` for
     `asked_to_retrain`. Other keys are refused: a study is its file.
@@ -71,7 +74,8 @@ def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> 
     if others := {key: value for key, value in config.items() if key not in OWN_KEYS}:
         check_others(others, path)
     draws = {key: parse_draws(key, config.get(key)) for key in DRAWS}
-    return load_study(path, parse_names(config.get("experiments")), **draws)
+    names = {key: parse_names(config.get(key)) for key in ("experiments", "models")}
+    return load_study(path, **names, **draws)
 
 
 def parse_names(value: Any) -> list[str] | None:
@@ -79,35 +83,6 @@ def parse_names(value: Any) -> list[str] | None:
     if value in (None, ""):
         return None
     return value if isinstance(value, list) else [name.strip() for name in str(value).split(",")]
-
-
-def with_experiments(file: StudyFile, experiments: Sequence[str] | None, path: Path) -> StudyFile:
-    """Return the study with the runs of some experiments only, and with the figures and tables that they still fill.
-
-    experiments: as `load_study` has it. Its title says what is left out of those that are done without request. Raise StudyError for an
-    experiment that the study does not have.
-    """
-    declared = dict.fromkeys(entry.experiment for entry in file.runs)
-    usual = [name for name in declared if name not in file.on_request]
-    experiments = usual if experiments is None else experiments
-    for name in experiments:
-        if name not in declared:
-            reject(path, f"--config experiments={name}", "no such experiment", declared)
-
-    def kept(lists: Mapping[str, list[str]]) -> dict[str, list[str]]:
-        """Return the lists without what is left out, and without those that nothing is left of."""
-        left = {key: [name for name in names if name in experiments] for key, names in lists.items()}
-        return {key: left[key] for key, names in lists.items() if left[key] or not names}
-
-    others = [name for name in usual if name not in experiments]
-    return file.model_copy(
-        update={
-            "title": f"{file.title} (without {', '.join(others)})" if others else file.title,
-            "runs": [entry for entry in file.runs if entry.experiment in experiments],
-            "figures": kept(file.figures),
-            "tables": kept(file.tables),
-        }
-    )
 
 
 def asked_to_retrain(config: dict[str, Any]) -> bool:
@@ -132,5 +107,6 @@ def check_others(given: dict[str, Any], path: Path) -> None:
     for key, value in sorted(given.items()):
         if all(key not in file or file[key] != value for file in files):
             raise StudyError(
-                f"--config {key}: only `study`, `replicates`, `seeds` and `experiments` can be given there; change {key} in {path} or in a copy"
+                f"--config {key}: only `study`, `replicates`, `seeds`, `experiments` and `models` can be given there; "
+                f"change {key} in {path} or in a copy"
             )
