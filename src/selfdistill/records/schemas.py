@@ -107,6 +107,15 @@ def rollouts_schema() -> "pyarrow.Schema":
     )
 
 
+def positions_schema() -> "pyarrow.Schema":
+    """Columns of SDPO's loss by class of token, one row per step and class."""
+    import pyarrow as pa
+
+    sums = [("tokens", pa.int64()), ("loss", pa.float64())]
+    shares = [(f"{name}_share", pa.float64()) for name in ("token", "loss")]
+    return pa.schema([*_run_columns(), ("step", pa.int64()), ("token_class", pa.string()), *sums, *shares])
+
+
 def richness_schema() -> "pyarrow.Schema":
     """Columns of measured richness, one row per correct response, context and position class."""
     import pyarrow as pa

@@ -4,6 +4,7 @@ from selfdistill.study.methods.antisd import ANTISD
 from selfdistill.study.methods.base import Method, RolloutSettings
 from selfdistill.study.methods.blend import BLEND
 from selfdistill.study.methods.grpo import GRPO
+from selfdistill.study.methods.positions import POSITIONS
 from selfdistill.study.methods.rlcsd import RLCSD
 from selfdistill.study.methods.rlsd import RLSD
 from selfdistill.study.methods.schedule import SCHEDULE
@@ -17,7 +18,9 @@ CREDIT = (BLEND, RLSD, ANTISD, RLCSD, SRPO, SDPG)
 
 __all__ = ["METHODS", "OFF_POLICY", "ON_POLICY", "SECTIONS", "STAGES", "Method", "RolloutSettings"]
 
-METHODS: dict[str, Method] = {method.name: method for method in (SFT, GRPO, SDPO, SCHEDULE, *CREDIT)}
+METHODS: dict[str, Method] = {
+    method.name: method for method in (SFT, GRPO, SDPO, SCHEDULE, POSITIONS, *CREDIT)
+}
 """Every training method by its name, in the order of figures and tables."""
 ON_POLICY = tuple(name for name, method in METHODS.items() if method.on_policy)
 OFF_POLICY = tuple(name for name in METHODS if name not in ON_POLICY)

@@ -1,0 +1,187 @@
+"""SDPO whose loss counts at some tokens only, and the share of the loss that each class of tokens has (`study.methods.positions`)."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas
+import torch
+from accelerate import PartialState
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+from transformers import TrainerCallback
+from trl.trainer.utils import maybe_gather_lm_head_ctx
+
+from selfdistill.grading.token_classes import text_classes
+from selfdistill.models.offsets import token_offsets
+from selfdistill.records.files import write_table
+from selfdistill.records.schemas import positions_schema
+from selfdistill.study.methods.positions import WITHOUT, PositionsSettings
+from selfdistill.training.checkpoints import RECORDS
+from selfdistill.training.distributed.sharding import check_head_is_whole
+from selfdistill.training.job import TrainingJob
+from selfdistill.training.loss.chunked import chunked_distillation
+from selfdistill.training.loss.head import causal_model, hidden_at, output_head, through_wrapper
+from selfdistill.training.loss.projection import chunked_statistics
+from selfdistill.training.records import read_parts
+from selfdistill.training.rewards import Reward
+from selfdistill.training.rollouts import with_loss
+from selfdistill.training.sdpo import SelfDistillationTrainer, student_inputs, train_distilled
+from selfdistill.vocabulary.token_classes import POSITIONS, TOKEN_CLASSES
+
+KIND = "positions"
+"""Of the parts of the record, and name of its file."""
+CLASSES = "token_classes"
+"""Column of a batch, (rows, completion, classes), int8: 1 where a token belongs to a class of TOKEN_CLASSES."""
+
+
+def kept_tokens(classes: torch.Tensor, settings: PositionsSettings) -> torch.Tensor:
+    """Return whether tokens have a loss, (tokens,), bool; classes: (tokens, classes)."""
+    inside = classes[:, [TOKEN_CLASSES.index(name) for name in settings.at]].any(dim=1)
+    return ~inside if settings.keep == WITHOUT else inside
+
+
+def entropy_threshold(entropies: torch.Tensor, share: float) -> float:
+    """Return the lowest entropy among the `share` of the tokens with the highest; infinity if that is none. entropies: (tokens,)."""
+    count = round(share * len(entropies))
+    return float(entropies.topk(count).values[-1]) if count else float("inf")
+
+
+class PositionsTrainer(SelfDistillationTrainer):
+    """SelfDistillationTrainer with a loss at some tokens; settings: the run's; record: writes the shares of the loss."""
+
+    def __init__(
+        self, *args: Any, settings: PositionsSettings, record: "ShareRecorder", **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.settings = settings
+        self.class_sums = self.no_sums()
+        record.trainer = self
+        self.add_callback(record)
+
+    def no_sums(self) -> torch.Tensor:
+        """Return sums of tokens and of losses per class, (2, classes), before any token."""
+        return torch.zeros(2, len(TOKEN_CLASSES), dtype=torch.float64, device=self.accelerator.device)
+
+    def _prepare_training_batch(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the batch with the classes that the texts of the rollouts decide; the others follow per mini-batch."""
+        batch = super()._prepare_training_batch(inputs)
+        texts, offsets = token_offsets(self._tokenizer, self._get_completion_ids_list(batch))
+        rows = [torch.from_numpy(text_classes(*row)) for row in zip(texts, offsets, strict=True)]
+        batch[CLASSES] = pad_sequence(rows, batch_first=True).to(self.accelerator.device, torch.int8)
+        return batch
+
+    def _finish_mini_batch(self, mini_batch: list[dict], moved: bool) -> list[dict]:
+        """Return the mixin's micro-batches with all classes: entropies are those before the first update of the step."""
+        mini_batch = super()._finish_mini_batch(mini_batch, moved)
+        entropies = [self.entropies(batch) for batch in mini_batch]
+        masks = [self.loss_mask(batch).bool() for batch in mini_batch]
+        own = torch.cat([values[mask] for values, mask in zip(entropies, masks, strict=True)])
+        everywhere = self.accelerator.gather(self.accelerator.pad_across_processes(own, pad_index=-torch.inf))
+        least = entropy_threshold(everywhere[everywhere > -torch.inf], self.settings.entropy_share)
+        return [
+            batch | {CLASSES: with_high_entropy(batch[CLASSES], (values >= least) & mask)}
+            for batch, values, mask in zip(mini_batch, entropies, masks, strict=True)
+        ]
+
+    def entropies(self, batch: dict) -> torch.Tensor:
+        """Return the policy's entropies of the completion in nats, (rows, completion), 0 in rows without a demonstration."""
+        rows = self.has_loss(batch)
+        part, kept = with_loss(batch, rows), rows.clone()
+        kept[0] |= not rows.any()  # all processes run the same passes
+        tokens, model = part["completion_mask"].bool(), causal_model(self.policy)
+
+        def values(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+            """Return the entropies of the tokens, (tokens,)."""
+            with self.accelerator.autocast():
+                hidden, head = hidden_at(model, ids, mask, tokens), output_head(model)
+                with maybe_gather_lm_head_ctx(*head):
+                    return chunked_statistics(hidden, head, part["completion_ids"][tokens], self.temperature)[
+                        1
+                    ]
+
+        with torch.no_grad():
+            found = through_wrapper(self.model, self.policy, values, *student_inputs(part))
+        entropies = torch.zeros(batch["completion_mask"].shape, device=found.device)
+        entropies[kept, : tokens.shape[1]] = torch.zeros(tokens.shape, device=found.device).masked_scatter(
+            tokens, found
+        )
+        return entropies * rows.unsqueeze(1)
+
+    def summed_loss(self, model: nn.Module, batch: dict) -> torch.Tensor:
+        """Return the sum of the kept token losses of a batch, and add those of every class to `class_sums`."""
+        tokens = self.loss_mask(batch).bool()
+        teacher_hidden = self.teacher_hidden(batch, tokens)
+        student, teacher = causal_model(self.policy), causal_model(self.teacher)
+        classes = batch[CLASSES][:, : tokens.shape[1]][tokens]
+        old, drawn = (
+            None if column is None else column[tokens]
+            for column in map(batch.get, ("old_per_token_logps", "importance_sampling_ratio"))
+        )
+        drawn = 1.0 if drawn is None else drawn
+        weights = drawn * kept_tokens(classes, self.settings).float()
+
+        def loss(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            """Return the summed loss inside the wrapper's forward pass, and the loss of every token."""
+            with self.accelerator.autocast():
+                hidden = hidden_at(student, ids, mask, tokens)
+                check_head_is_whole(student.get_output_embeddings())
+                head, teacher_head = output_head(student), output_head(teacher)
+                with maybe_gather_lm_head_ctx(*head, *teacher_head):
+                    return chunked_distillation(
+                        hidden, head, teacher_hidden, teacher_head, batch["completion_ids"][tokens],
+                        old, self.loss_options(), weights=weights,
+                    )  # fmt: skip
+
+        total, losses = through_wrapper(model, self.policy, loss, *student_inputs(batch))
+        table = classes.double()
+        self.class_sums += torch.stack([table.sum(0), (drawn * losses).double() @ table])
+        return total
+
+
+def with_high_entropy(classes: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
+    """Return the classes of the text, (rows, at least completion, 6), and high entropy, (rows, completion): (rows, completion, 7)."""
+    own = classes[:, : high.shape[1]]
+    return torch.cat([own, high.unsqueeze(-1).to(own.dtype)], dim=-1)
+
+
+class ShareRecorder(TrainerCallback):
+    """Write which share of SDPO's loss, and of its tokens, each class has in a step, before a checkpoint of that state.
+
+    folder: of the parts; fields: the run's; updates_per_step: optimizer updates per step.
+    """
+
+    trainer: PositionsTrainer
+
+    def __init__(self, folder: Path, fields: dict[str, Any], updates_per_step: int) -> None:
+        self.folder, self.fields, self.updates_per_step = folder, fields, updates_per_step
+
+    def on_step_end(self, args, state, control, **_) -> None:
+        """After the last update of a step, write its part."""
+        if state.global_step % self.updates_per_step:
+            return
+        tokens, losses = self.trainer.accelerator.reduce(self.trainer.class_sums, "sum").tolist()
+        self.trainer.class_sums = self.trainer.no_sums()
+        if state.is_world_process_zero:
+            self.write(state.global_step // self.updates_per_step - 1, tokens, losses)
+
+    def write(self, step: int, tokens: list[float], losses: list[float]) -> None:
+        """Write the part of a step; tokens, losses: sums per class."""
+        frame = pandas.DataFrame({"token_class": TOKEN_CLASSES, "tokens": tokens, "loss": losses})
+        whole = frame[["tokens", "loss"]].iloc[: len(POSITIONS)].sum()  # every token has one position
+        frame["token_share"], frame["loss_share"] = (frame[name] / whole[name] for name in whole.index)
+        frame = frame.astype({"tokens": "int64"}).assign(step=step, **self.fields)
+        path = self.folder / f"{KIND}-{step:06d}.parquet"
+        write_table(path, frame[positions_schema().names], positions_schema(), durable=False)
+
+
+def train_positions(job: TrainingJob, reward: Reward | None = None) -> None:
+    """Train one run from its base or last checkpoint; write its checkpoints and records, and positions.parquet beside them.
+
+    reward: replaces the grader.
+    """
+    settings, folder = job.settings, job.resume / RECORDS
+    record = ShareRecorder(folder, job.run.fields(), settings.updates_per_step)
+    train_distilled(PositionsTrainer, job, reward, settings=settings, record=record)
+    if PartialState().is_main_process:
+        frame = read_parts(folder, KIND, settings.steps)
+        write_table(job.output / f"{KIND}.parquet", frame, positions_schema())
