@@ -26,6 +26,7 @@ from selfdistill.training.records import read_parts
 from selfdistill.training.rewards import Reward
 from selfdistill.training.rollouts import with_loss
 from selfdistill.training.sdpo import SelfDistillationTrainer, student_inputs, train_distilled
+from selfdistill.vocabulary.runs import DRAW
 from selfdistill.vocabulary.token_classes import POSITIONS, TOKEN_CLASSES
 
 KIND = "positions"
@@ -169,7 +170,9 @@ class ShareRecorder(TrainerCallback):
         frame = pandas.DataFrame({"token_class": TOKEN_CLASSES, "tokens": tokens, "loss": losses})
         whole = frame[["tokens", "loss"]].iloc[: len(POSITIONS)].sum()  # every token has one position
         frame["token_share"], frame["loss_share"] = (frame[name] / whole[name] for name in whole.index)
-        frame = frame.astype({"tokens": "int64"}).assign(step=step, **self.fields)
+        frame = frame.astype({"tokens": "int64"}).assign(
+            step=step, **self.fields | {name: int(self.fields[name]) for name in DRAW}
+        )
         path = self.folder / f"{KIND}-{step:06d}.parquet"
         write_table(path, frame[positions_schema().names], positions_schema(), durable=False)
 
