@@ -50,6 +50,12 @@ KINDS = {
         "solution",
         tiny.SDPO | QUICK | {"steps": STEPS, "micro_batch": 2},
     ),
+    "positions": (
+        "sdpo-positions",
+        "fixed",
+        "solution",
+        tiny.SDPO | {"steps": STEPS, "micro_batch": 2, "at": ["opener", "high-entropy"]},
+    ),
     "rlcsd": ("rlcsd", "snapshot-2", "solution", CREDIT | {"micro_batch": 2, "wrong_hints": 2}),
     "srpo-tokens": ("srpo", "fixed", "solution", CREDIT | {"micro_tokens": 90}),
     "sft": ("sft", "none", "solution", tiny.SFT | {"micro_batch": 2}),
@@ -136,6 +142,16 @@ def test_the_controller_of_a_schedule_takes_the_same_course_on_two_processes(cou
         for name in ("one", wrapper)
     )
     assert one == two and len(set(one["history"])) > 1
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_the_loss_of_every_class_of_tokens_is_summed_over_two_processes(courses, wrapper):
+    one, two = (
+        pandas.read_parquet(courses[name, "positions"].output / "positions.parquet")
+        for name in ("one", wrapper)
+    )
+    assert one["tokens"].min() == 0 < one.groupby("token_class")["tokens"].sum().min()
+    pandas.testing.assert_frame_equal(one, two, rtol=1e-3)
 
 
 @pytest.mark.parametrize(("wrapper", "kind"), BROKEN)
