@@ -83,6 +83,24 @@ IMPOSSIBLE = {
         {"runs.3.method": "sdpo-schedule", "training.schedule": {"rule": "diluted", "leaner": ["answer-only"]}},
         ["training.schedule.leaner: without thinking, answer-only equals solution"],
     ),
+    "loss at an unknown class of tokens": (
+        {"runs.2.method": "sdpo-positions", "training.positions": {"at": ["opener", "forks"]}},
+        ["training.positions.at.1: 'forks' is not allowed; allowed: opener, fork, candidate, answer, other, epistemic, high-entropy"],
+    ),
+    "loss at a class twice": (
+        {"runs.2.method": "sdpo-positions", "training.positions": {"at": ["fork", "answer", "fork"]}},
+        ["training.positions.at: 'fork' comes twice; allowed beside: opener, candidate, other"],
+    ),
+    "loss at no class": ({"runs.2.method": "sdpo-positions", "training.positions": {"at": []}}, ["training.positions.at: "]),
+    "loss at classes that are not named": ({"runs.2.method": "sdpo-positions"}, ["training.positions.at: missing"]),
+    "loss kept in another way": (
+        {"runs.2.method": "sdpo-positions", "training.positions": {"at": ["fork"], "keep": "all"}},
+        ["training.positions.keep: 'all' is not allowed; allowed: only, without"],
+    ),
+    "more than all tokens": (
+        {"runs.2.method": "sdpo-positions", "training.positions": {"at": ["high-entropy"], "entropy_share": 20}},
+        ["training.positions.entropy_share: "],
+    ),
     "gate that never opens": (
         {"runs.2.method": "antisd", "training.antisd": {"gate_warmup_steps": 60}},
         ["training.antisd.gate_warmup_steps: 60 is more than steps = 60 - 1", "at most 59"],

@@ -306,7 +306,11 @@ def test_mistakes_are_refused_with_file_key_and_allowed_values(folder, changes, 
 
 @pytest.mark.parametrize("method", [name for name, own in METHODS.items() if own.has_teacher])
 def test_every_method_with_a_teacher_can_be_planned(folder, method):
-    asked = {"runs.0": SDPO | {"method": method}, "training.schedule": {"rule": "adaptive"}}
+    asked = {
+        "runs.0": SDPO | {"method": method},
+        "training.schedule": {"rule": "adaptive"},
+        "training.positions": {"at": ["opener"]},
+    }
     study = spoil(folder, asked)
     run = next(run for run in study.runs() if run.method == method)
     assert training_params(study, run).settings.learning_rate > 0
@@ -453,7 +457,7 @@ def test_models_of_the_command_line_leave_the_others_out():
 def test_experiments_on_request_are_left_out_unless_they_are_named():
     usual = study_from_config({"study": "paper"}, CONFIG)
     asked = study_from_config({"study": "paper", "experiments": "variants,on-policy"}, CONFIG)
-    assert usual.file.on_request == ["contexts", "rates", "variants", "adaptive"]
+    assert usual.file.on_request == ["contexts", "rates", "variants", "adaptive", "positions"]
     assert {run.method for run in usual.runs()} == {"sft", "grpo", "sdpo"}
     assert {run.method for run in asked.runs()} == {
         *("grpo", "sdpo", "blend", "rlsd", "antisd", "rlcsd", "srpo", "sdpg")

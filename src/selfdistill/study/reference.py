@@ -111,7 +111,7 @@ benchmarks:
 | file | what it is |
 |---|---|
 | `mini.yaml` | the whole paper as a model organism, two CPU cores |
-| `beyond.yaml` | past the paper: contexts, rates, methods and schedules on one organism ([page](../docs/beyond.md)) |
+| `beyond.yaml` | past the paper: contexts, rates, methods, schedules and parts of the loss on one organism ([page](../docs/beyond.md)) |
 | `test.yaml` | the end-to-end test: all rules on models that learn nothing |
 | `paper.yaml` | the paper's runs at the paper's scale (Slurm) |
 | `single_gpu.yaml` | Qwen3-1.7B with shorter responses on one 80 GB GPU |
