@@ -5,6 +5,7 @@ Directions are those of the paper (GRPO up and longer, SDPO down and shorter), s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -33,7 +34,7 @@ from selfdistill.report.numbers import (
 )
 from selfdistill.report.repetition import repeated as repeated_in
 from selfdistill.report.samples import joined
-from selfdistill.report.study_data import CONTEXTS, StudyData, base_run
+from selfdistill.report.study_data import StudyData, base_run
 from selfdistill.report.tables.form import Table
 from selfdistill.report.tables.reported import load_reported
 from selfdistill.statistics import last_step, richness_estimates
@@ -70,6 +71,7 @@ BENCHMARKS = {
 STEPS, PROBLEMS, SAMPLES = 40, 12, 4
 PLAIN = ("so", "then", "x", "is", "try", "plus", "gives", "no", "4", "7")
 CONTEXT_EFFECT = {"unguided": 1.0, "answer-only": 0.55, "regeneration": 0.4, "solution": 0.3}
+FURTHER_EFFECT = {"other-solution": 0.5, "wrong-solution": 0.6, "hint-parity": 0.9, "hint-half": 0.8}
 EFFECT = {"none": 1.25, "solution": 0.35, "answer-only": 0.65, "unguided": 1.1, "other-solution": 0.9}
 
 
@@ -183,26 +185,27 @@ def intervention_frame(seeds: int) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def section_3_frame() -> pd.DataFrame:
-    """Return the samples of the four contexts for two models; `dataset` as in a study: where the problems come from."""
+def section_3_frame(effects: Mapping[str, float] = CONTEXT_EFFECT) -> pd.DataFrame:
+    """Return the samples of some contexts for two models; `dataset` as in a study: where the problems come from."""
     frames = []
     for model in list(MODELS)[:2]:
-        for context in CONTEXTS:
+        for context, effect in effects.items():
             fields = {**base_run(model), "context": context, "dataset": "chain"}
-            frames.append(responses(fields, "chain", 0, 0, CONTEXT_EFFECT[context]))
+            frames.append(responses(fields, "chain", 0, 0, effect))
     return pd.concat(frames, ignore_index=True)
 
 
-def richness_frame() -> pd.DataFrame:
+def richness_frame(effects: Mapping[str, float] = CONTEXT_EFFECT) -> pd.DataFrame:
     """Return measured richness for the two models of section 3: 12 nats less twelve times the effect of the context, half at the answer.
 
     Unguided responses are told as many nats less than nothing.
     """
     rng, rows = np.random.default_rng(3), []
-    pairs = [("unguided", "unguided"), *((c, written) for c in CONTEXTS[1:] for written in ("unguided", c))]
+    guided = [context for context in effects if context != "unguided"]
+    pairs = [("unguided", "unguided"), *((c, written) for c in guided for written in ("unguided", c))]
     for model, (context, written) in product(list(MODELS)[:2], pairs):
         for problem, sample in np.ndindex(PROBLEMS, 3):
-            told = (1 - CONTEXT_EFFECT[context]) * (12 + rng.normal(0, 1)) * (1 if written == context else -1)
+            told = (1 - effects[context]) * (12 + rng.normal(0, 1)) * (1 if written == context else -1)
             key = {**base_run(model), "context": context, "written": written, "replicate": 0, "seed": 0}
             key |= {"problem_id": f"chain-{problem}", "sample_index": sample}
             key |= {"source": written == "unguided" and sample == 0}
@@ -281,6 +284,18 @@ def study(seeds: int = 1) -> StudyData:
         reported=load_reported(REPORTED),
         **display_names(STUDY) | {"benchmarks": BENCHMARKS},
     )
+
+
+@cache
+def further_study() -> StudyData:
+    """Return the generated study whose section 3 answers under further contexts too."""
+    effects = CONTEXT_EFFECT | FURTHER_EFFECT
+    contexts = section_3_frame(effects)
+    numbers = [
+        study_estimates(pd.DataFrame(), contexts, []),
+        repetition_estimates(pd.DataFrame(), repeated_in(contexts)),
+    ]
+    return replace(study(), estimates=joined(numbers), richness=richness_estimates(richness_frame(effects)))
 
 
 def drawn(name: str, seeds: int = 1) -> StudyData:

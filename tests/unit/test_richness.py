@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from synthetic_study import CONFIG, draw, drawn, table
+from synthetic_study import CONFIG, draw, drawn, further_study, table
 from tiny import save_base
 
 from selfdistill.commands.status import expected_jobs
@@ -30,7 +30,7 @@ from selfdistill.sampling.scoring import batches, response_log_probs
 from selfdistill.statistics import richness_estimates
 from selfdistill.study.load import load_study
 from selfdistill.study.shown import richness_draws
-from selfdistill.vocabulary.contexts import SECTION_3
+from selfdistill.vocabulary.contexts import CONTEXTS, FURTHER, SECTION_3
 from selfdistill.vocabulary.runs import base_run
 
 TOKENIZER = build_tokenizer("r1")
@@ -285,6 +285,19 @@ def test_the_figure_has_a_mark_per_context_that_a_fixed_teacher_saw():
     assert len(rows) == 4 and (rows["estimate"] < 0).all()
     without = replace(data, differences=data.differences.query("method != 'sdpo'"))
     assert CHANGE not in panels_of(without) and len(draw("dose-response", without)[0].axes) == 3
+
+
+def test_further_contexts_of_section_3_are_shown_too():
+    data = further_study()
+    rows = panels_of(data)["tokens / response"]
+    assert set(rows["context"]) == {*SECTION_3, *FURTHER}
+    legend = [text.get_text() for text in draw("dose-response", data)[0].legends[0].get_texts()]
+    assert legend[2:] == [CONTEXTS[context].symbol for context in (*SECTION_3, *FURTHER)]
+    shown = table("richness", data)
+    assert [row["Context"].text.split(" ")[0] for row in shown.rows[:14:2]] == [*SECTION_3[1:], *FURTHER]
+    half = data.richness.query("model == 'r1-mini' and context == 'hint-half' and written == context")
+    nats = half[half["metric"] == "nats"]["estimate"].item()
+    assert shown.rows[12]["Nats per response"].value == pytest.approx(nats) == pytest.approx(2.4, abs=0.2)
 
 
 def test_the_position_classes_of_the_table_add_up():

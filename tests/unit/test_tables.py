@@ -9,13 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from synthetic_study import REPORTED, drawn, problem_frame, run, study, table
+from synthetic_study import REPORTED, drawn, further_study, problem_frame, run, study, table
 
 from selfdistill.report.numbers import OOD_MEAN, problems_summary
 from selfdistill.report.study_data import FigureError, StudyData, rows_of_run
 from selfdistill.report.study_data import base_run as run_of_base
 from selfdistill.report.tables.reported import load_reported, reported_table
 from selfdistill.study.displays import TABLES
+from selfdistill.vocabulary.contexts import FURTHER, SECTION_3
 
 
 def test_table1_shows_every_context_beside_the_paper() -> None:
@@ -35,6 +36,19 @@ def test_table1_shows_every_context_beside_the_paper() -> None:
     assert set(shown["Paper: score"][4:]) == {"–"}  # the paper has one model here
     assert "pre-training data" in made.note
     assert "pre-training" not in table("table1", replace(study(), organism=False)).note
+
+
+def test_table1_shows_the_further_contexts_that_a_study_asks_for_below_the_papers() -> None:
+    data = further_study()
+    shown = table("table1", data).formatted
+    contexts = [*SECTION_3, *FURTHER]
+    assert [text.split(" ")[0] for text in shown["Context"]] == 2 * contexts
+    rows = data.estimates.query(
+        "model == 'r1-mini' and context == 'hint-half' and metric == 'response_tokens'"
+    )
+    expected = rows[rows["benchmark"] == "section-3"]["estimate"].item()
+    assert shown["Length"][contexts.index("hint-half")].startswith(f"{expected:.1f} [")
+    assert set(shown["Paper: score"][4:8]) == {"–"}
 
 
 def test_table2_is_the_last_step_in_percent() -> None:

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from selfdistill.report.figures.words import ORGANISM_TEXT, context_rows
+from selfdistill.report.figures.words import ORGANISM_TEXT, context_rows, contexts_in
 from selfdistill.report.numbers import OOD_MEAN
 from selfdistill.report.study_data import (
     ACCURACY,
-    CONTEXTS,
     EPISTEMIC,
     LENGTH,
     FigureError,
@@ -131,10 +130,10 @@ def draw_dose_response(data: StudyData) -> tuple[Figure, str]:
             axis.set_xlabel("nats / response that the context tells")
         for axis in list(axes.flat)[len(panels) :]:
             axis.remove()
-        models = [data.label(model) for model in data.ordered(doses_of(data)["model"].unique())]
-        shared_legend(
-            figure, figure.axes, order=[*models, *(CONTEXT_SYMBOLS[context] for context in CONTEXTS)]
-        )
+        doses = doses_of(data)
+        models = [data.label(model) for model in data.ordered(doses["model"].unique())]
+        symbols = [CONTEXT_SYMBOLS[context] for context in contexts_in(doses)]
+        shared_legend(figure, figure.axes, order=[*models, *symbols])
     return figure, caption(data, panels)
 
 

@@ -30,6 +30,7 @@ from selfdistill.report.style import (
     paper_style,
     shared_legend,
 )
+from selfdistill.vocabulary.contexts import FURTHER
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 if TYPE_CHECKING:
@@ -45,7 +46,14 @@ GROUPS = ((True, "epistemic"), (False, "other words"))
 
 def context_rows(data: StudyData) -> pd.DataFrame:
     """Return the section 3 estimates; FigureError if the study has none."""
-    return select(data.estimates, "section 3 estimate", benchmark="section-3", context=list(CONTEXTS))
+    known = [*CONTEXTS, *FURTHER]
+    return select(data.estimates, "section 3 estimate", benchmark="section-3", context=known)
+
+
+def contexts_in(rows: pd.DataFrame) -> list[str]:
+    """Return the contexts of section 3 that some rows have: the paper's by richness, then those that the study asks for beside them."""
+    found = set(rows["context"])
+    return [context for context in (*CONTEXTS, *FURTHER) if context in found]
 
 
 def context_counts(data: StudyData) -> pd.DataFrame:
@@ -57,7 +65,7 @@ def context_counts(data: StudyData) -> pd.DataFrame:
 
 def draw_context_counts(axis: Axes, counts: pd.DataFrame, title: str) -> None:
     """Draw a group of bars per epistemic word, one bar per context."""
-    contexts = [context for context in CONTEXTS if context in set(counts["context"])]
+    contexts = contexts_in(counts)
     width = 0.84 / len(contexts)
     for rank, context in enumerate(contexts):
         rows = counts[counts["context"] == context].set_index("word").reindex(EPISTEMIC_WORDS)
@@ -104,7 +112,7 @@ def draw_words_by_context(data: StudyData, *, paper: str = "") -> tuple[Figure, 
         shared_legend(figure, list(axes.flat))
     bars = "; lines on bars: 95 % intervals" if counts["low"].notna().any() else ""
     caption = (
-        "Epistemic words per response of the base model under four contexts (authors' substring count). "
+        "Epistemic words per response of the base model under each context (authors' substring count). "
         f"{ORGANISM_TEXT + ' ' if data.organism else ''}{counts_text(counts)}{bars}."
     )
     return figure, f"{caption} {paper_text(known)}".strip()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from selfdistill.report.figures.words import ORGANISM_TEXT, context_rows
+from selfdistill.report.figures.words import ORGANISM_TEXT, context_rows, contexts_in
 from selfdistill.report.numbers import OOD_MEAN
 from selfdistill.report.study_data import (
     ACCURACY,
-    CONTEXTS,
     EPISTEMIC,
     LENGTH,
     Cell,
@@ -35,12 +34,12 @@ def of_the_paper(data: StudyData, model: str, digits: int, **fields: str) -> Ent
 
 
 def contexts_table(data: StudyData) -> TableParts:
-    """Return Table 1 (section 3): score, length and epistemic count of the base under the four contexts."""
+    """Return Table 1 (section 3): score, length and epistemic count of the base under each context."""
     frame = context_rows(data)
     quantities = (("score", ACCURACY, 2), ("length", LENGTH, 1), ("epistemic", EPISTEMIC, 2))
     rows = []
     for model in data.ordered(frame["model"].unique()):
-        for context in CONTEXTS:
+        for context in contexts_in(frame):
             row = {
                 "Model": Entry(data.label(model)),
                 "Context": Entry(f"{context} ({CONTEXT_SYMBOLS[context]})"),

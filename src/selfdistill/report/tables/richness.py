@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from selfdistill.report.figures.words import contexts_in
 from selfdistill.report.study_data import CONTEXTS, StudyData, select
 from selfdistill.report.style import CONTEXT_SYMBOLS
 from selfdistill.report.tables.form import Entry, TableParts, counts_note, estimated
@@ -11,9 +12,9 @@ from selfdistill.statistics.richness import AT
 def richness_table(data: StudyData) -> TableParts:
     """Return nats per response, per token and per position class, of responses under the context and of unguided ones."""
     rows = []
-    models = select(data.richness, "richness", metric="nats")["model"].unique()
-    for model in data.ordered(models):
-        for context in CONTEXTS[1:]:
+    found = select(data.richness, "richness", metric="nats")
+    for model in data.ordered(found["model"].unique()):
+        for context in contexts_in(found)[1:]:
             for written in (context, CONTEXTS[0]):
                 numbers = {"model": model, "context": context, "written": written}
                 row = {
