@@ -203,7 +203,7 @@ def numbers_of(frame, models):
 
 
 def frames_of(name):
-    """Return the input files of a figure or table: those of its frames and runs, by the names in selfdistill.report.loading."""
+    """Return the input files of a figure or table: those of its frames and runs, by the names in selfdistill.report.loading and drawing."""
     several = {
         "reported": {"reported": REPORTED},
         "training": {"training": [PATHS.training(run) for run in shown.runs_shown(STUDY, name)]},
@@ -211,6 +211,9 @@ def frames_of(name):
         "interventions": {
             "interventions": [PATHS.intervention(*pair) for pair in shown.intervened(STUDY)],
             "untouched": jobs.last_sample_files(STUDY, PATHS, shown.intervened_runs(STUDY)),
+        },
+        "screening": {
+            "screening": jobs.sample_files(STUDY, PATHS, shown.with_bases(shown.runs_shown(STUDY, name)))
         },
         "problems": {
             "train_sets": [

@@ -34,13 +34,21 @@ from selfdistill.report.numbers import (
 )
 from selfdistill.report.repetition import repeated as repeated_in
 from selfdistill.report.samples import joined
-from selfdistill.report.study_data import StudyData, base_run
+from selfdistill.report.screening import with_screening
+from selfdistill.report.study_data import StudyData, base_run, rows_of_runs
 from selfdistill.report.tables.form import Table
 from selfdistill.report.tables.reported import load_reported
 from selfdistill.statistics import last_step, richness_estimates
 from selfdistill.study.displays import FIGURES, TABLES, display_of
 from selfdistill.study.load import load_study
-from selfdistill.study.shown import display_names, intervened_runs, main_runs, run_keys, runs_shown
+from selfdistill.study.shown import (
+    display_names,
+    intervened_runs,
+    main_runs,
+    run_keys,
+    runs_shown,
+    with_bases,
+)
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.runs import RUN_KEY
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
@@ -108,9 +116,11 @@ def training_frame(runs: list[dict[str, str]], seeds: int) -> pd.DataFrame:
                         "step": step,
                         "score": score,
                         "response_tokens": length,
+                        "tokens": round(96 * length),
                     }
                 )
-    return pd.DataFrame(rows)
+    frame = pd.DataFrame(rows)
+    return frame.assign(tokens=frame.groupby([*RUN_KEY, "seed"])["tokens"].cumsum())
 
 
 def responses(fields: dict[str, str], benchmark: str, step: int, seed: int, scale: float) -> pd.DataFrame:
@@ -301,7 +311,12 @@ def further_study() -> StudyData:
 def drawn(name: str, seeds: int = 1) -> StudyData:
     """Return what the study file lets a figure or table show."""
     runs = run_keys(runs_shown(STUDY, name))
-    return study(seeds).of_runs(runs) if runs else study(seeds)
+    data = study(seeds).of_runs(runs) if runs else study(seeds)
+    if "screening" not in display_of(name).frames:
+        return data
+    return with_screening(
+        data, rows_of_runs(samples_frame(seeds), run_keys(with_bases(runs_shown(STUDY, name))))
+    )
 
 
 def reported_on(data: StudyData) -> StudyData:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from selfdistill.records.files import write_text
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.loading import load_data, named_files
+from selfdistill.report.screening import screening_samples, with_screening
 from selfdistill.report.study_data import StudyData
 from selfdistill.report.style import save_figure
 from selfdistill.report.tables.form import Table
@@ -44,11 +45,18 @@ def drawing_modules(params: Mapping[str, Any]) -> Sequence[str]:
     return ("matplotlib.backends.backend_agg", "seaborn", params["job"]["draw"].partition(":")[0])
 
 
+def shown_data(task: Task, asked: DisplayJob) -> StudyData:
+    """Return the frames of a figure or table, those of its runs only."""
+    inputs = named_files(task.input)
+    data = load_data(inputs, asked.names, asked.runs)
+    return with_screening(data, screening_samples(inputs["screening"])) if "screening" in inputs else data
+
+
 @job(late=drawing_modules)
 def plot_figure(task: Task) -> Facts:
     """Draw a figure as PNG and SVG, with its caption."""
     asked, output = DisplayJob.model_validate(task.params["job"]), task.output
-    data = load_data(named_files(task.input), asked.names, asked.runs)
+    data = shown_data(task, asked)
     figure, caption = draw_figure(asked.draw, data, asked.options)
     save_figure(figure, Path(output.png), Path(output.svg))
     write_text(output.caption, caption + "\n")
@@ -59,7 +67,7 @@ def plot_figure(task: Task) -> Facts:
 def write_table(task: Task) -> Facts:
     """Write a table beside the paper's own numbers: CSV, Markdown and HTML."""
     asked, output = DisplayJob.model_validate(task.params["job"]), task.output
-    data = load_data(named_files(task.input), asked.names, asked.runs)
+    data = shown_data(task, asked)
     table = make_table(asked.draw, data, asked.options, name=asked.name, title=asked.title)
     table.write(Path(output.csv), Path(output.md), Path(output.html))
     return None

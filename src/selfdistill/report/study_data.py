@@ -51,7 +51,8 @@ class StudyData:
         training: one row per training step (records.schemas.training_schema).
         estimates: numbers.study_estimates (RUN_KEY, step, benchmark, metric, interval, counts), with the rows of the benchmarks
             `ood-mean` and `section-3`.
-        differences: numbers.study_differences, the same rows against base, paired by problem.
+        differences: numbers.study_differences, the same rows against base, paired by problem; of the table `screening`,
+            statistics.screening.screened.
         richness: statistics.richness_estimates (model, context, written, metric, interval, counts).
         interventions: numbers.intervention_numbers (RUN_KEY, benchmark, intervention, metric, interval, counts).
         shift: numbers.frequency_shifts (RUN_KEY, word, shift, is_epistemic, counts).

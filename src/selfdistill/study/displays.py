@@ -269,6 +269,12 @@ TABLES: dict[str, Display] = {
         f"{_TABLES}.draws:draws_table",
         ("draws",),
     ),
+    "screening": Display(
+        "Screening at equal steps and at equal sampled tokens",
+        "not in the paper (sections 5 and 6)",
+        f"{_TABLES}.screening:screening_table",
+        ("training", "estimates", "screening"),
+    ),
     "main-results": Display(
         "Main results",
         "sections 4 to 6",

@@ -106,7 +106,12 @@ def intervened_runs(study: Study) -> tuple[Run, ...]:
     """Return the runs of the table `interventions` and their bases; none if the study does not declare it."""
     if "interventions" not in study.file.tables:
         return ()
-    runs = runs_shown(study, "interventions")
+    return with_bases(runs_shown(study, "interventions"))
+
+
+def with_bases(runs: Iterable[Run]) -> tuple[Run, ...]:
+    """Return the bases of some runs, in the same draws, and the runs."""
+    runs = tuple(runs)
     return (*dict.fromkeys(base_run(run.model, run.replicate, run.seed) for run in runs), *runs)
 
 
