@@ -25,7 +25,7 @@ If all responses of a group score the same, its interval has zero width; a group
 
 Modules, in the order of the data flow: `metrics` (what a metric is made of), `cells` (sums per draw and problem),
 `student` (variances, intervals, p values), then `groups`, `comparison`, `testing`, `power`, `vocabulary`, `richness`,
-`interventions`, `prediction` and `simulation`.
+`interventions`, `screening`, `prediction` and `simulation`.
 """
 
 from selfdistill.statistics.cells import Cells, CellTable

@@ -1,9 +1,9 @@
 """Screening: all runs of a model compared at equal steps and at equal sampled tokens.
 
-By a checkpoint a run has spent its steps, and the tokens of the responses that it has sampled for them (mean over draws). Runs are compared where
-the one of their model stands that has spent least at its end. Another run is there between two of its checkpoints, the base being checkpoint 0,
-and its numbers are interpolated linearly. That is a weighted sum of two estimates, so a change or a share is a linear contrast or a
-ratio of such, and `comparison.compare` gives its interval: paired by problem and by draw.
+By a checkpoint a run has spent its steps, and the tokens of the responses that it has sampled for them (mean over draws). All
+runs of a model are compared where they have spent as much as the one that spends least by its end. There a run is between two of its
+checkpoints, the base being checkpoint 0, and its numbers are interpolated linearly. That is a weighted sum of two estimates, so that a
+change is a linear contrast, a share a ratio of two, and `comparison.compare` gives the interval, paired by problem and by draw.
 """
 
 from collections.abc import Mapping, Sequence

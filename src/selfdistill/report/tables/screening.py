@@ -70,9 +70,10 @@ def screening_note(data: StudyData, rows: list[dict[str, Entry]]) -> str:
         ", ".join(map(data.benchmark_label, names)) for names in screening_benchmarks(data).values()
     )
     return (
-        "Runs of a model are compared where all have made as many steps (those of the run with the fewest) and where all have sampled as many tokens "
-        "(those of the run with the fewest at its end; mean over draws). Between two checkpoints, the base being checkpoint 0, "
-        f"numbers are interpolated linearly. Δ: points against the run's own base, in domain on {inside}, OOD in the mean of {outside}. Against GRPO: points against GRPO of the "
-        "same model, data and coverage with the study's own settings, at as many steps or tokens. Length and epistemic words (substring count) kept: percent of "
-        f"the base's per response, OOD. Repeated and sampled tokens: at the run's end. {REPEATED_TEXT} {counts_note(rows)}"
+        "Runs of a model are compared after as many steps as the run with the fewest has, and after as many sampled tokens (mean over draws) as "
+        "the run that samples fewest has at its end. Between two checkpoints, the base being checkpoint 0, numbers are interpolated "
+        f"linearly. Δ: points against the run's own base, in domain on {inside}, OOD in the mean of {outside}. OOD against GRPO: points against "
+        "GRPO on the same data and coverage with the study's own settings, at the same place. Length and words kept: percent of the base's "
+        "tokens and epistemic words (substring count) per response, OOD. Repeated and sampled tokens: at the run's end. "
+        f"{REPEATED_TEXT} {counts_note(rows)}"
     )
