@@ -169,6 +169,12 @@ def base_of(wildcards):
     return PATHS.base(base, STUDY.base_replicate(base, int(wildcards.replicate)))
 
 
+def off_policy_data(wildcards):
+    """Return the data set that a run of an off-policy method trains on."""
+    path = PATHS.off_policy_matched if METHODS[wildcards.method].equal_tokens else PATHS.off_policy
+    return path(**{name: wildcards[name] for name in ("model", "dataset", "replicate", "context")})
+
+
 def run_of(wildcards):
     """Return the run of a rule's wildcards; raise StudyError if the grid does not declare it."""
     return STUDY.run(**dict(wildcards.items()))

@@ -1,6 +1,7 @@
 # Section 4: data sets of the model's own correct responses, and training on these.
 
 OFF_POLICY_DATA = surroundings("build_off_policy_data", PATHS.off_policy_manifest(), "off_policy")
+MATCHED_DATA = surroundings("match_off_policy_data", PATHS.off_policy_matched(context="all"), "off_policy")
 OFF_POLICY_RUN = surroundings("train_off_policy", PATHS.checkpoints(), "sft")
 
 
@@ -26,10 +27,30 @@ rule build_off_policy_data:
         "../workflow/scripts/build_off_policy_data.py"
 
 
+rule match_off_policy_data:
+    input:
+        data=[PATHS.off_policy(context=context) for context in STUDY.off_policy_contexts()],
+    output:
+        data=[PATHS.off_policy_matched(context=context) for context in STUDY.off_policy_contexts()],
+        manifest=MATCHED_DATA.manifest,
+    log:
+        MATCHED_DATA.log,
+    priority: 80
+    threads: MATCHED_DATA.threads
+    resources:
+        **MATCHED_DATA.resources,
+    params:
+        code=code_of("match_off_policy_data"),
+    message:
+        "Section 4: data sets of {wildcards.model} with as many tokens, replicate {wildcards.replicate}"
+    script:
+        "../workflow/scripts/match_off_policy_data.py"
+
+
 rule train_off_policy:
     input:
         base=base_of,
-        data=PATHS.off_policy(),
+        data=off_policy_data,
     output:
         checkpoints=exported(PATHS.checkpoints()),
         training=PATHS.training(),

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "build_coverage_subset": ({}, set()),
     "fetch_base": ({}, set()),
     "build_off_policy_data": ({}, {"pandas"}),
+    "match_off_policy_data": ({}, {"pandas"}),
     "estimate": ({}, NUMBERS),
     "judge_claims": ({}, NUMBERS),
     "regrade_samples": ({}, NUMBERS),

@@ -8,6 +8,10 @@ import pytest
 from selfdistill.generation.protocol import Completion, Sampling
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.problems.problem import Problem
+from selfdistill.records.files import read_table, write_table
+from selfdistill.records.schemas import off_policy_schema
+from selfdistill.records.task import Task
+from selfdistill.sampling.matching import match_off_policy_data, matched
 from selfdistill.sampling.off_policy import NoTrajectories, build_datasets
 from selfdistill.sampling.section_3 import TooFewProblems, first_wrong, run_section_3
 from selfdistill.vocabulary.contexts import FURTHER, SECTION_3
@@ -122,6 +126,54 @@ def test_off_policy_limits_and_truncated_responses():
         build_datasets(frame.assign(truncated=True), problems(2), ["unguided", "solution"], 8, 100)
     with pytest.raises(NoTrajectories, match="off_policy.trajectories .1. must be at least"):
         build_datasets(frame, problems(2), ["unguided", "solution"], per_problem=8, trajectories=1)
+
+
+def examples(tokens, problems):
+    """Examples of a data set with these lengths; rows are sorted by problem."""
+    return pd.DataFrame(
+        {"problem_id": problems, "response_tokens": tokens, "response": [f"r{i}" for i in range(len(tokens))]}
+    )
+
+
+def test_longer_sets_are_cut_to_the_tokens_of_the_shortest_response_by_response():
+    problems = ["p1", "p1", "p2", "p3", "p3"]
+    long, short = examples([40, 10, 30, 50, 20], problems), examples([30, 30, 30, 30, 30], problems)
+    cut = matched({"unguided": long, "solution": short})
+    pd.testing.assert_frame_equal(cut["solution"], short)  # 150 tokens of 150
+    assert matched({"solution": short, "unguided": long})["unguided"].equals(cut["unguided"])
+    whole = cut["unguided"]
+    assert whole["response_tokens"].sum() == 150 and len(whole) == 5
+
+    less = matched({"unguided": long, "solution": examples([30, 25, 30, 30, 18], problems)})["unguided"]
+    # 133 tokens: the first responses 40, 30, 50 and then 10 of p1; the 20 of p3 would be too many
+    assert list(less["response"]) == ["r0", "r1", "r2", "r3"], "rows stay in their order"
+    fewer = matched({"unguided": long, "solution": examples([95], ["p1"])})["unguided"]
+    assert list(fewer["problem_id"]) == ["p1", "p2"], (
+        "problems go last, and no later response is taken for being short"
+    )
+
+
+def test_a_set_without_an_example_of_that_length_is_refused():
+    with pytest.raises(NoTrajectories, match=r"no example of \['unguided'\] has at most the 9 tokens"):
+        matched({"unguided": examples([10, 5], ["p1", "p2"]), "solution": examples([9], ["p1"])})
+
+
+def test_the_job_writes_matched_sets_in_the_form_that_training_reads(tmp_path):
+    frame, _ = run({1: 2, 2: 1})
+    built = build_datasets(frame, problems(2), ["solution", "unguided"], per_problem=8, trajectories=100)
+    built["unguided"]["response_tokens"] *= 2
+    sources, outputs = (
+        [str(tmp_path / kind / f"{name}.parquet") for name in built] for kind in ("in", "out")
+    )
+    for path, data in zip(sources, built.values(), strict=True):
+        write_table(path, data, off_policy_schema())
+    paths = SimpleNamespace(data=sources), SimpleNamespace(data=outputs)
+    facts = match_off_policy_data(Task({}, *paths, resume=tmp_path))
+    written = [read_table(path, off_policy_schema()) for path in outputs]
+    assert facts["rows"] == dict(zip(built, map(len, written), strict=True))
+    totals = [int(data["response_tokens"].sum()) for data in written]
+    assert totals[1] <= totals[0] == built["solution"]["response_tokens"].sum()
+    assert facts["response_tokens"] == dict(zip(built, totals, strict=True))
 
 
 def test_samples_carry_counts_and_outcomes():

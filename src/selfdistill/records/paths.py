@@ -104,6 +104,17 @@ class Paths:
         """Return the path of an off-policy data set of section 4 (rows: problems with the model's own correct response)."""
         return f"{self.results}/off-policy/{model}/{dataset}/replicate-{replicate}/{context}.parquet"
 
+    def off_policy_matched(
+        self,
+        model: str = "{model}",
+        dataset: str = "{dataset}",
+        replicate: Replicate = "{replicate}",
+        context: str = "{context}",
+    ) -> str:
+        """Return the path of an off-policy data set that is cut to the tokens of the shortest."""
+        whole = self.off_policy(model, dataset, replicate, context)
+        return f"{os.path.dirname(whole)}/equal-tokens/{os.path.basename(whole)}"
+
     def off_policy_manifest(
         self, model: str = "{model}", dataset: str = "{dataset}", replicate: Replicate = "{replicate}"
     ) -> str:

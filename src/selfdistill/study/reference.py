@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from selfdistill.study.data import Benchmarks
@@ -192,13 +193,20 @@ def default_text(default: Any) -> str:
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
+def new_keys(model: type[BaseModel], described: Sequence[type[BaseModel]]) -> dict[str, FieldInfo]:
+    """The fields of one model without those that are the same in a model of `described`."""
+    return {
+        name: field
+        for name, field in model.model_fields.items()
+        if not any(repr(kind.model_fields.get(name)) == repr(field) for kind in described)
+    }
+
+
 def table(model: type[BaseModel], described: Sequence[type[BaseModel]] = ()) -> str:
     """The keys of one model as a Markdown table, without those that are the same in a model of `described`."""
     first_line = (model.__doc__ or "").strip().splitlines()[0]
     rows = []
-    for name, field in model.model_fields.items():
-        if any(repr(kind.model_fields.get(name)) == repr(field) for kind in described):
-            continue
+    for name, field in new_keys(model, described).items():
         cells = (
             f"`{name}`",
             type_text(field.annotation),
@@ -235,9 +243,14 @@ def readme() -> str:
     for name, method in METHODS.items():
         used = " and ".join(f"`{section}`" for section in method.sections)
         others = [other for other in METHODS.values() if other.settings in method.settings.__mro__[1:]]
-        also = f" Those of {' and '.join(other.name for other in others)}, and:" if others else ""
         kinds = [other.settings for other in others]
-        parts += [f"{name}: keys of {used} together.{also}", table(method.settings, kinds)]
+        own = table(method.settings, kinds) if new_keys(method.settings, kinds) else ""
+        also = (
+            f" Those of {' and '.join(other.name for other in others)}{', and:' if own else '.'}"
+            if others
+            else ""
+        )
+        parts += [f"{name}: keys of {used} together.{also}", *filter(None, [own])]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

@@ -11,6 +11,7 @@ from selfdistill.study.methods.schedule import SCHEDULE
 from selfdistill.study.methods.sdpg import SDPG
 from selfdistill.study.methods.sdpo import SDPO
 from selfdistill.study.methods.sft import SFT
+from selfdistill.study.methods.sft_matched import SFT_MATCHED
 from selfdistill.study.methods.srpo import SRPO
 
 CREDIT = (BLEND, RLSD, ANTISD, RLCSD, SRPO, SDPG)
@@ -19,7 +20,7 @@ CREDIT = (BLEND, RLSD, ANTISD, RLCSD, SRPO, SDPG)
 __all__ = ["METHODS", "OFF_POLICY", "ON_POLICY", "SECTIONS", "STAGES", "Method", "RolloutSettings"]
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (SFT, GRPO, SDPO, SCHEDULE, POSITIONS, *CREDIT)
+    method.name: method for method in (SFT, SFT_MATCHED, GRPO, SDPO, SCHEDULE, POSITIONS, *CREDIT)
 }
 """Every training method by its name, in the order of figures and tables."""
 ON_POLICY = tuple(name for name, method in METHODS.items() if method.on_policy)

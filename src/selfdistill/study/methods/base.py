@@ -117,7 +117,8 @@ class Method:
     settings, sections: its settings class, and the sections of `training` that fill it, later ones over earlier ones;
     trainer: function that trains a run (`module:function`, called with a TrainingJob); contexts: the contexts that its
     runs may name, none for a method without; has_teacher: whether a run names a teacher; whole_set: trains on all
-    problems; label: name in figures, `{symbol}` and `{subset}` are the context's; look: None takes the context's own;
+    problems; equal_tokens: trains on off-policy data sets that are matched in tokens (sampling.matching); label: name in
+    figures, `{symbol}` and `{subset}` are the context's; look: None takes the context's own;
     looks: context -> look where it differs; passes: forward passes that a training token costs (a backward pass counts
     two); check: what an entry of the grid must fulfil beyond this.
     """
@@ -131,6 +132,7 @@ class Method:
     contexts: tuple[str, ...] = ()
     has_teacher: bool = False
     whole_set: bool = False
+    equal_tokens: bool = False
     look: Look | None = None
     looks: Mapping[str, Look] = field(default_factory=dict)
     check: Callable[["Study", str, "RunGrid"], None] = no_check
