@@ -317,6 +317,15 @@ def test_every_method_with_a_teacher_can_be_planned(folder, method):
     assert study.grading_modules() == sorted(set(study.grading_modules()))
 
 
+def test_sft_on_matched_sets_has_the_settings_and_checkpoints_of_sft():
+    study = load_study(CONFIG / "test.yaml")
+    pairs = list(zip(study.runs("equal-tokens"), study.runs("off-policy"), strict=True))
+    assert [(one.method, other.method) for one, other in pairs] == 2 * [("sft-matched", "sft")]
+    for one, other in pairs:
+        assert one.context == other.context and study.steps_of(one) == study.steps_of(other)
+        assert study.settings_for(one).model_dump() == study.settings_for(other).model_dump()
+
+
 def test_config_files_read_the_same_in_yaml_1_1_and_1_2():
     """Snakemake's --configfile and many editors read YAML 1.1."""
     files = sorted(CONFIG.rglob("*.yaml"))

@@ -9,6 +9,7 @@ import pytest
 from selfdistill.records.paths import Paths
 from selfdistill.study.jobs import sample_files
 from selfdistill.study.load import load_study
+from selfdistill.study.methods import OFF_POLICY, ON_POLICY
 
 from .conftest import Workspace, copy_workflow
 from .test_rerun import FOLDERS
@@ -60,8 +61,8 @@ def test_nothing_is_planned_again(study):
     assert study.planned(*targets(study), *STUDY) == {}
     planned = study.planned(*STUDY)
     declared = load_study(study.root / "config/test.yaml").runs()
-    assert planned["train_on_policy"] == len([run for run in declared if run.method != "sft"]) - 1
-    assert planned["train_off_policy"] == len([run for run in declared if run.method == "sft"]) - 1
+    assert planned["train_on_policy"] == len([run for run in declared if run.method in ON_POLICY]) - 1
+    assert planned["train_off_policy"] == len([run for run in declared if run.method in OFF_POLICY]) - 1
 
 
 def test_a_finished_study_without_its_models_plans_nothing(study, tmp_path):

@@ -10,6 +10,7 @@ from selfdistill.records.files import read_table
 from selfdistill.records.paths import Paths
 from selfdistill.records.schemas import (
     OUTCOMES,
+    off_policy_schema,
     richness_schema,
     rollouts_schema,
     samples_schema,
@@ -17,6 +18,7 @@ from selfdistill.records.schemas import (
 )
 from selfdistill.study.jobs import last_sample_files, sample_files
 from selfdistill.study.load import load_study
+from selfdistill.study.methods import ON_POLICY
 from selfdistill.study.shown import intervened
 
 PATHS = Paths("test")
@@ -56,7 +58,7 @@ def test_every_run_has_records_rollouts_and_checkpoints(finished):
             int(p.name.removeprefix("step-")) for p in (finished.root / PATHS.checkpoints(run)).glob("step-*")
         }
         assert max(steps) == len(training)
-        if run.method != "sft":
+        if run.method in ON_POLICY:
             assert len(training) == settings.steps
             assert steps == {1, 2}
             rollouts = read_table(finished.root / PATHS.rollouts(run), rollouts_schema())
@@ -112,6 +114,19 @@ def test_section_3_has_the_same_problems_under_four_contexts(finished):
     assert set(problems.index) == {"unguided", "answer-only", "regeneration", "solution"}
     assert all(found == problems["unguided"] for found in problems)
     assert len(problems["unguided"]) == declared(finished).file.section_3.problems
+
+
+def test_sets_that_are_matched_in_tokens_are_the_shortest_and_parts_of_the_others(finished):
+    place, contexts = ("r1-test", "chain", 0), declared(finished).off_policy_contexts()
+    paths = [
+        make(*place, context) for make in (PATHS.off_policy, PATHS.off_policy_matched) for context in contexts
+    ]
+    read = [read_table(finished.root / path, off_policy_schema()) for path in paths]
+    whole, cut = read[: len(contexts)], read[len(contexts) :]
+    least = min(frame["response_tokens"].sum() for frame in whole)
+    assert max(frame["response_tokens"].sum() for frame in cut) == least
+    for own, full in zip(cut, whole, strict=True):
+        assert len(own.merge(full)) >= len(own) > 0
 
 
 def test_richness_is_that_of_every_correct_response_of_section_3(finished):
