@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from selfdistill.problems.problem import Problem, ProblemError, coverage_subset, read_problems
 from selfdistill.problems.sources import read_hub_problems
 from selfdistill.records.files import Damaged, read_arrow
+from selfdistill.records.paths import DIAGNOSED
 from selfdistill.records.schemas import problems_schema
 from selfdistill.vocabulary.contexts import TEACHER
-from selfdistill.vocabulary.diagnosis import FEATURES
+from selfdistill.vocabulary.diagnosis import FEATURES, PROBLEMS, ROLLOUTS
 from selfdistill.vocabulary.families import FAMILIES, MODES, family_of
 from selfdistill.vocabulary.graders import GRADERS
 
@@ -27,9 +28,7 @@ if TYPE_CHECKING:
     from selfdistill.statistics.prediction import Judged, Prediction
 
 RUNS = ("results/mini", "docs/results/mini")
-"""Where finished runs are looked for if `--runs` names none; the first that has them."""
-TABLE = "diagnosis.csv"
-"""File of a study's finished runs: features and OOD change, one row per run and draw."""
+"""Where finished runs (`records.paths.DIAGNOSED`) are looked for if `--runs` names none; the first that has them."""
 
 
 class Refused(ValueError):
@@ -79,7 +78,7 @@ def finished_runs(asked: str | None) -> "pd.DataFrame | None":
     from selfdistill.statistics.prediction import CHANGE, GROUPS
 
     paths = [Path(name) for name in ([asked] if asked else RUNS)]
-    paths = [path if path.suffix == ".csv" else path / TABLE for path in paths]
+    paths = [path if path.suffix == ".csv" else path / DIAGNOSED for path in paths]
     path = next((path for path in paths if path.is_file()), None)
     if path is None:
         if asked:
@@ -176,8 +175,8 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--grader", default="strict", choices=GRADERS)
     own.add_argument("--template", choices=FAMILIES, help="model family (default: by the chat template)")
     own.add_argument("--thinking", choices=MODES, help="thinking switch (default: the family's first)")
-    own.add_argument("--problems", type=int, default=64, help="largest number of problems that are answered")
-    own.add_argument("--rollouts", type=int, default=8, help="responses per problem")
+    own.add_argument("--problems", type=int, default=PROBLEMS, help="largest number of problems that are answered")
+    own.add_argument("--rollouts", type=int, default=ROLLOUTS, help="responses per problem")
     own.add_argument("--max-new-tokens", type=int, default=512, help="largest response length in tokens")
     own.add_argument("--temperature", type=float, default=1.0, help="temperature of the responses")
     own.add_argument("--seed", type=int, default=0, help="of all draws")

@@ -14,6 +14,8 @@ Replicate = str | int
 RUN_PATTERN = (
     "{model}/{method}/{context}/{teacher}/{dataset}/{coverage}/{variant}/replicate-{replicate}/seed-{seed}"
 )
+DIAGNOSED = "diagnosis.csv"
+"""File of a study's finished runs: features of the plan, and OOD change, one row per run and draw."""
 _RUN_FOLDER = re.compile(
     "/runs/" + RUN_PATTERN.format(**{name: f"(?P<{name}>[^/]+)" for name in RUN_FIELDS}) + "$"
 )
@@ -56,6 +58,7 @@ class Paths:
         self.results = f"results/{study}"
         self.logs = f"logs/{study}"
         self.report = f"{self.results}/report.html"
+        self.diagnosed = f"{self.results}/{DIAGNOSED}"
         self.lock = f"{self.results}/locks/workflow.lock"
         self.warm_log = f"{self.logs}/warm.log"
 
@@ -93,6 +96,10 @@ class Paths:
     def richness(self, model: str = "{model}", replicate: Replicate = "{replicate}") -> str:
         """Return the path of the information of section 3's contexts about a model's correct responses."""
         return f"{self.results}/richness/{model}/replicate-{replicate}.parquet"
+
+    def diagnosis(self, run: Run | None = None) -> str:
+        """Return the path of the features of a planned run, measured on its base."""
+        return f"{self.run(run).replace('/runs/', '/diagnosis/')}.parquet"
 
     def off_policy(
         self,

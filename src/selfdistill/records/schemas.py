@@ -135,6 +135,22 @@ def richness_schema() -> "pyarrow.Schema":
     )
 
 
+def diagnosis_schema() -> "pyarrow.Schema":
+    """Columns of the features of a planned run, one row; its run fields are those of the base with context, data set and coverage."""
+    import pyarrow as pa
+
+    from selfdistill.vocabulary.diagnosis import FEATURES, MEASURED_ON
+
+    return pa.schema(
+        [
+            ("study", pa.string()),
+            *_run_columns(),
+            *((name, pa.float64()) for name in FEATURES),
+            *((name, pa.int64()) for name in MEASURED_ON),
+        ]
+    )
+
+
 def off_policy_schema() -> "pyarrow.Schema":
     """Columns of an off-policy data set of section 4."""
     import pyarrow as pa

@@ -6,10 +6,14 @@ their divergence is SDPO's loss before the first update. The teacher's prompts a
 of log p(y | x, c) - log p(y | x) over correct responses y under it, as in `sampling.richness`.
 
 A response is scored as text: its tokens are those of the tokenizer.
+
+The job is here and not in `run`, so that a change in what is measured does not count for what trains.
 """
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,20 +23,32 @@ from selfdistill.generation.protocol import Sampling
 from selfdistill.grading.graders import Grader
 from selfdistill.grading.positions import POSITIONS
 from selfdistill.models.prompts import prompt_ids
-from selfdistill.problems.problem import Problem, coverage_subset
-from selfdistill.sampling.evaluation import response_frame
-from selfdistill.sampling.richness import tokenized
+from selfdistill.problems.problem import Problem, coverage_subset, read_problems
+from selfdistill.records.files import write_table
+from selfdistill.records.schemas import diagnosis_schema
+from selfdistill.records.task import Facts, Task, job
+from selfdistill.sampling.evaluation import load_generator, response_frame
+from selfdistill.sampling.richness import scoring_modules, tokenized
 from selfdistill.sampling.scoring import fitting, response_log_probs
 from selfdistill.seeds import derive_seed
+from selfdistill.study.diagnosis import DiagnosisParams
 from selfdistill.training.contrast import epistemic_ids, token_contrast
 from selfdistill.training.loss.chunked import LossOptions
 from selfdistill.training.loss.losses import check_top_k
 from selfdistill.training.teacher import RolloutBatch, user_turns
+from selfdistill.vocabulary.diagnosis import PROBLEMS, ROLLOUTS
 
 if TYPE_CHECKING:
     from selfdistill.generation.transformers_backend import TransformersGenerator
 
 FORK = POSITIONS.index("fork")
+UNKNOWN = float("nan")
+NOTHING_TOLD = {"nats_per_response": UNKNOWN, "nats_per_token": UNKNOWN, "guided": 0}
+NOTHING_SHOWN = {
+    **dict.fromkeys(("divergence", "epistemic_change", "epistemic_change_at_forks"), UNKNOWN),
+    "demonstrated": 0,
+    **NOTHING_TOLD,
+}
 
 
 class NoDemonstration(ValueError):
@@ -45,17 +61,18 @@ class Plan:
 
     context: of the teacher; template: model family; loss: SDPO's; sampling: of its rollouts; problems: largest number that is answered;
     rollouts: responses per problem, at least 2; threshold: lowest score of a demonstration; reprompt_tokens: length at which the teacher's
-    prompt is cut, on the right; seed: of all draws.
+    prompt is cut, on the right; teacher_thinking: switch of the teacher's prompts (default: the student's); seed: of all draws.
     """
 
     context: str
     template: str
     sampling: Sampling
     loss: LossOptions = LossOptions(alpha=0.5, top_k=20, tail=True, is_clip=None)
-    problems: int = 64
-    rollouts: int = 8
+    problems: int = PROBLEMS
+    rollouts: int = ROLLOUTS
     threshold: float = 0.5
     reprompt_tokens: int | None = None
+    teacher_thinking: str | None = None
     grader: str = "strict"
     seed: int = 0
 
@@ -77,11 +94,22 @@ class Answers:
 
 
 def diagnose(generator: "TransformersGenerator", problems: Sequence[Problem], plan: Plan) -> dict[str, float]:
+    """Return what `measure` does; raise NoDemonstration if the teacher would see nothing."""
+    found = measure(generator, problems, plan)
+    if not found["demonstration_share"]:
+        correct = round(found["accuracy"] * found["responses"])
+        raise NoDemonstration(
+            f"the teacher sees nothing under the context {plan.context!r}: {correct} of {found['responses']} responses to "
+            f"{found['answered']} problems are correct. Self-distillation needs problems that the base solves sometimes"
+        )
+    return found
+
+
+def measure(generator: "TransformersGenerator", problems: Sequence[Problem], plan: Plan) -> dict[str, float]:
     """Return the features (`vocabulary.diagnosis`) of a planned run on these problems, and the counts that they rest on.
 
-    Counts: answered (problems), responses, demonstrated and guided (responses that were scored). nats_* are NaN if no response under the
-    context is correct. Raise NoDemonstration if the teacher would see nothing, ValueError for fewer than 2 rollouts or a top_k beyond the
-    vocabulary.
+    What the teacher is needed for is NaN if it would see nothing; nats_* are NaN if no response under the context is correct. Raise
+    ValueError for fewer than 2 rollouts or a top_k beyond the vocabulary.
     """
     if plan.rollouts < 2:
         raise ValueError(f"rollouts must be at least 2, not {plan.rollouts}: a teacher sees another response")
@@ -95,8 +123,14 @@ def diagnose(generator: "TransformersGenerator", problems: Sequence[Problem], pl
             for start, problem in zip(range(0, len(turns), plan.rollouts), asked, strict=True)
             if any(turns[start : start + plan.rollouts])
         ]
-        guided = answered(generator, [p for p, _ in shown], plan, grader, [turn for _, turn in shown])
+        guided = shown and answered(
+            teacher_of(generator, plan), [p for p, _ in shown], plan, grader, [turn for _, turn in shown]
+        )
     questions = [problem.question for problem in asked for _ in range(plan.rollouts)]
+    taught = NOTHING_SHOWN
+    if guided:
+        taught = contrast(generator, unguided, questions, turns, plan)
+        taught |= told(generator, guided, [p.question for p, _ in shown], [turn for _, turn in shown], plan)
     tokens = np.concatenate(unguided.classes)
     return {
         "problems": len(problems),
@@ -104,8 +138,7 @@ def diagnose(generator: "TransformersGenerator", problems: Sequence[Problem], pl
         "response_tokens": float(unguided.frame["response_tokens"].mean()),
         "fork_share": float((tokens == FORK).mean()),
         "demonstration_share": float(np.mean([turn is not None for turn in turns])),
-        **contrast(generator, unguided, questions, turns, plan),
-        **told(generator, guided, [p.question for p, _ in shown], [turn for _, turn in shown], plan),
+        **taught,
         "answered": len(asked),
         "responses": len(unguided.frame),
     }
@@ -127,7 +160,7 @@ def answered(
 
 
 def teacher_turns(plan: Plan, problems: Sequence[Problem], frame: pd.DataFrame) -> list[str | None]:
-    """Return the teacher's user turn for every response, None without a demonstration; raise NoDemonstration if none has one."""
+    """Return the teacher's user turn for every response, None without a demonstration."""
     rows = [problem for problem in problems for _ in range(plan.rollouts)]
     batch = RolloutBatch(
         questions=[problem.question for problem in rows],
@@ -141,13 +174,14 @@ def teacher_turns(plan: Plan, problems: Sequence[Problem], frame: pd.DataFrame) 
         problems=[problem.problem_id for problem in rows],
         seed=derive_seed(plan.seed, "diagnosis", "teacher"),
     )
-    turns = user_turns(plan.context, batch)
-    if not any(turns):
-        raise NoDemonstration(
-            f"the teacher sees nothing under the context {plan.context!r}: {int(frame['correct'].sum())} of {len(frame)} responses to "
-            f"{len(problems)} problems are correct. Self-distillation needs problems that the base solves sometimes"
-        )
-    return turns
+    return user_turns(plan.context, batch)
+
+
+def teacher_of(generator: "TransformersGenerator", plan: Plan) -> "TransformersGenerator":
+    """Return the same model with the thinking switch of the plan's teacher."""
+    teacher = copy(generator)
+    teacher.thinking = plan.teacher_thinking or generator.thinking
+    return teacher
 
 
 def contrast(
@@ -160,7 +194,7 @@ def contrast(
     """Return divergence, epistemic_change and epistemic_change_at_forks, means over the tokens of responses with a demonstration."""
     rows = [row for row, turn in enumerate(turns) if turn is not None]
     students = prompts_of(generator, [questions[row] for row in rows])
-    teachers = prompts_of(generator, [turns[row] for row in rows], plan.reprompt_tokens)
+    teachers = prompts_of(teacher_of(generator, plan), [turns[row] for row in rows], plan.reprompt_tokens)
     kept = rows_to_read(generator, teachers, unguided.rows(rows))
     values = token_contrast(
         generator.model,
@@ -189,11 +223,12 @@ def told(
 ) -> dict[str, float]:
     """Return nats_per_response and nats_per_token over the correct responses under the context; questions, turns: one per problem."""
     rows = np.flatnonzero(guided.frame["correct"]).tolist()
-    teachers = prompts_of(generator, [turns[row // plan.rollouts] for row in rows], plan.reprompt_tokens)
+    shown = [turns[row // plan.rollouts] for row in rows]
+    teachers = prompts_of(teacher_of(generator, plan), shown, plan.reprompt_tokens)
     students = prompts_of(generator, [questions[row // plan.rollouts] for row in rows])
     kept = rows_to_read(generator, teachers, guided.rows(rows)) if rows else []
     if not kept:
-        return {"nats_per_response": float("nan"), "nats_per_token": float("nan"), "guided": 0}
+        return NOTHING_TOLD
     responses = guided.rows([rows[i] for i in kept])
     under, bare = (
         response_log_probs(generator.model, [own[i] for i in kept], responses, generator.end_token_ids)
@@ -228,3 +263,31 @@ def rows_to_read(
             f"every teacher's prompt with its response exceeds the model's {limit} positions: shorten responses"
         )
     return kept
+
+
+def plan_of(params: DiagnosisParams) -> Plan:
+    """Return the plan of a job."""
+    return Plan(
+        context=params.run.context,
+        template=params.template,
+        sampling=Sampling(temperature=params.temperature, max_new_tokens=params.max_new_tokens),
+        # the policy has not moved yet, so that no ratio is clipped
+        loss=LossOptions(params.alpha, params.top_k, params.tail, None, params.temperature),
+        rollouts=params.rollouts,
+        threshold=params.success_threshold,
+        reprompt_tokens=params.max_reprompt_tokens,
+        teacher_thinking=params.teacher_thinking,
+        grader=params.grader,
+        seed=params.run.draw_seed,
+    )
+
+
+@job(late=scoring_modules)
+def measure_diagnosis(task: Task) -> Facts:
+    """Write the features of a planned run, measured on its base."""
+    params = DiagnosisParams.model_validate(task.params["job"])
+    generator = load_generator(Path(task.input.base), params.thinking, "transformers")
+    found = measure(generator, read_problems(task.input.data), plan_of(params))
+    row = {"study": params.study, **params.run.fields(), **found}
+    write_table(task.output.features, pd.DataFrame([row]), diagnosis_schema())
+    return {name: found[name] for name in ("responses", "guided")}

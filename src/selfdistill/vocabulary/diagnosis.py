@@ -13,5 +13,14 @@ FEATURES: dict[str, str] = {
     "nats_per_token": "the same per token",
 }
 """Feature -> what it is."""
+MEASURED_ON: dict[str, str] = {
+    "answered": "problems that the base answered",
+    "responses": "its responses to them",
+    "demonstrated": "responses that student and teacher read",
+    "guided": "correct responses under the context that were scored",
+}
+"""Count -> what the features rest on."""
+PROBLEMS, ROLLOUTS = 64, 8
+"""Largest number of problems that the base answers, and responses per problem, unless told otherwise."""
 COUNTS = ("problems", "response_tokens")
 """Features whose ratios matter: their logarithm predicts."""

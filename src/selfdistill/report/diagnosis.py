@@ -1,0 +1,81 @@
+"""Finished runs of self-distillation with the features of their plans: the table that predictions are learned from.
+
+The frame has a class of its own, so that it counts for the figures and tables that show it and not for the numbers of a study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import pandas as pd
+
+from selfdistill.records.files import read_frame, read_table, write_text
+from selfdistill.records.schemas import diagnosis_schema
+from selfdistill.records.task import Facts, Task, job
+from selfdistill.report.samples import joined
+from selfdistill.report.study_data import FigureError, StudyData, rows_of_runs
+from selfdistill.statistics.prediction import CHANGE, GROUPS, Judged, judge
+from selfdistill.study.diagnosis import DiagnosedParams
+from selfdistill.vocabulary.diagnosis import FEATURES
+from selfdistill.vocabulary.runs import RUN_FIELDS, Run, base_run
+
+
+@dataclass(frozen=True)
+class DiagnosedData(StudyData):
+    """A study whose runs of self-distillation are diagnosed.
+
+    Attributes:
+        diagnosis: one row per run and draw: RUN_FIELDS, `prediction.GROUPS`, FEATURES, `prediction.CHANGE`.
+    """
+
+    diagnosis: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def of_runs(self, runs: Iterable[Mapping[str, str]]) -> DiagnosedData:
+        """Return the study with these runs to show, and with their rows."""
+        shown = super().of_runs(runs)
+        return replace(shown, diagnosis=rows_of_runs(self.diagnosis, shown.runs))
+
+
+def finished_runs(
+    features: Sequence[Mapping[str, float]], draws: pd.DataFrame, asked: DiagnosedParams
+) -> pd.DataFrame:
+    """Return the columns of `DiagnosedData.diagnosis`.
+
+    features: of every plan; draws: numbers.draw_means of the runs and their bases; asked: the runs. Raise KeyError if a run or its base has
+    no OOD accuracy.
+    """
+    outside = draws[draws["benchmark"].isin(asked.ood)]
+    means = outside.groupby(list(RUN_FIELDS), observed=True)["accuracy"].mean()
+    accuracy = {Run.from_fields(dict(zip(RUN_FIELDS, key, strict=True))): mean for key, mean in means.items()}
+    rows = []
+    for one in asked.runs:
+        run, own = Run.from_fields(one.run), features[one.plan]
+        change = accuracy[run] - accuracy[base_run(run.model, run.replicate, run.seed)]
+        groups = {name: getattr(one, name) for name in GROUPS}
+        rows.append({**run.fields(), **groups, **{name: own[name] for name in FEATURES}, CHANGE: change})
+    return pd.DataFrame(rows)
+
+
+@job()
+def join_diagnosis(task: Task) -> Facts:
+    """Write the finished runs of a study."""
+    asked = DiagnosedParams.model_validate(task.params["job"])
+    features = [read_table(path, diagnosis_schema()).iloc[0] for path in task.input.features]
+    runs = finished_runs(features, joined(map(read_frame, task.input.draws)), asked)
+    write_text(task.output.runs, runs.to_csv(index=False, lineterminator="\n"))
+    return {"runs": len(runs)}
+
+
+def measured(data: StudyData) -> pd.DataFrame:
+    """Return the finished runs whose features are all known; raise FigureError if there are none."""
+    rows = data.diagnosis if isinstance(data, DiagnosedData) else pd.DataFrame()
+    rows = rows.dropna(subset=[*FEATURES, CHANGE]) if len(rows) else rows
+    if rows.empty:
+        raise FigureError("no run of self-distillation has all the features of its plan")
+    return rows
+
+
+def judgements(rows: pd.DataFrame) -> dict[str, Judged | None]:
+    """Return kind of group -> the errors on left-out groups; None where there are too few."""
+    return {kind: judge(rows, kind) for kind in GROUPS}
