@@ -19,7 +19,7 @@ from selfdistill.problems.build import MAKERS
 from selfdistill.problems.sources import DATA_ROOT
 from selfdistill.records.paths import Paths
 from selfdistill.records.pins import LOCK
-from selfdistill.study import jobs, shown
+from selfdistill.study import diagnosis, jobs, shown
 from selfdistill.study.displays import FIGURES, TABLES, display_of
 from selfdistill.study.load import DRAWS, asked_to_retrain, check_draw_words, study_from_config
 from selfdistill.study.methods import METHODS, OFF_POLICY, ON_POLICY
@@ -212,6 +212,7 @@ def frames_of(name):
     """Return the input files of a figure or table: those of its frames and runs, by the names in selfdistill.report.loading and drawing."""
     several = {
         "reported": {"reported": REPORTED},
+        "diagnosis": {"diagnosis": PATHS.diagnosed},
         "training": {"training": [PATHS.training(run) for run in shown.runs_shown(STUDY, name)]},
         "richness": {"richness": [PATHS.richness(*draw) for draw in shown.richness_draws(STUDY)]},
         "interventions": {

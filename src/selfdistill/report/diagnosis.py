@@ -67,15 +67,22 @@ def join_diagnosis(task: Task) -> Facts:
     return {"runs": len(runs)}
 
 
-def measured(data: StudyData) -> pd.DataFrame:
-    """Return the finished runs whose features are all known; raise FigureError if there are none."""
-    rows = data.diagnosis if isinstance(data, DiagnosedData) else pd.DataFrame()
-    rows = rows.dropna(subset=[*FEATURES, CHANGE]) if len(rows) else rows
-    if rows.empty:
-        raise FigureError("no run of self-distillation has all the features of its plan")
-    return rows
+def measured(data: DiagnosedData) -> pd.DataFrame:
+    """Return the finished runs whose features are all known, perhaps none; raise FigureError if there are no finished runs."""
+    if data.diagnosis.empty:
+        raise FigureError("no finished run of self-distillation")
+    return data.diagnosis.dropna(subset=[*FEATURES, CHANGE])
 
 
 def judgements(rows: pd.DataFrame) -> dict[str, Judged | None]:
     """Return kind of group -> the errors on left-out groups; None where there are too few."""
     return {kind: judge(rows, kind) for kind in GROUPS}
+
+
+def counts_text(data: DiagnosedData) -> str:
+    """Return how many runs and groups the errors are of."""
+    rows = measured(data)
+    unknown = len(data.diagnosis) - len(rows)
+    groups = ", ".join(f"{rows[kind].nunique()} of `{kind}`" for kind in GROUPS)
+    left = f"; {unknown} others lack a feature, such as where no response under the context is correct" if unknown else ""
+    return f"{len(rows)} runs, each replicate and seed one run, in groups: {groups}{left}."

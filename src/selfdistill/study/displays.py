@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from selfdistill.study.methods import ON_POLICY
+from selfdistill.study.methods import METHODS, ON_POLICY
 from selfdistill.vocabulary.runs import Run
 
 Source = Literal["experiments", "every run", "section 3", "problem sets"]
@@ -104,6 +104,7 @@ _DYNAMICS = f"{_FIGURES}.dynamics:draw_dynamics"
 _ALL_BENCHMARKS = f"{_FIGURES}.dynamics:draw_all_benchmarks"
 _CURVES = ("training", "estimates")
 _WORDS = ("training", "estimates", "differences")
+_TAUGHT = {"method": tuple(name for name, method in METHODS.items() if method.has_teacher)}
 _SHORT = {"words": False, "benchmarks": 1}
 
 FIGURES: dict[str, Display] = {
@@ -219,6 +220,13 @@ FIGURES: dict[str, Display] = {
         ("estimates", "differences", "richness"),
         shows="section 3",
     ),
+    "prediction": Display(
+        "OOD change as predicted before training, and as measured",
+        "not in the paper",
+        f"{_FIGURES}.prediction:draw_prediction",
+        ("diagnosis",),
+        where=_TAUGHT,
+    ),
     "figure3-all": Display(
         "DeepSeek-R1-Distill setting", "section 5.1", _ALL_BENCHMARKS, roles=("deepseek",), curves="all"
     ),
@@ -262,6 +270,13 @@ TABLES: dict[str, Display] = {
         "not in the paper (section 5)",
         f"{_TABLES}.interventions:interventions_table",
         ("interventions",),
+    ),
+    "diagnosis": Display(
+        "How well a run's OOD change is predicted before training",
+        "not in the paper",
+        f"{_TABLES}.diagnosis:diagnosis_table",
+        ("diagnosis",),
+        where=_TAUGHT,
     ),
     "draws": Display(
         "Every draw of the bases",

@@ -1,0 +1,43 @@
+"""How well the OOD change of a run of self-distillation is predicted from its base: errors on groups that were left out."""
+
+from __future__ import annotations
+
+from selfdistill.report.diagnosis import DiagnosedData, counts_text, judgements, measured
+from selfdistill.report.tables.form import Entry, TableParts, number
+from selfdistill.statistics.prediction import FEWEST_GROUPS, GROUPS
+from selfdistill.vocabulary.diagnosis import FEATURES
+
+TOO_FEW = "too few groups"
+
+
+def diagnosis_table(data: DiagnosedData) -> TableParts:
+    """Return one row per kind of group that is left out: its size, the errors of both predictors, and which predicts better."""
+    runs = measured(data)
+    rows = []
+    for kind, found in judgements(runs).items():
+        groups = runs[kind].nunique()
+        errors = (None, None) if found is None else (found.ridge, found.constant)
+        better = TOO_FEW
+        if found is not None:
+            better = "features" if found.ridge < found.constant else "mean of the others"
+        rows.append(
+            {
+                "Left out": Entry(GROUPS[kind]),
+                "Better": Entry(better),
+                "Groups": Entry(str(groups), groups),
+                "Runs": Entry(str(len(runs)), len(runs)),
+                "Error of the features": points(errors[0]),
+                "Error of the mean of the others": points(errors[1]),
+            }
+        )
+    note = (
+        "Root mean square error of the OOD change (headline benchmarks, against the base of the same draw), in points, on the runs of a group of "
+        f"which no run was learned from. Features: ridge regression on the {len(FEATURES)} numbers that the base gives before training; mean of the "
+        f"others: the constant predictor. {TOO_FEW.capitalize()}: below {FEWEST_GROUPS}. {counts_text(data)}"
+    )
+    return rows, note
+
+
+def points(error: float | None) -> Entry:
+    """Return an error in points."""
+    return Entry(TOO_FEW) if error is None else Entry(number(100 * error, 1), 100 * error)
