@@ -4,7 +4,7 @@ DIAGNOSIS = surroundings("measure_diagnosis", PATHS.diagnosis(), "evaluate")
 DIAGNOSED = surroundings("join_diagnosis", PATHS.diagnosed, "numbers")
 
 
-# mini: about SECONDS on one core; the base answers with transformers, whatever the study's backend
+# mini: 12 s on one core; the base answers with transformers, whatever the study's backend
 rule measure_diagnosis:
     input:
         base=base_of,
@@ -28,10 +28,8 @@ rule measure_diagnosis:
 
 rule join_diagnosis:
     input:
-        features=[PATHS.diagnosis(run) for run in diagnosis.measured_plans(STUDY).values()],
-        draws=numbers_of(
-            "draws", dict.fromkeys(run.model for run in diagnosis.diagnosed_runs(STUDY))
-        ),
+        features=[PATHS.diagnosis(run) for run in diagnosis.measured_runs(STUDY)],
+        draws=numbers_of("draws", dict.fromkeys(run.model for run in diagnosis.diagnosed_runs(STUDY))),
     output:
         runs=PATHS.diagnosed,
         manifest=DIAGNOSED.manifest,

@@ -13,12 +13,14 @@ from typing import NamedTuple
 
 from selfdistill.records.paths import Paths
 from selfdistill.records.resume import KEPT
+from selfdistill.study.diagnosis import measured_runs
 from selfdistill.study.methods import METHODS
 from selfdistill.study.methods.sft import SftSettings
 from selfdistill.study.models import HubBase, OrganismBase, PolishedBase, RandomBase
 from selfdistill.study.shown import intervened, richness_draws
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.contexts import SECTION_3
+from selfdistill.vocabulary.diagnosis import PROBLEMS
 from selfdistill.vocabulary.families import writes_tags
 from selfdistill.vocabulary.interventions import FORCE
 from selfdistill.vocabulary.runs import Run, Step
@@ -213,6 +215,15 @@ class CostModel:
         )
         return Cost("measure_richness", model, hours, gpus, BYTES_PER_PAIR * (4 * unguided + 3 * guided))
 
+    def diagnosis(self, run: Run) -> Cost:
+        """Return the cost of measuring a run's plan: the base answers twice; both prompts, one with a response, are read with each answer."""
+        settings, gpus = self.study.settings_for(run), self.study.resources_for("evaluate").gpus
+        length = response_tokens(self.study, run.model, settings.max_new_tokens, self.assumed)
+        tokens, a = length.times(2 * PROBLEMS * settings.rollouts), self.assumed
+        read = (tokens, length.times(2), 3, a.peak_tflops, a.training_utilisation)
+        hours = self.decode(run.model, tokens, length) + gpu_hours(self.size(run.model), *read)
+        return Cost("measure_diagnosis", str(run), hours, gpus, tokens=tokens)
+
     def training(self, run: Run) -> Cost:
         """Return the cost of training a run: rollouts and updates, or SFT."""
         settings = self.study.settings_for(run)
@@ -270,6 +281,7 @@ def costs_of(study: Study, assumed: Assumptions) -> dict[str, Cost]:
     found |= {
         paths.manifest(paths.richness(*draw)): model.richness(draw[0]) for draw in richness_draws(study)
     }
+    found |= {paths.manifest(paths.diagnosis(run)): model.diagnosis(run) for run in measured_runs(study)}
     found |= {paths.run_manifest(run): model.training(run) for run in study.runs()}
     found |= {
         paths.manifest(paths.intervention(*pair)): model.intervention(*pair) for pair in intervened(study)

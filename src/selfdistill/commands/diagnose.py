@@ -175,7 +175,9 @@ def parser() -> argparse.ArgumentParser:
     own.add_argument("--grader", default="strict", choices=GRADERS)
     own.add_argument("--template", choices=FAMILIES, help="model family (default: by the chat template)")
     own.add_argument("--thinking", choices=MODES, help="thinking switch (default: the family's first)")
-    own.add_argument("--problems", type=int, default=PROBLEMS, help="largest number of problems that are answered")
+    own.add_argument(
+        "--problems", type=int, default=PROBLEMS, help="largest number of problems that are answered"
+    )
     own.add_argument("--rollouts", type=int, default=ROLLOUTS, help="responses per problem")
     own.add_argument("--max-new-tokens", type=int, default=512, help="largest response length in tokens")
     own.add_argument("--temperature", type=float, default=1.0, help="temperature of the responses")

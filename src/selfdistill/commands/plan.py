@@ -134,7 +134,7 @@ def over_time(study: Study, costs: dict[str, Cost]) -> list[str]:
     """Return a note per rule whose longest job is expected to exceed its time limit: how often it will be submitted."""
     stages = {method.rule: method.stage for method in METHODS.values()}
     stages |= {"sample_section_3": "section_3", "measure_richness": "section_3"}
-    stages |= {"evaluate": "evaluate", "evaluate_intervention": "evaluate"}
+    stages |= dict.fromkeys(("evaluate", "evaluate_intervention", "measure_diagnosis"), "evaluate")
     longest: dict[str, Range] = defaultdict(lambda: ZERO)
     for cost in costs.values():
         if cost.gpus:

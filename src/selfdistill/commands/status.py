@@ -18,6 +18,7 @@ from selfdistill.records.files import read_json
 from selfdistill.records.outcomes import outcome_warnings
 from selfdistill.records.paths import Paths, resume_of
 from selfdistill.records.progress import read_progress
+from selfdistill.study.diagnosis import measured_runs
 from selfdistill.study.jobs import sample_files
 from selfdistill.study.methods import ON_POLICY
 from selfdistill.study.shown import intervened, richness_draws
@@ -56,6 +57,8 @@ def expected_jobs(study: Study) -> Iterator[Entry]:
         yield _entry(paths, "section 3", f"{model}/{replicate}", paths.section_3(model, replicate))
     for model, replicate in richness_draws(study):
         yield _entry(paths, "richness", f"{model}/{replicate}", paths.richness(model, replicate))
+    for run in measured_runs(study):
+        yield _entry(paths, "diagnosis", str(run), paths.diagnosis(run))
     for run in study.runs():
         kind = f"{run.method} {run.variant}"
         yield Entry(kind, str(run), paths.run_manifest(run), resume_of(paths.checkpoints(run)))

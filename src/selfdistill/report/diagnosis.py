@@ -84,5 +84,9 @@ def counts_text(data: DiagnosedData) -> str:
     rows = measured(data)
     unknown = len(data.diagnosis) - len(rows)
     groups = ", ".join(f"{rows[kind].nunique()} of `{kind}`" for kind in GROUPS)
-    left = f"; {unknown} others lack a feature, such as where no response under the context is correct" if unknown else ""
+    left = (
+        f"; {unknown} others lack a feature, such as where no response under the context is correct"
+        if unknown
+        else ""
+    )
     return f"{len(rows)} runs, each replicate and seed one run, in groups: {groups}{left}."

@@ -7,13 +7,17 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from selfdistill.records.files import write_text
 from selfdistill.records.task import Facts, Task, job
+from selfdistill.report.diagnosis import DiagnosedData
 from selfdistill.report.loading import load_data, named_files
 from selfdistill.report.screening import screening_samples, with_screening
 from selfdistill.report.study_data import StudyData
 from selfdistill.report.style import save_figure
 from selfdistill.report.tables.form import Table
+from selfdistill.study.diagnosis import FRAME
 from selfdistill.study.displays import heading
 from selfdistill.study.shown import DisplayJob
 
@@ -46,18 +50,21 @@ def drawing_modules(params: Mapping[str, Any]) -> Sequence[str]:
 
 
 def shown_data(task: Task, asked: DisplayJob) -> StudyData:
-    """Return the frames of a figure or table, those of its runs only."""
-    inputs = named_files(task.input)
-    data = load_data(inputs, asked.names, asked.runs)
-    return with_screening(data, screening_samples(inputs["screening"])) if "screening" in inputs else data
+    """Return what a job's inputs hold of the runs that it shows."""
+    files = named_files(task.input)
+    data = load_data(files, asked.names, asked.runs)
+    if "screening" in files:
+        return with_screening(data, screening_samples(files["screening"]))
+    if FRAME in files:
+        return DiagnosedData(**vars(data), diagnosis=pd.read_csv(files[FRAME])).of_runs(asked.runs)
+    return data
 
 
 @job(late=drawing_modules)
 def plot_figure(task: Task) -> Facts:
     """Draw a figure as PNG and SVG, with its caption."""
     asked, output = DisplayJob.model_validate(task.params["job"]), task.output
-    data = shown_data(task, asked)
-    figure, caption = draw_figure(asked.draw, data, asked.options)
+    figure, caption = draw_figure(asked.draw, shown_data(task, asked), asked.options)
     save_figure(figure, Path(output.png), Path(output.svg))
     write_text(output.caption, caption + "\n")
     return None
@@ -67,7 +74,6 @@ def plot_figure(task: Task) -> Facts:
 def write_table(task: Task) -> Facts:
     """Write a table beside the paper's own numbers: CSV, Markdown and HTML."""
     asked, output = DisplayJob.model_validate(task.params["job"]), task.output
-    data = shown_data(task, asked)
-    table = make_table(asked.draw, data, asked.options, name=asked.name, title=asked.title)
+    table = make_table(asked.draw, shown_data(task, asked), asked.options, name=asked.name, title=asked.title)
     table.write(Path(output.csv), Path(output.md), Path(output.html))
     return None

@@ -22,7 +22,6 @@ from selfdistill.records.schemas import (
     samples_schema,
     training_schema,
 )
-from selfdistill.report.diagnosis import DiagnosedData
 from selfdistill.report.numbers import intervention_numbers, problems_summary
 from selfdistill.report.samples import CLAIM_COLUMNS, joined
 from selfdistill.report.study_data import StudyData
@@ -38,7 +37,7 @@ def load_data(
 ) -> StudyData:
     """Return the study's frames, those of `runs` only if some are given.
 
-    inputs: names of StudyData's frames -> path (reported, diagnosis) or paths (estimates, differences, shift, draws, training, richness; train_sets and
+    inputs: names of StudyData's frames -> path (reported) or paths (estimates, differences, shift, draws, training, richness; train_sets and
     benchmark_sets make `problems`; interventions go with untouched, the samples of the same runs without one). names:
     study.shown.display_names. runs: study.shown.run_keys.
     """
@@ -62,10 +61,7 @@ def load_data(
         )
     if "reported" in inputs:
         frames["reported"] = load_reported(Path(inputs["reported"]))
-    if "diagnosis" in inputs:
-        data = DiagnosedData(diagnosis=pd.read_csv(inputs["diagnosis"]), **frames, **names)
-    else:
-        data = StudyData(**frames, **names)
+    data = StudyData(**frames, **names)
     return data.of_runs(runs) if runs else data
 
 

@@ -64,24 +64,27 @@ def diagnosis_params(study: Study, run: Run) -> DiagnosisParams:
 
 def diagnosed_runs(study: Study) -> tuple[Run, ...]:
     """Return the runs whose plans are measured: those that a declared figure or table shows; none if none is declared."""
-    names = [
-        name for name in (*study.file.figures, *study.file.tables) if FRAME in display_of(name).frames
-    ]
+    names = [name for name in (*study.file.figures, *study.file.tables) if FRAME in display_of(name).frames]
     return tuple(dict.fromkeys(run for name in names for run in runs_shown(study, name)))
 
 
-def measured_plans(study: Study) -> dict[DiagnosisParams, Run]:
-    """Return every plan, with the first run that has it: the measurement is named after that run."""
+def plans_of(study: Study) -> dict[DiagnosisParams, Run]:
+    """Return every plan with the first run that has it."""
     found: dict[DiagnosisParams, Run] = {}
     for run in diagnosed_runs(study):
         found.setdefault(diagnosis_params(study, run), run)
     return found
 
 
+def measured_runs(study: Study) -> tuple[Run, ...]:
+    """Return the runs that measurements are named after, one per plan."""
+    return tuple(plans_of(study).values())
+
+
 def diagnosed_params(study: Study) -> DiagnosedParams:
     """Return what the table of finished runs depends on beside its files. OOD: the headline benchmarks that are, if any, else all."""
     outside = study.ood()
-    plans = {plan: number for number, plan in enumerate(measured_plans(study))}
+    plans = {plan: number for number, plan in enumerate(plans_of(study))}
     return DiagnosedParams(
         ood=[name for name in study.file.benchmarks.headline if name in outside] or outside,
         runs=[

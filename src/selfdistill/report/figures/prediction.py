@@ -55,7 +55,7 @@ def draw_prediction(data: DiagnosedData) -> tuple[Figure, str]:
                 draw_marks(axis, rows, found.predicted)
         shared_legend(figure, figure.axes)
     return figure, (
-        "Predicted by ridge regression on what the base gives before training, learned from the runs of the other groups; the line: predicted as "
+        "Predicted by ridge regression on what the base gives before training, learned from the runs of the other groups. Line: predicted as "
         f"measured. Colours: model families; markers: contexts of the teacher. Fewer than {FEWEST_GROUPS} groups: nothing is predicted. "
         f"{counts_text(data)}"
     )
