@@ -31,8 +31,8 @@ def diagnosis_table(data: DiagnosedData) -> TableParts:
             }
         )
     note = (
-        "Root mean square error of the OOD change, in points, on the runs of a group that was left out. Change: headline benchmarks, against the "
-        f"base of the same draw. Features: ridge regression on the {len(FEATURES)} numbers that the base gives before training. Mean of the "
+        "Root mean square error of the OOD change, in points, on the runs of a group that was left out. Change: on headline benchmarks, against "
+        f"the base of the same draw. Features: ridge regression on the {len(FEATURES)} numbers that the base gives before training. Mean of the "
         f"others: the constant predictor. {TOO_FEW.capitalize()}: below {FEWEST_GROUPS}. {counts_text(data)}"
     )
     return rows, note
