@@ -22,6 +22,7 @@ from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.selection import plan_claims
 from selfdistill.claims.verdicts import as_record, judge_claims
 from selfdistill.grading.epistemic import count_columns
+from selfdistill.report.diagnosis import DiagnosedData
 from selfdistill.report.drawing import draw_figure, make_table
 from selfdistill.report.numbers import (
     draw_means,
@@ -39,6 +40,7 @@ from selfdistill.report.study_data import StudyData, base_run, rows_of_runs
 from selfdistill.report.tables.form import Table
 from selfdistill.report.tables.reported import load_reported
 from selfdistill.statistics import last_step, richness_estimates
+from selfdistill.study.diagnosis import diagnosed_params
 from selfdistill.study.displays import FIGURES, TABLES, display_of
 from selfdistill.study.load import load_study
 from selfdistill.study.shown import (
@@ -50,6 +52,7 @@ from selfdistill.study.shown import (
     with_bases,
 )
 from selfdistill.study.study import Study
+from selfdistill.vocabulary.diagnosis import FEATURES
 from selfdistill.vocabulary.runs import RUN_KEY
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
@@ -223,6 +226,20 @@ def richness_frame(effects: Mapping[str, float] = CONTEXT_EFFECT) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
+def diagnosis_frame(seeds: int) -> pd.DataFrame:
+    """Return the finished runs of the study: a change is what the change of epistemic words says, and a hundredth of a point of noise."""
+    rng = np.random.default_rng(4)
+    asked = diagnosed_params(STUDY).runs
+    plans = 1 + rng.random((1 + max(one.plan for one in asked), len(FEATURES)))
+    rows = []
+    for one, seed in product(asked, range(seeds)):
+        own = dict(zip(FEATURES, plans[one.plan], strict=True))
+        change = 0.3 * own["epistemic_change"] - 0.5 + rng.normal(0, 1e-4)
+        groups = {"family": one.family, "base": one.base}
+        rows.append({**one.run, "seed": seed, **groups, **own, "change": change})
+    return pd.DataFrame(rows)
+
+
 def replicated(frame: pd.DataFrame, replicates: int) -> pd.DataFrame:
     """Return samples of several seeds as those of as many replicates, with generated columns of word shifts."""
     kept = frame[frame["seed"] < replicates]
@@ -281,7 +298,7 @@ def study(seeds: int = 1) -> StudyData:
         "paired": problem_frame(["s22"], 10, 500),
     }
     repeated = repetition_estimates(repeated_in(last_step(samples)), repeated_in(contexts))
-    return StudyData(
+    return DiagnosedData(
         title="Generated study",
         training=training_frame(all_runs(), seeds),
         estimates=joined([study_estimates(samples, contexts, ood), repeated]),
@@ -291,6 +308,7 @@ def study(seeds: int = 1) -> StudyData:
         interventions=intervention_numbers(intervention_frame(seeds), ood),
         richness=richness_estimates(richness_frame()),
         problems=problems_summary(training, benchmarks),
+        diagnosis=diagnosis_frame(seeds),
         reported=load_reported(REPORTED),
         **display_names(STUDY) | {"benchmarks": BENCHMARKS},
     )

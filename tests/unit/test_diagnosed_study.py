@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from spoiled import CONFIG, on_gpus
-from synthetic_study import draw, drawn, table
+from synthetic_study import STUDY, diagnosis_frame, draw, table
 from tiny import save_base, save_problems
 
 from selfdistill.commands import diagnose as command
@@ -22,10 +22,11 @@ from selfdistill.records.files import read_table, write_frame, write_table
 from selfdistill.records.paths import Paths
 from selfdistill.records.schemas import diagnosis_schema
 from selfdistill.records.task import Task
-from selfdistill.report.diagnosis import finished_runs, join_diagnosis
+from selfdistill.report.diagnosis import DiagnosedData, finished_runs, join_diagnosis
 from selfdistill.report.drawing import loaded
 from selfdistill.report.study_data import FigureError
-from selfdistill.statistics.prediction import UNKNOWN, error, left_out, matrix, predict
+from selfdistill.report.style import CONTEXT_SYMBOLS
+from selfdistill.statistics.prediction import UNKNOWN, error, held_out, left_out, matrix, predict
 from selfdistill.study.diagnosis import (
     DiagnosedParams,
     diagnosed_params,
@@ -227,9 +228,15 @@ def test_groups_and_benchmarks_of_the_mini_study():
     assert {one.plan for one in asked.runs} == set(range(len(measured_runs(study))))
 
 
+def finished(name: str) -> DiagnosedData:
+    """The finished runs of the generated study that a figure or table shows."""
+    shown = display_job(STUDY, name)
+    return DiagnosedData(diagnosis=diagnosis_frame(1), **shown.names).of_runs(shown.runs)
+
+
 def test_the_table_shows_that_planted_features_predict_left_out_groups():
-    data = drawn("diagnosis")
-    family, base = table("diagnosis").rows
+    data = finished("diagnosis")
+    family, base = table("diagnosis", data).rows
     changes, groups = data.diagnosis["change"].to_numpy(), data.diagnosis["family"].to_numpy()
     constant = left_out(matrix(data.diagnosis), changes, groups, [float("inf")])[0]
     assert family["Error of the mean of the others"].value == pytest.approx(100 * error(changes, constant))
@@ -243,7 +250,7 @@ def test_the_table_shows_that_planted_features_predict_left_out_groups():
 
 
 def test_too_few_groups_are_said_and_runs_without_a_feature_are_counted():
-    data = drawn("diagnosis")
+    data = finished("diagnosis")
     alone = data.diagnosis[data.diagnosis["family"] == "r1"]
     one = replace(data, diagnosis=alone)
     shown = table("diagnosis", one)
@@ -263,12 +270,19 @@ def test_too_few_groups_are_said_and_runs_without_a_feature_are_counted():
         table("diagnosis", replace(data, diagnosis=pd.DataFrame()))
 
 
-def test_the_figure_has_one_point_per_run_near_its_line():
-    data = drawn("prediction")
-    figure, _ = draw("prediction")
-    for axis in figure.axes:
+def test_the_figure_has_one_point_per_run_where_the_other_groups_put_it():
+    data = finished("prediction")
+    rows, figure = data.diagnosis, draw("prediction", data)[0]
+    changes = rows["change"].to_numpy()
+    for axis, kind in zip(figure.axes, ("family", "base"), strict=True):
         line, *marks = axis.lines
         points = np.concatenate([np.column_stack(mark.get_data()) for mark in marks])
-        assert sorted(points[:, 1]) == pytest.approx(sorted(100 * data.diagnosis["change"]))
-        assert np.abs(points[:, 0] - points[:, 1]).mean() < np.ptp(points[:, 1]) / 4
-        assert line.get_xdata() == line.get_ydata()
+        predicted = held_out(matrix(rows), changes, rows[kind].to_numpy())
+        expected = 100 * np.column_stack([predicted, changes])
+        assert (
+            np.sort(points.view("f8,f8"), axis=0).tolist() == np.sort(expected.view("f8,f8"), axis=0).tolist()
+        )
+        assert list(line.get_xdata()) == list(line.get_ydata()) == [expected.min(), expected.max()]
+    (legend,) = figure.legends
+    shown = {(row.family, CONTEXT_SYMBOLS[row.context]) for row in rows.itertuples()}
+    assert {text.get_text() for text in legend.get_texts()} == {", ".join(pair) for pair in shown}

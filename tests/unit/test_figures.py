@@ -13,7 +13,7 @@ from synthetic_study import BENCHMARKS, MODELS, draw, drawn, run, samples_frame,
 from selfdistill.report.drawing import drawing_function
 from selfdistill.report.figures.curves import training_curve
 from selfdistill.report.numbers import OOD_MEAN, study_estimates
-from selfdistill.report.study_data import FigureError, StudyData, base_run, rows_of_run, run_order, runs_of
+from selfdistill.report.study_data import FigureError, base_run, rows_of_run, run_order, runs_of
 from selfdistill.report.style import coverage_styles, method_style, save_figure
 from selfdistill.study.displays import FIGURES, TABLES
 from selfdistill.study.methods import METHODS
@@ -41,7 +41,7 @@ def test_the_registry_holds_the_figures_of_the_paper_and_their_functions() -> No
 def test_a_figure_reads_only_the_frames_it_names(name: str) -> None:
     full = drawn(name)
     names = ("runs", "labels", "roles", "benchmarks", "headline")
-    data = StudyData(**{field: getattr(full, field) for field in (*FIGURES[name].frames, *names)})
+    data = type(full)(**{field: getattr(full, field) for field in (*FIGURES[name].frames, *names)})
     figure, caption = draw(name, data)
     assert all(axis.has_data() for axis in figure.axes)
     assert len(caption) > 60

@@ -37,6 +37,8 @@ MAY_IMPORT = {
     "evaluate_intervention": (GENERATES, GENERATION),
     "sample_section_3": (GENERATES, GENERATION),
     "measure_richness": ({}, GENERATION),
+    "measure_diagnosis": ({}, TRAINING),
+    "join_diagnosis": ({}, NUMBERS),
     "train_base": ({}, GENERATION),
     "make_base": ({}, GENERATION),
     "polish_base": ({}, TRAINING),

@@ -16,7 +16,8 @@ from .conftest import copy_workflow
 FOLDERS = ("checkpoints", "model")
 TRAINING = {"train_base", "train_off_policy", "train_on_policy"}
 SAMPLING = {"sample_section_3", "evaluate", "evaluate_intervention"}
-COSTLY = TRAINING | SAMPLING | {"measure_richness", "build_off_policy_data"}
+MEASURING = {"measure_richness", "measure_diagnosis"}
+COSTLY = TRAINING | SAMPLING | MEASURING | {"build_off_policy_data"}
 EMPTY = {".manifest.json": '{"outputs": []}'}
 """What an empty file of some kinds holds, by its suffixes."""
 
@@ -103,9 +104,9 @@ def test_code_of_shared_training_trains_all_methods_on_the_same_bases(change):
     assert planned & TRAINING == {"train_off_policy", "train_on_policy"}
 
 
-def test_code_that_scores_measures_richness_and_samples_nothing(change):
+def test_code_that_scores_measures_and_samples_nothing(change):
     planned = change("src/selfdistill/grading/positions.py", "\nREACH = 4", "\nREACH = 5")
-    assert planned & COSTLY == {"measure_richness"}
+    assert planned & COSTLY == MEASURING
 
 
 def test_a_setting_trains_the_runs_that_use_it(change, touched):
