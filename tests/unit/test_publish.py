@@ -110,5 +110,7 @@ def test_a_study_with_fewer_figures_is_copied_too(tmp_path, monkeypatch):
     monkeypatch.setattr("selfdistill.commands.publish.provenance", lambda study, manifests: {})
     names = [path.name for path in publish("small", figures=["figure3"], tables=[])]
     assert names == ["claims.json", "claims.md", "figure3.png", "provenance.json"]
+    with pytest.raises(StudyError, match="tables/diagnosis.md, results/small/diagnosis.csv: missing"):
+        publish("small", figures=["figure3"], tables=["diagnosis"])
     with pytest.raises(StudyError, match="figure1.png: missing"):
         publish("small", figures=["figure1", "figure3"], tables=[])

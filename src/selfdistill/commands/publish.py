@@ -1,4 +1,4 @@
-"""Copies the results of a finished study to docs/results/NAME: its claims ledger, main tables and summary figures.
+"""Copies the results of a finished study to docs/results/NAME: its claims ledger, main tables, summary figures and diagnosed runs.
 
 `python -m selfdistill.commands.publish --study mini`, or `make publish`. A reader of the repository can see these small
 files without running anything. provenance.json records how they were made: command, commits, packages, devices, draws,
@@ -21,6 +21,8 @@ from selfdistill.vocabulary.runs import DRAW
 FOLDER = Path("docs/results")
 FIGURES = ("overview", "figure1", "figure3", "figure6", "figure7", "figure8", "figure12")
 TABLES = ("table1", "table2", "main-results")
+DIAGNOSIS = "diagnosis"
+"""Table that goes with the finished runs, from which `selfdistill.commands.diagnose` learns."""
 
 
 def manifests_of(results: str) -> list[dict[str, Any]]:
@@ -69,6 +71,8 @@ def publish(
     sources = [paths.claims("json"), paths.claims("md")]
     sources += [paths.figure(name, "png") for name in FIGURES if name in figures]
     sources += [paths.table(name, "md") for name in TABLES if name in tables]
+    if DIAGNOSIS in tables:
+        sources += [paths.table(DIAGNOSIS, "md"), paths.diagnosed]
     if missing := [source for source in sources if not Path(source).exists()]:
         raise StudyError(f"{', '.join(missing)}: missing; finish the study first (`make {study}`)")
     target = folder / study
