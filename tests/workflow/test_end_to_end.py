@@ -3,7 +3,9 @@
 import json
 
 import pandas
+import pytest
 
+from selfdistill.commands.diagnose import finished_runs
 from selfdistill.commands.status import expected_jobs
 from selfdistill.problems.problem import read_problems
 from selfdistill.records.files import read_table
@@ -20,6 +22,8 @@ from selfdistill.study.jobs import last_sample_files, sample_files
 from selfdistill.study.load import load_study
 from selfdistill.study.methods import ON_POLICY
 from selfdistill.study.shown import intervened
+from selfdistill.vocabulary.diagnosis import FEATURES
+from selfdistill.vocabulary.runs import base_run
 
 PATHS = Paths("test")
 
@@ -141,6 +145,30 @@ def test_richness_is_that_of_every_correct_response_of_section_3(finished):
     assert (tokens <= sampled).all(), "special tokens are not part of the text"
     assert (own.loc[own["context"] == "unguided", "nats"] == 0).all()
     assert (own.loc[own["context"] != "unguided", "nats"] != 0).any()
+
+
+def test_the_diagnosis_has_a_row_per_run_with_a_teacher_and_the_command_reads_it(finished):
+    study = declared(finished)
+    runs = finished_runs(str(finished.root / PATHS.results)).set_index(
+        ["model", "teacher", "dataset", "coverage"]
+    )
+    assert len(runs) == sum(run.method == "sdpo" for run in study.runs()) == 6
+    shared = [name for name in FEATURES if name in runs]
+    fixed, moving = (
+        runs.loc[("r1-test", teacher, "chain", "full"), shared] for teacher in ("fixed", "ema-0.05")
+    )
+    assert len(shared) == len(FEATURES) and fixed.equals(moving)
+    for run in study.runs(methods=("sdpo",)):
+        own, base = (
+            read_table(finished.root / last_sample_files(study, PATHS, [one])[0], samples_schema())
+            for one in (run, base_run(run.model, run.replicate, run.seed))
+        )
+        change = own.query("benchmark == 'shorter'")["correct"].mean()
+        change -= base.query("benchmark == 'shorter'")["correct"].mean()
+        row = runs.loc[(run.model, run.teacher, run.dataset, run.coverage)]
+        assert row["change"] == pytest.approx(change)
+    table = (finished.root / PATHS.table("diagnosis", "md")).read_text()
+    assert table.count("too few groups") >= 2, "two families, two bases"
 
 
 def test_figures_tables_and_report_are_there(finished):

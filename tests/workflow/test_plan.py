@@ -41,6 +41,22 @@ def test_inputs_are_all_that_is_fetched_for_a_study(workspace):
     assert inputs == {rule: whole[rule] for rule in fetched if rule in whole} | {"inputs": 1}
 
 
+def test_each_plan_is_measured_once_and_needs_no_training(workspace):
+    study = ("--config", "study=test")
+    planned = workspace.planned("diagnosis", "prediction", *study)
+    assert (planned["measure_diagnosis"], planned["join_diagnosis"]) == (5, 1)
+    assert planned["write_table"] == planned["plot_figure"] == 1
+    alone = "results/test/diagnosis/qwen3-test/sdpo/solution/fixed/chain/8/default/replicate-0/seed-0.parquet"
+    assert set(workspace.planned(alone, *study)) == {
+        *("train_base", "build_problems", "build_coverage_subset", "measure_diagnosis")
+    }
+    shared = alone.replace(
+        "qwen3-test/sdpo/solution/fixed/chain/8", "r1-test/sdpo/solution/ema-0.05/chain/full"
+    )
+    assert shared not in workspace.snakemake("-n", "diagnosis", *study)
+    assert "tables.diagnosis: is not declared" in workspace.snakemake("-n", "diagnosis", *PAPER, fails=True)
+
+
 def test_released_checkpoints_are_only_evaluated(workspace):
     planned = workspace.planned("--config", "study=released")
     assert planned["evaluate"] == 11
