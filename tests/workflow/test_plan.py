@@ -278,8 +278,9 @@ def test_unknown_study_and_other_config_keys_are_refused(workspace):
     output = workspace.snakemake("-n", "--config", "study=mimi", fails=True)
     assert "no such study file; allowed: beyond, mini, paper" in output
     assert "did you mean mini?" in output
-    assert "only `study`, `replicates`, `seeds`, `experiments` and `models` can be given" in workspace.snakemake(
-        "-n", "--config", "title=x", fails=True
+    assert (
+        "only `study`, `replicates`, `seeds`, `experiments` and `models` can be given"
+        in workspace.snakemake("-n", "--config", "title=x", fails=True)
     )
     assert "must be a list of numbers" in workspace.snakemake("-n", "--config", "seeds=many", fails=True)
 
