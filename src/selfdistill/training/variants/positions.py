@@ -90,22 +90,20 @@ class PositionsTrainer(SelfDistillationTrainer):
         part, kept = with_loss(batch, rows), rows.clone()
         kept[0] |= not rows.any()  # all processes run the same passes
         tokens, model = part["completion_mask"].bool(), causal_model(self.policy)
+        chosen = part["completion_ids"][tokens]
 
         def values(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
             """Return the entropies of the tokens, (tokens,)."""
             with self.accelerator.autocast():
                 hidden, head = hidden_at(model, ids, mask, tokens), output_head(model)
                 with maybe_gather_lm_head_ctx(*head):
-                    return chunked_statistics(hidden, head, part["completion_ids"][tokens], self.temperature)[
-                        1
-                    ]
+                    return chunked_statistics(hidden, head, chosen, self.temperature)[1]
 
         with torch.no_grad():
             found = through_wrapper(self.model, self.policy, values, *student_inputs(part))
         entropies = torch.zeros(batch["completion_mask"].shape, device=found.device)
-        entropies[kept, : tokens.shape[1]] = torch.zeros(tokens.shape, device=found.device).masked_scatter(
-            tokens, found
-        )
+        short = torch.zeros(tokens.shape, device=found.device).masked_scatter(tokens, found)
+        entropies[kept, : tokens.shape[1]] = short
         return entropies * rows.unsqueeze(1)
 
     def summed_loss(self, model: nn.Module, batch: dict) -> torch.Tensor:
@@ -170,9 +168,8 @@ class ShareRecorder(TrainerCallback):
         frame = pandas.DataFrame({"token_class": TOKEN_CLASSES, "tokens": tokens, "loss": losses})
         whole = frame[["tokens", "loss"]].iloc[: len(POSITIONS)].sum()  # every token has one position
         frame["token_share"], frame["loss_share"] = (frame[name] / whole[name] for name in whole.index)
-        frame = frame.astype({"tokens": "int64"}).assign(
-            step=step, **self.fields | {name: int(self.fields[name]) for name in DRAW}
-        )
+        numbers = {name: int(self.fields[name]) for name in DRAW}
+        frame = frame.astype({"tokens": "int64"}).assign(step=step, **self.fields | numbers)
         path = self.folder / f"{KIND}-{step:06d}.parquet"
         write_table(path, frame[positions_schema().names], positions_schema(), durable=False)
 
