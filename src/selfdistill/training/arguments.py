@@ -151,7 +151,7 @@ def sdpo_arguments(
         **_rollout(settings, thinking, folder, seed),
         max_prompt_length=None,
         max_reprompt_len=settings.max_reprompt_tokens or settings.max_prompt_tokens + settings.max_new_tokens,
-        distillation_mode="topk_logits",
+        distillation_mode="full_logits" if settings.top_k is None else "topk_logits",
         distillation_alpha=settings.alpha,
         distillation_topk=settings.top_k,
         distillation_add_tail=settings.tail,

@@ -44,6 +44,7 @@ from selfdistill.training.loss.head import (
 )
 from selfdistill.training.loss.losses import check_top_k, token_mean
 from selfdistill.training.loss.projection import chunked_log_probs
+from selfdistill.training.loss.targets import Target
 from selfdistill.training.on_policy import train_on_policy
 from selfdistill.training.rewards import Reward
 from selfdistill.training.rollouts import RolloutMixin, with_loss
@@ -190,10 +191,14 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
         with torch.no_grad(), self._get_teacher_context_for_self_distillation():
             return through_wrapper(self.teacher_model, self.teacher, hidden, *inputs)
 
+    def target(self, batch: dict, tokens: torch.Tensor) -> Target | None:
+        """Return what the student is drawn to at `tokens`, (rows, completion), bool, None for the teacher's distribution."""
+        return None
+
     def summed_loss(self, model: nn.Module, batch: dict) -> torch.Tensor:
         """Return the sum of the token losses of a batch; model: the policy with its distributed wrapper."""
         tokens = self.loss_mask(batch).bool()
-        teacher_hidden = self.teacher_hidden(batch, tokens)
+        teacher_hidden, target = self.teacher_hidden(batch, tokens), self.target(batch, tokens)
         student, teacher = causal_model(self.policy), causal_model(self.teacher)
         old, weights = (
             None if column is None else column[tokens]
@@ -209,7 +214,7 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
                 with maybe_gather_lm_head_ctx(*head, *teacher_head):
                     return chunked_distillation(
                         hidden, head, teacher_hidden, teacher_head, batch["completion_ids"][tokens],
-                        old, self.loss_options(), weights=weights,
+                        old, self.loss_options(), weights=weights, target=target,
                     )[0]  # fmt: skip
 
         return through_wrapper(model, self.policy, loss, *student_inputs(batch))

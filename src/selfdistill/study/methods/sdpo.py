@@ -24,8 +24,12 @@ class SdpoSettings(RolloutSettings):
     alpha: float = Field(
         description="divergence: generalised Jensen-Shannon, from KL (0) to reverse KL (1)", ge=0, le=1
     )
-    top_k: Positive = Field(description="number of the student's most likely tokens in the loss")
-    tail: bool = Field(description="whether the loss has a bucket for all other tokens")
+    top_k: Positive | None = Field(
+        description="number of the student's most likely tokens in the loss (null: the whole vocabulary)"
+    )
+    tail: bool = Field(
+        description="whether the loss has a bucket for all other tokens, if `top_k` leaves any out"
+    )
     is_clip: float | None = Field(
         default=2.0,
         description="upper bound of the ratio to the policy that generated the rollouts (null: none)",

@@ -21,6 +21,7 @@ from selfdistill.training.loss.losses import (
     support_divergence,
 )
 from selfdistill.training.loss.projection import CHUNK_BYTES, Head, at_least_float32, project
+from selfdistill.training.loss.targets import Target
 
 # (tokens, vocabulary) tensors that exist at once, in units of float32 tensors (measured, rounded up)
 TOP_K_COPIES = 2
@@ -64,18 +65,19 @@ def chunked_distillation(
     options: LossOptions,
     *,
     weights: torch.Tensor | None = None,
+    target: Target | None = None,
     budget: int | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (sum of the weighted token losses, token losses (tokens,) without gradient).
 
     They are those of `distillation_loss` on the heads' logits, divided by the temperature. student_hidden: (tokens,
     hidden); teacher_hidden: (tokens, the teacher's hidden); token_ids, old_log_probs: see `distillation_loss`; weights:
-    (tokens,), in the sum, default 1; budget: bytes per chunk (`chunk_tokens`). Projections run in the autocast dtype, if
-    there is one, everything else in float32. Gradients go to the student's hidden states and head, for one backward pass.
+    (tokens,), in the sum, default 1; target: what the student is drawn to instead of the teacher's distribution (default: that);
+    budget: bytes per chunk (`chunk_tokens`). Projections run in the autocast dtype, if there is one, everything else in float32.
+    Gradients go to the student's hidden states and head, for one backward pass.
     Raise ValueError for an impossible top_k, RuntimeError for a second backward pass.
     """
-    if options.top_k is not None:
-        check_top_k(options.top_k, student_head.weight.shape[0])
+    check_top_k(options.top_k, student_head.weight.shape[0])
     if weights is None:
         weights = torch.ones(len(token_ids), device=student_hidden.device)
     if not torch.is_grad_enabled():  # else every chunk would compute unused gradients
@@ -83,7 +85,7 @@ def chunked_distillation(
     teacher_hidden, teacher_head = teacher_hidden.detach(), detached(teacher_head)
     return _Distillation.apply(
         student_hidden, *student_head, teacher_hidden, teacher_head, token_ids, old_log_probs, weights,
-        options, budget,
+        options, target, budget,
     )  # fmt: skip
 
 
@@ -232,6 +234,7 @@ class _Distillation(torch.autograd.Function):
         old_log_probs: torch.Tensor | None,
         weights: torch.Tensor,
         options: LossOptions,
+        target: Target | None,
         budget: int | None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (weighted sum, token losses); arguments: as in `chunked_distillation`."""
@@ -240,7 +243,7 @@ class _Distillation(torch.autograd.Function):
         )
         dtypes = [compute_dtype(x) for x in (hidden, teacher_hidden)]
         head, teacher_head = in_dtype(Head(weight, bias), dtypes[0]), in_dtype(teacher_head, dtypes[1])
-        size = chunk_tokens(head, copies, budget)
+        size = chunk_tokens(head, max(copies, target.all_copies if target else 0), budget)
         gradients = _Gradients(hidden, weight, bias, ctx.needs_input_grad[:3])
         # `losses_of` returns the gradient of the divided logits; the heads need that of the undivided ones
         scales = weights / options.temperature
@@ -250,14 +253,19 @@ class _Distillation(torch.autograd.Function):
             for start in range(0, len(token_ids), size):
                 part = slice(start, start + size)
                 chunk = hidden[part].to(dtypes[0])
+                student = project(chunk, head, options.temperature)
+                teacher = project(teacher_hidden[part].to(dtypes[1]), teacher_head, options.temperature)
+                if target:
+                    teacher = target.of_chunk(part, student, teacher, teacher_head, options.temperature)
                 losses[part], of_logits = losses_of(
-                    project(chunk, head, options.temperature),
-                    project(teacher_hidden[part].to(dtypes[1]), teacher_head, options.temperature),
+                    student,
+                    teacher,
                     token_ids[part],
                     None if old_log_probs is None else old_log_probs[part],
                     scales[part],
                     options,
                 )
+                del student, teacher
                 gradients.add(part, of_logits, chunk, head)
                 del of_logits  # else it would exist beside the next chunk's logits
         # for the backward pass: gradients of the sum for a factor of 1, and the dtypes that autograd expects
@@ -277,4 +285,4 @@ class _Distillation(torch.autograd.Function):
             None if share is None else share.mul_(scale).to(dtype)
             for share, dtype in zip(shares, ctx.dtypes, strict=True)
         ]
-        return (*scaled, None, None, None, None, None, None, None)
+        return (*scaled, *(None,) * 8)

@@ -19,9 +19,9 @@ from trl.experimental.sdpo.loss_utils import (
 from selfdistill.training.loss.projection import at_least_float32, token_log_probs
 
 
-def check_top_k(top_k: int, vocabulary: int) -> None:
-    """Raise ValueError if `top_k` exceeds the vocabulary, before torch.topk fails in the first step."""
-    if not 0 < top_k <= vocabulary:
+def check_top_k(top_k: int | None, vocabulary: int) -> None:
+    """Raise ValueError if `top_k` exceeds the vocabulary, before torch.topk fails in the first step; None: all of it."""
+    if top_k is not None and not 0 < top_k <= vocabulary:
         raise ValueError(
             f"sdpo.top_k is {top_k}, but must be in 1..{vocabulary}: the vocabulary has {vocabulary} tokens"
         )
