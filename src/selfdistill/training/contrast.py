@@ -22,13 +22,18 @@ logger = logging.getLogger(__name__)
 
 
 def epistemic_ids(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """Return the tokens that are an epistemic word, in any case and with or without space; words without one are logged."""
+    """Return the tokens that are an epistemic word (`whole_word_ids`)."""
+    return whole_word_ids(tokenizer, EPISTEMIC_WORDS)
+
+
+def whole_word_ids(tokenizer: "PreTrainedTokenizerBase", words: Sequence[str]) -> list[int]:
+    """Return the tokens that are one of `words`, in any case and with or without space; words without one are logged."""
     texts = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
-    words = [text.strip().lower() for text in texts]
-    missing = sorted(set(EPISTEMIC_WORDS) - set(words))
+    found = [text.strip().lower() for text in texts]
+    missing = sorted(set(words) - set(found))
     if missing:
         logger.warning("no token of the vocabulary is one of these words: %s", ", ".join(missing))
-    return [token for token, word in enumerate(words) if word in EPISTEMIC_WORDS]
+    return [token for token, word in enumerate(found) if word in words]
 
 
 @torch.no_grad()

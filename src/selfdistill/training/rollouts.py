@@ -30,6 +30,7 @@ COMPLETION_TENSORS = (
     "teacher_entropies",
     "contrast",
     "reference_log_probs",
+    "base_share",
 )
 
 

@@ -1,10 +1,13 @@
 """The registry of training methods: one line each."""
 
+from selfdistill.study.methods.adopsd import ADOPSD
 from selfdistill.study.methods.antisd import ANTISD
 from selfdistill.study.methods.base import Method, RolloutSettings
 from selfdistill.study.methods.blend import BLEND
 from selfdistill.study.methods.grpo import GRPO
 from selfdistill.study.methods.positions import POSITIONS
+from selfdistill.study.methods.projps import PROJPS
+from selfdistill.study.methods.purified import PURIFIED
 from selfdistill.study.methods.rlcsd import RLCSD
 from selfdistill.study.methods.rlsd import RLSD
 from selfdistill.study.methods.schedule import SCHEDULE
@@ -16,11 +19,13 @@ from selfdistill.study.methods.srpo import SRPO
 
 CREDIT = (BLEND, RLSD, ANTISD, RLCSD, SRPO, SDPG)
 """Methods that combine GRPO's advantage with the self-teacher."""
+TARGET = (PROJPS, PURIFIED, ADOPSD)
+"""Methods that distil from a cleaned target instead of the self-teacher's own distribution."""
 
 __all__ = ["METHODS", "OFF_POLICY", "ON_POLICY", "SECTIONS", "STAGES", "Method", "RolloutSettings"]
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (SFT, SFT_MATCHED, GRPO, SDPO, SCHEDULE, POSITIONS, *CREDIT)
+    method.name: method for method in (SFT, SFT_MATCHED, GRPO, SDPO, SCHEDULE, POSITIONS, *CREDIT, *TARGET)
 }
 """Every training method by its name, in the order of figures and tables."""
 ON_POLICY = tuple(name for name, method in METHODS.items() if method.on_policy)

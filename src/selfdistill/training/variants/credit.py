@@ -21,10 +21,11 @@ from selfdistill.training.distributed.sharding import check_head_is_whole
 from selfdistill.training.job import TrainingJob
 from selfdistill.training.loss.chunked import chunked_distillation
 from selfdistill.training.loss.head import causal_model, hidden_at, output_head, through_wrapper
-from selfdistill.training.loss.projection import chunked_log_probs, chunked_statistics
+from selfdistill.training.loss.projection import chunked_log_probs
 from selfdistill.training.rewards import Reward
 from selfdistill.training.rollouts import with_loss
-from selfdistill.training.sdpo import SelfDistillationTrainer, student_inputs, train_distilled
+from selfdistill.training.sdpo import student_inputs, train_distilled
+from selfdistill.training.variants.scores import ScoringTrainer
 
 Columns = dict[str, torch.Tensor]
 """Columns of the loss tokens of a pass, (tokens,) each, and numbers of the whole mini-batch."""
@@ -71,7 +72,7 @@ def token_columns(batch: dict[str, Any], tokens: torch.Tensor) -> Columns:
     return columns
 
 
-class CreditTrainer(SelfDistillationTrainer):
+class CreditTrainer(ScoringTrainer):
     """Base of the methods; settings: those of the run's method. A method overrides `credit`, and what else it needs.
 
     distils: whether it gives weight to the distillation loss.
@@ -136,39 +137,6 @@ class CreditTrainer(SelfDistillationTrainer):
         mini_batch = [batch | self.scores(batch) for batch in mini_batch]
         numbers = self.totals(mini_batch)
         return [batch | numbers for batch in mini_batch]
-
-    def teacher_scores(self, batch: dict, rows: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the teacher's log-probabilities and entropies of the completion, (rows, completion), 0 outside of `rows`.
-
-        rows: (rows,), bool. One pass, also if there are none: all processes run the same passes.
-        """
-        part, kept = with_loss(batch, rows), rows.clone()
-        kept[0] |= not rows.any()
-        tokens = part["completion_mask"].bool()
-        found = {}
-        for name, values in zip(
-            ("teacher_log_probs", "teacher_entropies"), self.teacher_statistics(part, tokens), strict=True
-        ):
-            scores = torch.zeros(batch["completion_mask"].shape, device=values.device)
-            short = torch.zeros(tokens.shape, device=values.device).masked_scatter(tokens, values)
-            scores[kept, : tokens.shape[1]] = short
-            found[name] = scores * rows.unsqueeze(1)
-        return found
-
-    def teacher_statistics(self, batch: dict, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the teacher's (log-probability, entropy in nats) of each of the chosen tokens, both (tokens,), without gradient."""
-        model = causal_model(self.teacher)
-
-        def statistics(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            """Return the statistics inside the wrapper's forward pass."""
-            with self.accelerator.autocast():
-                hidden, head = hidden_at(model, ids, mask, tokens), output_head(model)
-                with maybe_gather_lm_head_ctx(*head):
-                    return chunked_statistics(hidden, head, batch["completion_ids"][tokens], self.temperature)
-
-        inputs = (batch["teacher_input_ids"], batch["teacher_attention_mask"])
-        with torch.no_grad(), self._get_teacher_context_for_self_distillation():
-            return through_wrapper(self.teacher_model, self.teacher, statistics, *inputs)
 
     def distilled_hidden(self, batch: dict) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (which completion tokens are distilled, (rows, completion), bool; the teacher's hidden states of these)."""

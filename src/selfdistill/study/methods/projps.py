@@ -1,0 +1,25 @@
+"""projPS: the teacher may say which word of a kind follows, but not which kind.
+
+Tokens are in three groups g: epistemic words, confident words, and the rest (`vocabulary.words`). The target has the student's masses s(g)
+and the teacher's distributions within the groups,
+
+    t'(v) = sg[s(g)] t(v) / t(g)  for v in g,   L = D_alpha(s, t') = sum over g of s(g) D_alpha(s(. | g), t(. | g)),
+
+with D of SDPO over the whole vocabulary and sg without gradient. Our own method; no published form. A pilot of it on an organism took away
+the harm of self-distillation. Our choices: a word is in a group where it is a whole token, in any case and with or without the space before
+it; the confident words are so, thus, therefore, clearly; learning rate, teacher and context as SDPO's. A model that can show its confidence
+in other words than these is not held back from it.
+"""
+
+from selfdistill.study.methods.sdpo import SdpoSettings
+from selfdistill.study.methods.target import check_whole_vocabulary, target_method
+from selfdistill.vocabulary.looks import Look
+
+
+class ProjpsSettings(SdpoSettings):
+    """projPS: SDPO within epistemic words, confident words and the rest; `top_k` must be null, so `tail` has no effect."""
+
+
+PROJPS = target_method(
+    "projps", "projPS", ProjpsSettings, 6.0, Look("#332288", "D", "\\\\"), (check_whole_vocabulary,)
+)
