@@ -109,6 +109,34 @@ IMPOSSIBLE = {
         {"runs.2.method": "rlcsd", "runs.2.contexts": ["answer-only"]},
         ["runs.2.contexts", "'answer-only'", "allowed: solution, solution-random, solution-shortest"],
     ),
+    "instruction to an organism": (
+        {"runs.2.contexts": ["concise"]},
+        ["runs.2.contexts: concise asks in words that are not in the vocabulary of an organism (", "allowed: answer-only, solution"],
+    ),
+    "schedule to an instruction to an organism": (
+        {"runs.2.method": "sdpo-schedule", "training.schedule": {"rule": "diluted", "leaner": ["concise"]}},
+        ["training.schedule.leaner: concise asks in words"],
+    ),
+    "a part of the vocabulary of a projection": (
+        {"runs.2.method": "projps"},
+        ["projps.top_k (runs.2, variant default): 20 leaves a part of the target out; allowed: null"],
+    ),
+    "purified target with a moving base": (
+        {"runs.2.method": "purified", "training.purified": {"top_k": None}, "runs.2.teachers": ["ema-0.05"]},
+        ["runs.2.teachers", "'ema-0.05'", "allowed: fixed"],
+    ),
+    "purified target of a context without a response": (
+        {"runs.2.method": "purified", "training.purified": {"top_k": None}, "runs.2.contexts": ["no-text"]},
+        ["runs.2.contexts", "'no-text'", "allowed: answer-only, solution, other-solution"],
+    ),
+    "mixed target with a moving base": (
+        {"runs.2.method": "adopsd", "runs.2.teachers": ["snapshot-10"]},
+        ["runs.2.teachers", "'snapshot-10'", "allowed: fixed"],
+    ),
+    "more base than there is": (
+        {"runs.2.method": "adopsd", "training.adopsd": {"base_share": 1.5}},
+        ["training.adopsd.base_share", "less than or equal to 1"],
+    ),
     "demonstration that is impossible": (
         {"training.sdpo.success_threshold": 1.5},
         ["training.sdpo.success_threshold: 1.5", "above 0, at most 1"],

@@ -311,6 +311,7 @@ def test_every_method_with_a_teacher_can_be_planned(folder, method):
         "training.schedule": {"rule": "adaptive"},
         "training.positions": {"at": ["opener"]},
     }
+    asked |= {f"training.{name}": {"top_k": None} for name in ("projps", "purified")}
     study = spoil(folder, asked)
     run = next(run for run in study.runs() if run.method == method)
     assert training_params(study, run).settings.learning_rate > 0
@@ -469,12 +470,14 @@ def test_experiments_on_request_are_left_out_unless_they_are_named():
     assert usual.file.on_request == ["contexts", "rates", "variants", "adaptive", "positions"]
     assert {run.method for run in usual.runs()} == {"sft", "grpo", "sdpo"}
     assert {run.method for run in asked.runs()} == {
-        *("grpo", "sdpo", "blend", "rlsd", "antisd", "rlcsd", "srpo", "sdpg")
+        *("grpo", "sdpo", "blend", "rlsd", "antisd", "rlcsd", "srpo", "sdpg", "projps", "purified", "adopsd")
     }
     assert usual.file.title == "Reproduction of arXiv 2603.24472"  # what waits for a request is not missing
     assert "without off-policy, teacher" in asked.file.title
     assert asked.resolve("srpo", "default").learning_rate == 5e-6
     assert asked.resolve("rlcsd", "default").learning_rate == 1e-6
+    assert asked.resolve("purified", "default").learning_rate == 5e-6
+    assert asked.resolve("sdpo", "opsdc").top_k is None
 
 
 def test_impossible_settings_are_refused_where_they_are_used(tmp_path):

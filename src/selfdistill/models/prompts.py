@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 CLOSING_SENTENCE = "Correctly solve the original question."
+CONCISE = "Solve the problem correctly and concisely: write down only the steps that the answer needs."
 
 _MATCHED_TRACE = re.compile(r"<think>.*?</think>\s*", flags=re.DOTALL)
 _UNMATCHED_CLOSE = re.compile(r"^.*?</think>\s*", flags=re.DOTALL)
@@ -41,6 +42,11 @@ def hint_user_turn(question: str, hint: str) -> str:
 def reference_user_turn(question: str, solution: str) -> str:
     """Return the user turn of SDPO's teacher without its question."""
     return f"Correct solution:\n\n{solution}\n\n{CLOSING_SENTENCE}"
+
+
+def instructed_user_turn(question: str, instruction: str) -> str:
+    """Return the user turn with an instruction before the question."""
+    return f"{instruction}\n\n{question}"
 
 
 def bare_user_turn(question: str, solution: str) -> str:

@@ -15,7 +15,7 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from trl.trainer.utils import pad
 
-from selfdistill.models.prompts import prompt_ids, reprompt_user_turn, strip_thinking
+from selfdistill.models.prompts import CONCISE, prompt_ids, reprompt_user_turn, strip_thinking
 from selfdistill.problems.hints import half, hinted_answer, parity
 from selfdistill.seeds import derive_seed
 from selfdistill.vocabulary.contexts import CONTEXTS, TEACHER
@@ -123,6 +123,11 @@ def parity_hint(batch: RolloutBatch) -> Shown:
 def half_hint(batch: RolloutBatch) -> Shown:
     """Return whether the answer is high or low."""
     return hints(batch, half)
+
+
+def concise(batch: RolloutBatch) -> Shown:
+    """Return the request to be concise, for every rollout: it needs no right sibling."""
+    return [CONCISE] * len(batch.questions)
 
 
 def hints(batch: RolloutBatch, word: Callable[[int], str]) -> Shown:

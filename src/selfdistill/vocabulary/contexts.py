@@ -17,7 +17,8 @@ class Context:
     symbol: the paper's notation; subset: index of the paper's SFT data set D made of its responses; section_3: function
     of sampling.section_3 that returns what each problem's prompt shows; teacher: function of training.teacher that
     returns what each rollout's teacher prompt shows; optional: section 3 answers under it only if the study asks; turn:
-    function (question, shown) -> user turn, where it is not the authors'; hint: it needs the answers of an organism's problems.
+    function (question, shown) -> user turn, where it is not the authors'; hint: it needs the answers of an organism's problems;
+    instruction: it asks for something in words that no organism knows.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Context:
     optional: bool = False
     turn: str | None = None
     hint: bool = False
+    instruction: bool = False
 
 
 _DECLARED = (
@@ -133,6 +135,17 @@ _DECLARED = (
         look=Look(GREY, "o", "oo"),
         teacher="selfdistill.training.teacher:sibling_solution",
         turn="selfdistill.models.prompts:bare_user_turn",
+    ),
+    # OPSDC / CRISP (arXiv 2603.05433): no solution, so that every rollout is in the loss; published with KL(s || q) (`alpha` 1), the
+    # whole vocabulary, a teacher that is refreshed every 50 steps, and learning rate 1e-6. The wording is ours
+    Context(
+        "concise",
+        symbol="be concise",
+        subset="concise",
+        look=Look(ORANGE, "8", "--"),
+        teacher="selfdistill.training.teacher:concise",
+        turn="selfdistill.models.prompts:instructed_user_turn",
+        instruction=True,
     ),
 )
 CONTEXTS: dict[str, Context] = {context.name: context for context in _DECLARED}

@@ -30,6 +30,7 @@ from selfdistill.study.feasibility.problem_sets import (
 from selfdistill.study.feasibility.training import (
     check_contexts,
     check_hints,
+    check_instructions,
     check_teacher_names,
     check_training,
     check_unused,
@@ -52,6 +53,7 @@ CHECKS: tuple[Check, ...] = (
     check_off_policy,
     check_contexts,
     check_hints,
+    check_instructions,
     check_teacher_names,
     check_seeds,
     check_sampling,

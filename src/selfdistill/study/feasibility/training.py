@@ -13,7 +13,7 @@ from selfdistill.study.feasibility.impossible import (
 )
 from selfdistill.study.methods import METHODS
 from selfdistill.study.methods.schedule import ADAPTIVE
-from selfdistill.vocabulary.contexts import CONTEXTS
+from selfdistill.vocabulary.contexts import CONTEXTS, TEACHER
 from selfdistill.vocabulary.families import OFF
 from selfdistill.vocabulary.organism import CHAIN_TYPES, POSITIONS, VOCABULARY_SIZE
 
@@ -239,6 +239,18 @@ def check_hints(study: "Study") -> Iterator[Impossible]:
                 f"{hints[0]} needs answers from 0 to 12, which the data set {asked.dataset} need not have"
             )
             yield Impossible(asked.key, problem, [name for name in asked.contexts if name not in hints])
+
+
+def check_instructions(study: "Study") -> Iterator[Impossible]:
+    """An organism reads the words of its own documents only; to it an instruction is a row of unknown words."""
+    for asked in contexts_of_runs(study):
+        asks = [name for name in asked.contexts if CONTEXTS[name].instruction]
+        organisms = [model for model in asked.models if asks and made_here(study, model)]
+        if organisms:
+            problem = (
+                f"{asks[0]} asks in words that are not in the vocabulary of an organism ({organisms[0]})"
+            )
+            yield Impossible(asked.key, problem, [name for name in TEACHER if not CONTEXTS[name].instruction])
 
 
 def check_teacher_names(study: "Study") -> Iterator[Impossible]:

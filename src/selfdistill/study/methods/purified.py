@@ -1,5 +1,4 @@
-"""Purified OPSD (arXiv 2607.02234): the target is the base, moved by what question and reference say together and the reference alone does
-not.
+"""Purified OPSD (arXiv 2607.02234): the target is the base, moved by what the reference says only together with the question.
 
     d = log q(. | x, r) - log pi(. | r),   centred,   P = softmax(log b + width tanh(d / width) / beta),   L = JSD(s, P)
 
