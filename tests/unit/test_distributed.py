@@ -58,6 +58,13 @@ KINDS = {
     ),
     "rlcsd": ("rlcsd", "snapshot-2", "solution", CREDIT | {"micro_batch": 2, "wrong_hints": 2}),
     "srpo-tokens": ("srpo", "fixed", "solution", CREDIT | {"micro_tokens": 90}),
+    "purified": (
+        "purified",
+        "fixed",
+        "solution",
+        tiny.SDPO | {"steps": STEPS, "micro_batch": 2, "top_k": None},
+    ),
+    "adopsd-tokens": ("adopsd", "fixed", "solution", tiny.SDPO | {"steps": STEPS, "micro_tokens": 90}),
     "sft": ("sft", "none", "solution", tiny.SFT | {"micro_batch": 2}),
 }
 WRAPPERS = {"ddp": {"terminate_at": 2}, "fsdp": {"fsdp": True, "kill_at": 3}}
