@@ -30,7 +30,7 @@ def trained(folder, method: str, **changes):
     """A trainer after some updates of plain gradient descent, so that weights show gradients."""
     job = tiny.job(folder, method, tiny.SDPO | ONE_UPDATE | WHOLE | changes, name=method)
     arguments = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
-    options = teacher_options(job) | ({"settings": job.settings} if method in ("purified", "adopsd") else {})
+    options = teacher_options(job) | ({"settings": job.settings} if method != "sdpo" else {})
     arguments = replace(
         arguments, optim="sgd", weight_decay=0.0, max_grad_norm=1e9, generation_batch_size=None
     )

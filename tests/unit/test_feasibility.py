@@ -121,6 +121,14 @@ IMPOSSIBLE = {
         {"runs.2.method": "projps"},
         ["projps.top_k (runs.2, variant default): 20 leaves a part of the target out; allowed: null"],
     ),
+    "a word in two groups": (
+        {"runs.2.method": "projps", "training.projps": {"top_k": None, "confident_words": ["so", "wait"]}},
+        ["training.projps.confident_words: 'wait' is an epistemic word; allowed: words other than wait, hmm"],
+    ),
+    "a confident word that no token is": (
+        {"runs.2.method": "projps", "training.projps": {"top_k": None, "confident_words": [" So"]}},
+        ["training.projps.confident_words: ' So' must be in small letters"],
+    ),
     "purified target with a moving base": (
         {"runs.2.method": "purified", "training.purified": {"top_k": None}, "runs.2.teachers": ["ema-0.05"]},
         ["runs.2.teachers", "'ema-0.05'", "allowed: fixed"],

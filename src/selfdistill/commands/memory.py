@@ -7,7 +7,8 @@ vocabulary V) shared out to n cards, and T tokens in its largest pass (the longe
   gradients whole, 4 P, if they are summed before they are shared out (`sync_each_batch` off);
 - under checkpointing, the inputs of all layers, 2 L d T, and one layer being run again (Korthikanti et al. 2022, sections 4.1 and 5,
   without its attention matrix, which the kernels do not keep): norms, attention and feed-forward part, `layer_bytes`;
-- what lies around the head (`head_bytes`), and for SDPO the teacher's weights, 4 P / n;
+- what lies around the head (`head_bytes`), and for SDPO the teacher's weights, 4 P / n. Methods with more passes of the teacher have the same
+  weights and head in them, and chunks of logits of the same size in all; the hidden states of each pass, 2 d T, are not counted;
 - vLLM's share of the card while it is awake. It comes on top of what the trainer holds then: weights, Adam's moments, teacher.
 
 The engine's cache has room for what its share leaves beside the weights in bfloat16, at 2 x layers x key-value width x 2 bytes per token
