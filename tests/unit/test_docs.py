@@ -22,7 +22,7 @@ PAGES = sorted(
     ]
 )
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
-RECORDS = ("samples", "training", "rollouts", "richness", "diagnosis", "off_policy", "problems")
+RECORDS = ("samples", "training", "rollouts", "positions", "richness", "diagnosis", "off_policy", "problems")
 
 
 def described(heading):

@@ -30,7 +30,7 @@ class DiagnosisParams(ModelJob):
     max_new_tokens: int
     rollouts: int
     alpha: float
-    top_k: int
+    top_k: int | None
     tail: bool
     success_threshold: float
     max_reprompt_tokens: int | None

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from selfdistill.study.displays import FIGURES, TABLES, Display, display_of
+from selfdistill.study.display import Display
+from selfdistill.study.displays import FIGURES, TABLES, display_of
 from selfdistill.study.jobs import JobParams
 from selfdistill.study.methods import ON_POLICY
 from selfdistill.study.yaml import reject
