@@ -23,7 +23,7 @@ from selfdistill.records.paths import Paths
 from selfdistill.records.schemas import diagnosis_schema
 from selfdistill.records.task import Task
 from selfdistill.report.diagnosis import DiagnosedData, finished_runs, join_diagnosis
-from selfdistill.report.drawing import loaded
+from selfdistill.report.drawing import shown_data
 from selfdistill.report.study_data import FigureError
 from selfdistill.report.style import CONTEXT_SYMBOLS
 from selfdistill.statistics.prediction import UNKNOWN, error, held_out, left_out, matrix, predict
@@ -35,6 +35,7 @@ from selfdistill.study.diagnosis import (
     measured_runs,
 )
 from selfdistill.study.load import load_study
+from selfdistill.study.methods import METHODS
 from selfdistill.study.shown import display_job
 from selfdistill.training import diagnosis
 from selfdistill.vocabulary.diagnosis import FEATURES, MEASURED_ON
@@ -46,11 +47,13 @@ MINI, BEYOND = (load_study(CONFIG / f"{name}.yaml") for name in ("mini", "beyond
 def test_a_plan_is_measured_once_for_all_methods_teachers_rates_and_seeds():
     study = load_study(CONFIG / "beyond.yaml", replicates=[0, 1], seeds=[0, 1])
     runs = diagnosed_runs(study)
-    assert {run.method for run in runs} == set(study.file.training) - {"rl", "grpo", "schedule"} | {
-        *("sdpo-schedule", "rlsd", "antisd", "rlcsd", "sdpg")
+    taught = {name for name, method in METHODS.items() if method.has_teacher}
+    assert {run.method for run in runs} == taught - {"sdpo-positions"}  # no experiment of these shows it
+    plans = {
+        (run.model, run.context, run.dataset, run.coverage, run.replicate, study.settings_for(run).top_k)
+        for run in runs
     }
-    plans = {(run.model, run.context, run.dataset, run.coverage, run.replicate) for run in runs}
-    assert len(measured_runs(study)) == len(plans) == 22
+    assert len(measured_runs(study)) == len(plans) == 24
     assert all(run.seed == 0 for run in measured_runs(study))
 
 
@@ -201,7 +204,7 @@ def test_the_change_of_a_run_is_against_the_base_of_its_draw(tmp_path):
     assert found["seed"].tolist() == [0, 1, 0] and set(found["base"]) == {"r1-mini/replicate-0"}
     assert found["divergence"].tolist() == [1, 1, 2] and found["nats_per_token"].isna().tolist() == [0, 0, 1]
     assert predict(found, features[0]).verdict == UNKNOWN
-    data = loaded(
+    data = shown_data(
         Task({}, SimpleNamespace(diagnosis=output.runs), output, tmp_path), display_job(MINI, "diagnosis")
     )
     assert len(data.diagnosis) == 3 and len(data.runs) == len(display_job(MINI, "diagnosis").runs)

@@ -28,10 +28,10 @@ from selfdistill.training.variants.positions import (
     CLASSES,
     PositionsTrainer,
     ShareRecorder,
-    entropy_threshold,
     kept_tokens,
     train_positions,
 )
+from selfdistill.training.variants.scores import least_of_highest
 from selfdistill.vocabulary.token_classes import HIGH_ENTROPY, POSITIONS, TOKEN_CLASSES
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
@@ -44,7 +44,7 @@ def settings(*at: str, **changes) -> PositionsSettings:
 
 
 def test_positions_are_those_of_grading():
-    assert positions.POSITIONS == POSITIONS == TOKEN_CLASSES[:5]
+    assert TOKEN_CLASSES[:5] == POSITIONS
 
 
 def test_epistemic_tokens_of_the_organism_are_its_epistemic_words():
@@ -111,7 +111,7 @@ def test_offsets_are_those_of_the_drawn_tokens(byte_level, chosen):
 def test_the_share_of_tokens_with_the_highest_entropy_is_exact():
     values = torch.tensor([0.1, 3.0, 0.2, 2.0, 0.3, 1.0, 0.4, 0.5, 0.6, 0.7])
     for share, found in ((0.0, []), (0.2, [1, 3]), (0.3, [1, 3, 5]), (1.0, list(range(10)))):
-        least = entropy_threshold(values, share)
+        least = least_of_highest(values, share)
         assert torch.nonzero(values >= least).flatten().tolist() == found
 
 

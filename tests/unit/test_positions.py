@@ -4,10 +4,11 @@ import random
 
 import pytest
 
-from selfdistill.grading.positions import POSITIONS, token_positions, word_positions
+from selfdistill.grading.positions import token_positions, word_positions
 from selfdistill.organism.chains import draw_chain
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.organism.traces import Style, render, search
+from selfdistill.vocabulary.token_classes import POSITIONS
 
 
 def words(response: str) -> list[tuple[str, str]]:

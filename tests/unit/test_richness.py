@@ -14,7 +14,6 @@ from tiny import save_base
 from selfdistill.commands.status import expected_jobs
 from selfdistill.generation.transformers_backend import TransformersGenerator
 from selfdistill.grading.epistemic import count_columns
-from selfdistill.grading.positions import POSITIONS
 from selfdistill.models.prompts import section_3_user_turn
 from selfdistill.organism.chains import MODULUS
 from selfdistill.organism.tokenizer import build_tokenizer
@@ -32,6 +31,7 @@ from selfdistill.study.load import load_study
 from selfdistill.study.shown import richness_draws
 from selfdistill.vocabulary.contexts import CONTEXTS, FURTHER, SECTION_3
 from selfdistill.vocabulary.runs import base_run
+from selfdistill.vocabulary.token_classes import POSITIONS
 
 TOKENIZER = build_tokenizer("r1")
 BOXES = TOKENIZER.convert_tokens_to_ids([f"\\boxed{{{i}}}" for i in range(MODULUS)])

@@ -12,7 +12,8 @@ from selfdistill.training.loss import chunked
 from selfdistill.training.loss.chunked import LossOptions, chunked_distillation
 from selfdistill.training.loss.losses import distillation_loss
 from selfdistill.training.loss.targets import Target, log_masses, mixed, purified, within_groups
-from selfdistill.training.variants.adopsd import least_of_highest, risks
+from selfdistill.training.variants.adopsd import risks
+from selfdistill.training.variants.scores import least_of_highest
 
 GROUPS = (torch.tensor([3, 5, 60]), torch.tensor([0, 7]))
 REST = torch.tensor([i for i in range(VOCABULARY) if i not in (0, 3, 5, 7, 60)])

@@ -20,9 +20,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from selfdistill.models.prompts import THINK_CLOSE, THINK_OPEN, last_boxed
+from selfdistill.vocabulary.token_classes import POSITIONS
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
-POSITIONS = ("opener", "fork", "candidate", "answer", "other")
 OTHER = POSITIONS.index("other")
 OPENER_WORDS = 4
 REACH = 4

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from selfdistill.generation.imports import LOADING
-from selfdistill.grading.positions import OTHER, POSITIONS, token_positions
+from selfdistill.grading.positions import OTHER, token_positions
 from selfdistill.models.prompts import prompt_ids
 from selfdistill.problems.problem import Problem, read_problems
 from selfdistill.records.files import read_table, write_table
@@ -36,6 +36,7 @@ from selfdistill.sampling.scoring import fitting, response_log_probs
 from selfdistill.sampling.section_3 import Rounds
 from selfdistill.study.jobs import RichnessParams
 from selfdistill.vocabulary.contexts import SECTION_3
+from selfdistill.vocabulary.token_classes import POSITIONS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

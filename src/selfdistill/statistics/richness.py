@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from selfdistill.grading.positions import POSITIONS
 from selfdistill.statistics.groups import estimates
 from selfdistill.vocabulary.runs import DRAW
+from selfdistill.vocabulary.token_classes import POSITIONS
 
 AT = {position: f"nats_{position}" for position in POSITIONS}
 """Position class -> metric: nats per response at its tokens of that class; the classes add up to `nats`."""

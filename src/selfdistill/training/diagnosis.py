@@ -21,7 +21,6 @@ import pandas as pd
 
 from selfdistill.generation.protocol import Sampling
 from selfdistill.grading.graders import Grader
-from selfdistill.grading.positions import POSITIONS
 from selfdistill.models.prompts import prompt_ids
 from selfdistill.problems.problem import Problem, coverage_subset, read_problems
 from selfdistill.records.files import write_table
@@ -37,6 +36,7 @@ from selfdistill.training.loss.chunked import LossOptions
 from selfdistill.training.loss.losses import check_top_k
 from selfdistill.training.teacher import RolloutBatch, user_turns
 from selfdistill.vocabulary.diagnosis import PROBLEMS, ROLLOUTS
+from selfdistill.vocabulary.token_classes import POSITIONS
 
 if TYPE_CHECKING:
     from selfdistill.generation.transformers_backend import TransformersGenerator

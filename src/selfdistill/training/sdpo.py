@@ -198,15 +198,22 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
     def summed_loss(self, model: nn.Module, batch: dict) -> torch.Tensor:
         """Return the sum of the token losses of a batch; model: the policy with its distributed wrapper."""
         tokens = self.loss_mask(batch).bool()
+        return self.token_losses(model, batch, tokens, drawn_weights(batch, tokens))[0]
+
+    def token_losses(
+        self, model: nn.Module, batch: dict, tokens: torch.Tensor, weights: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (the weighted sum of the losses of the chosen tokens, these losses without gradient, (tokens,)).
+
+        tokens: (rows, completion), bool; weights: (tokens,), default 1.
+        """
         teacher_hidden, target = self.teacher_hidden(batch, tokens), self.target(batch, tokens)
         student, teacher = causal_model(self.policy), causal_model(self.teacher)
-        old, weights = (
-            None if column is None else column[tokens]
-            for column in map(batch.get, ("old_per_token_logps", "importance_sampling_ratio"))
-        )
+        old = batch.get("old_per_token_logps")
+        old = None if old is None else old[tokens]
 
-        def loss(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            """Return the summed loss inside the wrapper's forward pass."""
+        def losses(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            """Return sum and losses inside the wrapper's forward pass."""
             with self.accelerator.autocast():
                 hidden = hidden_at(student, ids, mask, tokens)
                 check_head_is_whole(student.get_output_embeddings())
@@ -215,9 +222,9 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
                     return chunked_distillation(
                         hidden, head, teacher_hidden, teacher_head, batch["completion_ids"][tokens],
                         old, self.loss_options(), weights=weights, target=target,
-                    )[0]  # fmt: skip
+                    )  # fmt: skip
 
-        return through_wrapper(model, self.policy, loss, *student_inputs(batch))
+        return through_wrapper(model, self.policy, losses, *student_inputs(batch))
 
     def loss_options(self) -> LossOptions:
         """Return the settings of the loss."""
@@ -256,6 +263,12 @@ class SelfDistillationTrainer(RolloutMixin, ResumableMixin, ShardedMixin, SDPOTr
             self.restore_method_state(json.loads((folder / METHOD_FILE).read_text(encoding="utf-8")))
         if self.args.teacher_model_kind == "ema":
             load_whole(self.accelerator, self.teacher_model, folder / TEACHER_FILE)
+
+
+def drawn_weights(batch: dict, tokens: torch.Tensor) -> torch.Tensor | None:
+    """Return the importance weights of the chosen tokens, (tokens,), if others than the policy drew them; tokens: (rows, completion)."""
+    weights = batch.get("importance_sampling_ratio")
+    return None if weights is None else weights[tokens]
 
 
 def student_inputs(batch: dict) -> tuple[torch.Tensor, torch.Tensor]:

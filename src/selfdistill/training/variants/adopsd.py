@@ -1,6 +1,5 @@
 """AD-OPSD: the target leans on the base where the student is unsure and the teacher strongly disagrees (`study.methods.adopsd`)."""
 
-import math
 from typing import Any
 
 import torch
@@ -11,18 +10,12 @@ from selfdistill.training.job import TrainingJob
 from selfdistill.training.loss.targets import Target, mixed
 from selfdistill.training.rewards import Reward
 from selfdistill.training.sdpo import student_inputs, train_distilled
-from selfdistill.training.variants.scores import ScoringTrainer
+from selfdistill.training.variants.scores import ScoringTrainer, least_of_highest
 
 
 def risks(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
     """Return s(y_t) max(0, -u_t); student, teacher: log-probabilities of the tokens, any one shape."""
     return student.exp() * (student - teacher).clamp(min=0)
-
-
-def least_of_highest(values: torch.Tensor, share: float) -> torch.Tensor:
-    """Return the smallest of the highest `share` of some values, (values,), at least one of them; infinity if there are none."""
-    count = math.ceil(share * len(values))
-    return values.topk(count).values[-1] if count else values.new_tensor(math.inf)
 
 
 class AdopsdTrainer(ScoringTrainer):
@@ -49,13 +42,6 @@ class AdopsdTrainer(ScoringTrainer):
         rows = self.has_loss(batch)
         scores = self.policy_scores(batch, rows) | self.teacher_scores(batch, rows)
         return scores["policy_entropies"], risks(scores["policy_log_probs"], scores["teacher_log_probs"])
-
-    def everywhere(self, parts: tuple[torch.Tensor, ...], tokens: list[torch.Tensor]) -> torch.Tensor:
-        """Return the values of the chosen tokens of all passes and processes, (values,); parts, tokens: (rows, completion) each."""
-        own = torch.cat([part[mask] for part, mask in zip(parts, tokens, strict=True)])
-        longest = self.accelerator.pad_across_processes(own, pad_index=math.nan)
-        values = self.accelerator.gather(longest)
-        return values[~values.isnan()]
 
     def target(self, batch: dict, tokens: torch.Tensor) -> Target:
         """Return the mixture of teacher and base."""

@@ -9,7 +9,6 @@ from accelerate import PartialState
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import TrainerCallback
-from trl.trainer.utils import maybe_gather_lm_head_ctx
 
 from selfdistill.grading.token_classes import text_classes
 from selfdistill.models.offsets import token_offsets
@@ -17,15 +16,11 @@ from selfdistill.records.files import write_table
 from selfdistill.records.schemas import positions_schema
 from selfdistill.study.methods.positions import WITHOUT, PositionsSettings
 from selfdistill.training.checkpoints import RECORDS
-from selfdistill.training.distributed.sharding import check_head_is_whole
 from selfdistill.training.job import TrainingJob
-from selfdistill.training.loss.chunked import chunked_distillation
-from selfdistill.training.loss.head import causal_model, hidden_at, output_head, through_wrapper
-from selfdistill.training.loss.projection import chunked_statistics
 from selfdistill.training.records import read_parts
 from selfdistill.training.rewards import Reward
-from selfdistill.training.rollouts import with_loss
-from selfdistill.training.sdpo import SelfDistillationTrainer, student_inputs, train_distilled
+from selfdistill.training.sdpo import drawn_weights, train_distilled
+from selfdistill.training.variants.scores import ScoringTrainer, least_of_highest
 from selfdistill.vocabulary.runs import DRAW
 from selfdistill.vocabulary.token_classes import POSITIONS, TOKEN_CLASSES
 
@@ -41,13 +36,7 @@ def kept_tokens(classes: torch.Tensor, settings: PositionsSettings) -> torch.Ten
     return ~inside if settings.keep == WITHOUT else inside
 
 
-def entropy_threshold(entropies: torch.Tensor, share: float) -> float:
-    """Return the lowest entropy among the `share` of the tokens with the highest; infinity if that is none. entropies: (tokens,)."""
-    count = round(share * len(entropies))
-    return float(entropies.topk(count).values[-1]) if count else float("inf")
-
-
-class PositionsTrainer(SelfDistillationTrainer):
+class PositionsTrainer(ScoringTrainer):
     """SelfDistillationTrainer with a loss at some tokens; settings: the run's; record: writes the shares of the loss."""
 
     def __init__(
@@ -74,64 +63,24 @@ class PositionsTrainer(SelfDistillationTrainer):
     def _finish_mini_batch(self, mini_batch: list[dict], moved: bool) -> list[dict]:
         """Return the mixin's micro-batches with all classes: entropies are those before the first update of the step."""
         mini_batch = super()._finish_mini_batch(mini_batch, moved)
-        entropies = [self.entropies(batch) for batch in mini_batch]
+        entropies = [
+            self.policy_scores(batch, self.has_loss(batch))["policy_entropies"] for batch in mini_batch
+        ]
         masks = [self.loss_mask(batch).bool() for batch in mini_batch]
-        own = torch.cat([values[mask] for values, mask in zip(entropies, masks, strict=True)])
-        everywhere = self.accelerator.gather(self.accelerator.pad_across_processes(own, pad_index=-torch.inf))
-        least = entropy_threshold(everywhere[everywhere > -torch.inf], self.settings.entropy_share)
+        least = least_of_highest(self.everywhere(entropies, masks), self.settings.entropy_share)
         return [
             batch | {CLASSES: with_high_entropy(batch[CLASSES], (values >= least) & mask)}
             for batch, values, mask in zip(mini_batch, entropies, masks, strict=True)
         ]
 
-    def entropies(self, batch: dict) -> torch.Tensor:
-        """Return the policy's entropies of the completion in nats, (rows, completion), 0 in rows without a demonstration."""
-        rows = self.has_loss(batch)
-        part, kept = with_loss(batch, rows), rows.clone()
-        kept[0] |= not rows.any()  # all processes run the same passes
-        tokens, model = part["completion_mask"].bool(), causal_model(self.policy)
-        chosen = part["completion_ids"][tokens]
-
-        def values(ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-            """Return the entropies of the tokens, (tokens,)."""
-            with self.accelerator.autocast():
-                hidden, head = hidden_at(model, ids, mask, tokens), output_head(model)
-                with maybe_gather_lm_head_ctx(*head):
-                    return chunked_statistics(hidden, head, chosen, self.temperature)[1]
-
-        with torch.no_grad():
-            found = through_wrapper(self.model, self.policy, values, *student_inputs(part))
-        entropies = torch.zeros(batch["completion_mask"].shape, device=found.device)
-        short = torch.zeros(tokens.shape, device=found.device).masked_scatter(tokens, found)
-        entropies[kept, : tokens.shape[1]] = short
-        return entropies * rows.unsqueeze(1)
-
     def summed_loss(self, model: nn.Module, batch: dict) -> torch.Tensor:
         """Return the sum of the kept token losses of a batch, and add those of every class to `class_sums`."""
         tokens = self.loss_mask(batch).bool()
-        teacher_hidden = self.teacher_hidden(batch, tokens)
-        student, teacher = causal_model(self.policy), causal_model(self.teacher)
         classes = batch[CLASSES][:, : tokens.shape[1]][tokens]
-        old, drawn = (
-            None if column is None else column[tokens]
-            for column in map(batch.get, ("old_per_token_logps", "importance_sampling_ratio"))
-        )
+        drawn = drawn_weights(batch, tokens)
         drawn = 1.0 if drawn is None else drawn
         weights = drawn * kept_tokens(classes, self.settings).float()
-
-        def loss(ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            """Return the summed loss inside the wrapper's forward pass, and the loss of every token."""
-            with self.accelerator.autocast():
-                hidden = hidden_at(student, ids, mask, tokens)
-                check_head_is_whole(student.get_output_embeddings())
-                head, teacher_head = output_head(student), output_head(teacher)
-                with maybe_gather_lm_head_ctx(*head, *teacher_head):
-                    return chunked_distillation(
-                        hidden, head, teacher_hidden, teacher_head, batch["completion_ids"][tokens],
-                        old, self.loss_options(), weights=weights,
-                    )  # fmt: skip
-
-        total, losses = through_wrapper(model, self.policy, loss, *student_inputs(batch))
+        total, losses = self.token_losses(model, batch, tokens, weights)
         table = classes.double()
         self.class_sums += torch.stack([table.sum(0), (drawn * losses).double() @ table])
         return total

@@ -1,6 +1,7 @@
 """SDPO's trainer with log-probabilities and entropies of completion tokens, before the updates of a mini-batch."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -41,6 +42,12 @@ class ScoringTrainer(SelfDistillationTrainer):
         with torch.no_grad():
             return self._statistics(self.model, self.policy, inputs, batch["completion_ids"], tokens)
 
+    def everywhere(self, parts: Sequence[torch.Tensor], tokens: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the values of the chosen tokens of all passes and processes, (values,); parts, tokens: (rows, completion) each."""
+        own = torch.cat([part[mask] for part, mask in zip(parts, tokens, strict=True)])
+        values = self.accelerator.gather(self.accelerator.pad_across_processes(own, pad_index=math.nan))
+        return values[~values.isnan()]
+
     def _statistics(
         self,
         wrapper: nn.Module,
@@ -76,3 +83,9 @@ def padded(
         scores[kept, : tokens.shape[1]] = short
         found[f"{who}_{name}"] = scores * rows.unsqueeze(1)
     return found
+
+
+def least_of_highest(values: torch.Tensor, share: float) -> torch.Tensor:
+    """Return the smallest of the highest `share` of some values, (values,), at least one of them; infinity if there are none."""
+    count = math.ceil(share * len(values) - 1e-9)  # 0.1 * 30 is a little more than 3
+    return values.topk(count).values[-1] if count else values.new_tensor(math.inf)
