@@ -123,6 +123,16 @@ def test_a_context_that_changes_the_words_tells_less_than_nothing_of_unguided_on
         assert np.allclose(rows.loc[rows["position"] == "answer", "nats"], math.log(13), atol=1e-5)
 
 
+def test_contexts_beside_the_papers_are_measured_too(measured):
+    texts = samples()
+    hinted = texts[texts["context"] == "solution"].assign(context="hint-parity")
+    found = richness.measure(generator(), pd.concat([texts, hinted]), problems(), "r1", batch=2)
+    own = found[found["context"] == "hint-parity"]
+    assert set(own["written"]) == {"unguided", "hint-parity"}
+    assert (own["nats"] == 0).all(), "to this model a hint tells nothing"
+    pd.testing.assert_frame_equal(found.drop(own.index).reset_index(drop=True), measured)
+
+
 def test_nothing_is_worth_nothing(measured):
     assert (measured.loc[measured["context"] == "unguided", "nats"] == 0).all()
 

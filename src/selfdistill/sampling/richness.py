@@ -62,9 +62,9 @@ class Prompts:
         thinking: str,
     ) -> "Prompts":
         """Return the prompts that section 3 made of its own samples."""
-        rounds = Rounds(_refuse, template, list(problems), dict(list(samples.groupby("context"))))
+        rounds = Rounds(_refuse, template, list(problems), dict(list(samples.groupby("context", sort=False))))
         turns = {UNGUIDED: [problem.question for problem in problems]}
-        turns |= {context: rounds.turns(context) for context in SECTION_3 if context != UNGUIDED}
+        turns |= {context: rounds.turns(context) for context in rounds.frames if context != UNGUIDED}
         names = [problem.problem_id for problem in problems]
         return cls(
             {
@@ -122,7 +122,7 @@ def score(generator: "TransformersGenerator", responses: pd.DataFrame, prompts: 
     written, names = responses["written"].to_numpy(), responses["problem_id"].to_numpy()
     pairs = [
         (row, context)
-        for context in SECTION_3
+        for context in prompts.of
         for row in range(len(responses))
         if written[row] in (UNGUIDED, context)
     ]
