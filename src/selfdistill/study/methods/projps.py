@@ -42,5 +42,5 @@ class ProjpsSettings(SdpoSettings):
 
 
 PROJPS = target_method(
-    "projps", "projPS", ProjpsSettings, 6.0, Look("#332288", "D", "\\\\"), (check_whole_vocabulary,)
+    "projps", "projPS", ProjpsSettings, 6.0, Look("#6699CC", "D", "\\\\"), (check_whole_vocabulary,)
 )
