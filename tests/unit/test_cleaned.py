@@ -11,13 +11,14 @@ import torch
 from test_credit import ONE_UPDATE, assert_descended, assert_moved, assert_same_weights, picked, rows_of
 
 from selfdistill.organism.tokenizer import build_tokenizer
+from selfdistill.study.methods.projps import CONFIDENT_WORDS
 from selfdistill.training.arguments import sdpo_arguments
 from selfdistill.training.on_policy import build_trainer
 from selfdistill.training.sdpo import SelfDistillationTrainer, teacher_options, train_sdpo
 from selfdistill.training.variants.adopsd import AdopsdTrainer, train_adopsd
 from selfdistill.training.variants.projps import ProjpsTrainer, train_projps
 from selfdistill.training.variants.purified import REFERENCE, PurifiedTrainer, train_purified
-from selfdistill.vocabulary.words import CONFIDENT_WORDS, EPISTEMIC_WORDS
+from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 KINDS = {
     "sdpo": SelfDistillationTrainer, "projps": ProjpsTrainer, "purified": PurifiedTrainer, "adopsd": AdopsdTrainer,

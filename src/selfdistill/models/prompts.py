@@ -1,4 +1,4 @@
-r"""All prompt texts of the study: what the student sees, what the teacher sees, and how thinking is removed.
+r"""The prompt texts of the study: what the student sees, what the teacher sees, and how thinking is removed.
 
 Paper: section 3 (the four contexts) and section 5 (SDPO's teacher). The templates are the authors' own, verbatim (paper.md 4.1
 and 4.3). Families differ in where the opening `<think>` tag is (vocabulary.families).
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 CLOSING_SENTENCE = "Correctly solve the original question."
-CONCISE = "Solve the problem correctly and concisely: write down only the steps that the answer needs."
 
 _MATCHED_TRACE = re.compile(r"<think>.*?</think>\s*", flags=re.DOTALL)
 _UNMATCHED_CLOSE = re.compile(r"^.*?</think>\s*", flags=re.DOTALL)
@@ -42,11 +41,6 @@ def hint_user_turn(question: str, hint: str) -> str:
 def reference_user_turn(question: str, solution: str) -> str:
     """Return the user turn of SDPO's teacher without its question."""
     return f"Correct solution:\n\n{solution}\n\n{CLOSING_SENTENCE}"
-
-
-def instructed_user_turn(question: str, instruction: str) -> str:
-    """Return the user turn with an instruction before the question."""
-    return f"{instruction}\n\n{question}"
 
 
 def bare_user_turn(question: str, solution: str) -> str:

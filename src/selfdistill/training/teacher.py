@@ -15,7 +15,8 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from trl.trainer.utils import pad
 
-from selfdistill.models.prompts import CONCISE, prompt_ids, reprompt_user_turn, strip_thinking
+from selfdistill.models.instructions import CONCISE
+from selfdistill.models.prompts import prompt_ids, reprompt_user_turn, strip_thinking
 from selfdistill.problems.hints import half, hinted_answer, parity
 from selfdistill.seeds import derive_seed
 from selfdistill.vocabulary.contexts import CONTEXTS, TEACHER

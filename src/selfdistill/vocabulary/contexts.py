@@ -144,7 +144,7 @@ _DECLARED = (
         subset="concise",
         look=Look(ORANGE, "8", "--"),
         teacher="selfdistill.training.teacher:concise",
-        turn="selfdistill.models.prompts:instructed_user_turn",
+        turn="selfdistill.models.instructions:instructed_user_turn",
         instruction=True,
     ),
 )

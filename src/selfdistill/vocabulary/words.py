@@ -1,4 +1,4 @@
-"""The ten epistemic words of the paper (section 2), the columns of their counts, the measure of repetition beside them, and confident words."""
+"""The ten epistemic words of the paper (section 2), the columns of their counts, and the measure of repetition beside them."""
 
 EPISTEMIC_WORDS: tuple[str, ...] = (
     "wait",
@@ -16,5 +16,3 @@ SUBSTRING_COLUMNS: tuple[str, ...] = tuple(f"substring_{word}" for word in EPIST
 WORD_COLUMNS: tuple[str, ...] = tuple(f"word_{word}" for word in EPISTEMIC_WORDS)
 REPETITION = "repeated_4grams"
 """The metric beside the counts: the share of a response's 4-grams of words that have occurred before in it."""
-CONFIDENT_WORDS: tuple[str, ...] = ("so", "thus", "therefore", "clearly")
-"""Words that open a step without doubt (our choice; those of the organism's confident responses)."""

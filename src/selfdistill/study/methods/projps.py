@@ -1,6 +1,6 @@
 """projPS: the teacher may say which word of a kind follows, but not which kind.
 
-Tokens are in three groups g: epistemic words, confident words, and the rest (`vocabulary.words`). The target has the student's masses s(g)
+Tokens are in three groups g: epistemic words, confident words, and the rest (the first as in `vocabulary.words`). The target has the student's masses s(g)
 and the teacher's distributions within the groups,
 
     t'(v) = sg[s(g)] t(v) / t(g)  for v in g,   L = D_alpha(s, t') = sum over g of s(g) D_alpha(s(. | g), t(. | g)),
@@ -18,7 +18,10 @@ from pydantic import AfterValidator, Field
 from selfdistill.study.methods.sdpo import SdpoSettings
 from selfdistill.study.methods.target import check_whole_vocabulary, target_method
 from selfdistill.vocabulary.looks import Look
-from selfdistill.vocabulary.words import CONFIDENT_WORDS, EPISTEMIC_WORDS
+from selfdistill.vocabulary.words import EPISTEMIC_WORDS
+
+CONFIDENT_WORDS = ("so", "thus", "therefore", "clearly")
+"""Words that open a step without doubt, those of the organism's confident responses."""
 
 
 def one_group_each(words: list[str]) -> list[str]:
