@@ -1,6 +1,6 @@
 """projPS: the teacher may say which word of a kind follows, but not which kind.
 
-Tokens are in three groups g: epistemic words, confident words, and the rest (the first as in `vocabulary.words`). The target has the student's masses s(g)
+Tokens are in three groups g: epistemic words (`vocabulary.words`), confident words, and the rest. The target has the student's masses s(g)
 and the teacher's distributions within the groups,
 
     t'(v) = sg[s(g)] t(v) / t(g)  for v in g,   L = D_alpha(s, t') = sum over g of s(g) D_alpha(s(. | g), t(. | g)),
