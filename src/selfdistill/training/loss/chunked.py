@@ -157,10 +157,12 @@ def full_losses(
     For alpha = 0 it is s - t; for alpha = 1, m is t and the factor is 1.
     """
     alpha = options.alpha
-    student_log_probs = student.log_softmax(-1)
-    teacher_log_probs = torch.log_softmax(teacher, -1, out=student)
+    student_log_probs, teacher_log_probs = student.log_softmax(-1), teacher.log_softmax(-1)
     now = student_log_probs.gather(-1, token_ids.unsqueeze(-1)).squeeze(-1)
-    ratio = torch.sub(teacher_log_probs, student_log_probs, out=teacher)  # log t / s
+    # log t / s from the logits: near ones have an exact difference, which that of rounded log-probabilities is not
+    tops = [x.amax(-1, keepdim=True) for x in (teacher, student, teacher_log_probs, student_log_probs)]
+    ratio = teacher.sub_(student).sub_((tops[0] - tops[1]) - (tops[2] - tops[3]))
+    spare = student
     student, teacher = student_log_probs.exp_(), teacher_log_probs.exp_()  # s, t
     if alpha == 0.0:
         losses, gradient = ratio.mul_(teacher).sum(-1), student.sub_(teacher)
@@ -168,7 +170,7 @@ def full_losses(
         losses, share, mixture = 0.0, 1.0, ratio  # log m / s
         if alpha < 1.0:
             share, log_alpha = 1.0 - alpha, math.log(alpha)
-            mixture = torch.logaddexp(ratio, ratio.new_tensor(math.log(share) - log_alpha))
+            mixture = torch.logaddexp(ratio, ratio.new_tensor(math.log(share) - log_alpha), out=spare)
             # log t / m, before `mixture` is complete: a large ratio would round log alpha away
             losses = ratio.sub_(mixture).sub_(log_alpha).mul_(teacher).sum(-1) * alpha
             mixture.add_(log_alpha)
