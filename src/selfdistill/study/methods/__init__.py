@@ -25,7 +25,7 @@ TARGET = (PROJPS, PURIFIED, ADOPSD)
 __all__ = ["METHODS", "OFF_POLICY", "ON_POLICY", "SECTIONS", "STAGES", "Method", "RolloutSettings"]
 
 METHODS: dict[str, Method] = {
-    method.name: method for method in (SFT, SFT_MATCHED, GRPO, SDPO, SCHEDULE, POSITIONS, *CREDIT, *TARGET)
+    method.name: method for method in (SFT, GRPO, SDPO, SCHEDULE, POSITIONS, *CREDIT, *TARGET, SFT_MATCHED)
 }
 """Every training method by its name, in the order of figures and tables."""
 ON_POLICY = tuple(name for name, method in METHODS.items() if method.on_policy)
