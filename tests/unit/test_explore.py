@@ -154,7 +154,7 @@ def test_claims_are_a_frame_and_their_absence_an_empty_one(folder):
         (lambda r: r.samples(method="grpo", step=7), "no sample has step=7; the samples have: 1, 2"),
         (lambda r: r.select(methods="grpo"), "no filter 'methods'; there are: model, method"),
         (lambda r: r.select(model="r1-test", coverage="8"), "the runs with model='r1-test' have: full, none"),
-        (lambda r: r.select(experiment="x"), "there are: coverage, narrow, off-policy"),
+        (lambda r: r.select(experiment="x"), "there are: coverage, equal-tokens, narrow, off-policy"),
         (lambda r: r.samples(model="qwen3-test"), "Runs that have one: r1-test/base.*config study=test"),
         (lambda r: r.rollouts(method="grpo"), "only GRPO and SDPO runs generate"),
         (lambda r: r.problems("aime"), "no benchmark 'aime'; there are: in-domain, shorter"),

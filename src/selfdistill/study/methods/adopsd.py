@@ -29,4 +29,4 @@ class AdopsdSettings(SdpoSettings):
     base_share: float = Field(default=0.5, ge=0, le=1, description="share of the base in the target there")
 
 
-ADOPSD = target_method("adopsd", "AD-OPSD", AdopsdSettings, 9.0, Look("#661100", "v", "oo"), (check_fixed,))
+ADOPSD = target_method("adopsd", "AD-OPSD", AdopsdSettings, 9.0, Look("#997700", "v", "oo"), (check_fixed,))
