@@ -57,6 +57,18 @@ def test_tables_of_the_experiments_are_those_of_the_published_results():
     assert done.returncode == 0, done.stdout
 
 
+def test_the_site_holds_every_file_that_its_pages_link_to():
+    """`make docs` refuses a link out of what it is given."""
+    held = re.search(r"^DOCS_PAGES := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    outside = [
+        f"{page.relative_to(ROOT)}: {target}"
+        for page in PAGES
+        for target in LINK.findall(page.read_text(encoding="utf-8"))
+        if (page.parent / target).resolve().relative_to(ROOT).parts[0] not in held[1].split()
+    ]
+    assert outside == []
+
+
 def test_every_experiment_of_the_mini_study_has_a_page():
     content = yaml.safe_load((ROOT / "config/mini.yaml").read_text(encoding="utf-8"))
     experiments = {entry["experiment"] for entry in content["runs"]} | {"section-3"}
