@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 COMPACT_BELOW = 0.85  # ended rows are dropped once fewer than this share of the batch is still decoding
+ROWS = 512  # decoded together: 256 take 1.2 times as long (docs/lab-log.md, 2026-11-28)
 
 
 class Drawn(NamedTuple):
@@ -197,7 +198,7 @@ class TransformersGenerator:
         model: "PreTrainedModel",
         tokenizer: "PreTrainedTokenizerBase",
         thinking: str,
-        batch_rows: int = 256,
+        batch_rows: int = ROWS,
         base: "PreTrainedModel | None" = None,
     ) -> None:
         self.model, self.tokenizer, self.thinking, self.batch_rows = model, tokenizer, thinking, batch_rows
@@ -206,7 +207,7 @@ class TransformersGenerator:
 
     @classmethod
     def load(
-        cls, folder: str | Path, thinking: str, batch_rows: int = 256, base: str | Path | None = None
+        cls, folder: str | Path, thinking: str, batch_rows: int = ROWS, base: str | Path | None = None
     ) -> "TransformersGenerator":
         """Return a generator for a Hugging Face folder: on a GPU in the folder's dtype, on a CPU in float32."""
         cuda = torch.cuda.is_available()
