@@ -10,6 +10,7 @@ from spoiled import CONFIG
 from selfdistill.study.load import check_draw_words, load_study, study_from_config
 from selfdistill.study.shown import runs_shown
 from selfdistill.study.yaml import StudyError
+from selfdistill.vocabulary.runs import base_run
 
 STUDIES = ("mini", "test", "paper", "single_gpu", "released", "smollm", "smoke_gpu", "smoke_random")
 
@@ -84,6 +85,15 @@ def test_models_of_the_command_line_leave_the_others_out():
     ):
         with pytest.raises(StudyError, match=message):
             study_from_config({"models": models, "experiments": "off-policy"}, CONFIG)
+
+
+def test_samples_of_a_base_serve_any_choice():
+    """Otherwise a small choice after the whole study would evaluate its bases again, and the whole study after it once more."""
+    for chosen in ({"experiments": "on-policy"}, {"models": "r1-mini"}, {"experiments": "narrow"}, {}):
+        some = study_from_config(chosen, CONFIG)
+        base = base_run("r1-mini", 0, 0)
+        assert some.benchmarks_of(base) == ["facts", "in-domain", "longer", "paired", "shorter"], chosen
+    assert "facts" not in some.benchmarks_of(base_run("olmo3-mini", 0, 0))
 
 
 def test_experiments_on_request_are_left_out_unless_they_are_named():
