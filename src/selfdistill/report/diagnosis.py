@@ -20,6 +20,9 @@ from selfdistill.study.diagnosis import DiagnosedParams
 from selfdistill.vocabulary.diagnosis import FEATURES
 from selfdistill.vocabulary.runs import RUN_FIELDS, Run, base_run
 
+TOO_FEW = "too few groups"
+"""What stands in place of errors on left-out groups (`prediction.FEWEST_GROUPS`)."""
+
 
 @dataclass(frozen=True)
 class DiagnosedData(StudyData):

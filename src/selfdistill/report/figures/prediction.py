@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from selfdistill.report.diagnosis import DiagnosedData, counts_text, judgements, measured
+from selfdistill.report.diagnosis import TOO_FEW, DiagnosedData, counts_text, judgements, measured
 from selfdistill.report.style import CONTEXT_SYMBOLS, new_figure, paper_style, shared_legend
 from selfdistill.statistics.prediction import CHANGE, FEWEST_GROUPS, GROUPS
 from selfdistill.vocabulary.contexts import CONTEXTS
@@ -50,7 +50,7 @@ def draw_prediction(data: DiagnosedData) -> tuple[Figure, str]:
             axis.set_xlabel("predicted OOD change, points")
             axis.set_ylabel("measured OOD change, points")
             if found is None:
-                axis.text(0.5, 0.5, "too few groups", ha="center", va="center", transform=axis.transAxes)
+                axis.text(0.5, 0.5, TOO_FEW, ha="center", va="center", transform=axis.transAxes)
             else:
                 draw_marks(axis, rows, found.predicted)
         shared_legend(figure, figure.axes)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from selfdistill.report.diagnosis import DiagnosedData, counts_text, judgements, measured
+from selfdistill.report.diagnosis import TOO_FEW, DiagnosedData, counts_text, judgements, measured
 from selfdistill.report.tables.form import Entry, TableParts, number
 from selfdistill.statistics.prediction import FEWEST_GROUPS, GROUPS
 from selfdistill.vocabulary.diagnosis import FEATURES
-
-TOO_FEW = "too few groups"
 
 
 def diagnosis_table(data: DiagnosedData) -> TableParts:

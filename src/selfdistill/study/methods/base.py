@@ -191,3 +191,28 @@ class Method:
             reject(study.path, key, f"{self.name} needs a {what}", allowed)
         if given and not allowed:
             reject(study.path, key, f"{self.name} has no {what}: leave the key out")
+
+
+def taught_method(
+    name: str,
+    label: str,
+    settings: type[RolloutSettings],
+    sections: tuple[str, ...],
+    passes: float,
+    look: Look,
+    check: Callable[["Study", str, "RunGrid"], None],
+    contexts: tuple[str, ...],
+) -> Method:
+    """Return the declaration of a method with a self-teacher whose trainer is `training.variants.NAME:train_NAME`."""
+    return Method(
+        name=name,
+        label=f"{label} ({{symbol}})",
+        settings=settings,
+        sections=sections,
+        trainer=f"selfdistill.training.variants.{name}:train_{name}",
+        passes=passes,
+        contexts=contexts,
+        has_teacher=True,
+        look=look,
+        check=check,
+    )

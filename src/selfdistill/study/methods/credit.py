@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from selfdistill.study.methods.base import Method
+from selfdistill.study.methods.base import Method, taught_method
 from selfdistill.study.methods.grpo import GrpoSettings
 from selfdistill.study.methods.sdpo import SdpoSettings, check_teacher_thinking
 from selfdistill.vocabulary.contexts import TEACHER
@@ -31,15 +31,4 @@ def credit_method(
 
     Settings that GRPO and SDPO both have, such as the learning rate, are GRPO's unless the method's section has its own.
     """
-    return Method(
-        name=name,
-        label=f"{label} ({{symbol}})",
-        settings=settings,
-        sections=("rl", "sdpo", "grpo", name),
-        trainer=f"selfdistill.training.variants.{name}:train_{name}",
-        passes=passes,
-        contexts=contexts,
-        has_teacher=True,
-        look=look,
-        check=check,
-    )
+    return taught_method(name, label, settings, ("rl", "sdpo", "grpo", name), passes, look, check, contexts)

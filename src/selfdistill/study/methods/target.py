@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from selfdistill.study.methods.base import Method
+from selfdistill.study.methods.base import Method, taught_method
 from selfdistill.study.methods.sdpo import SdpoSettings, check_teacher_thinking
 from selfdistill.study.yaml import known, reject
 from selfdistill.vocabulary.contexts import TEACHER
@@ -47,15 +47,4 @@ def target_method(
         for one in (check_teacher_thinking, *checks):
             one(study, key, entry)
 
-    return Method(
-        name=name,
-        label=f"{label} ({{symbol}})",
-        settings=settings,
-        sections=("rl", "sdpo", name),
-        trainer=f"selfdistill.training.variants.{name}:train_{name}",
-        passes=passes,
-        contexts=contexts,
-        has_teacher=True,
-        look=look,
-        check=check,
-    )
+    return taught_method(name, label, settings, ("rl", "sdpo", name), passes, look, check, contexts)
