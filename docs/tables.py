@@ -1,13 +1,14 @@
-"""Write the tables in docs/experiments, docs/ledger_changes.md and docs/recommendations.md from the published results.
+"""Write the tables of docs/experiments and of other pages from the published results.
 
     python docs/tables.py            # rewrite the tables
     python docs/tables.py --check    # say which pages are out of date, and fail if there are any
 
 A page holds blocks that begin with `<!-- table: KIND; ARGUMENT; ... -->` and end with `<!-- end -->`. What stands between is written here:
 
-claims     the claims with these names and those of their parts that decide the verdict (docs/results/mini/claims.md)
+claims     the claims with these names and those of their parts that decide the verdict (docs/results/STUDY/claims.md)
 runs       the runs with these names in docs/results/mini/main-results.md, of all models that have the first of them
-published  a table of docs/results/mini as it is
+effects    the changes of accuracy by the runs with these names, all models (docs/results/mini/main-results.md)
+published  a table of docs/results as it is: NAME of the mini study, or STUDY/NAME
 earlier    the verdicts of config/earlier_verdicts.yaml
 reported   what config/reported.yaml holds for these figures and tables, each number with its confidence mark
 recommendations   config/recommendations.yaml, each advice as the published verdicts have it
@@ -26,11 +27,11 @@ from selfdistill.claims.recommendations import clause_names, load_recommendation
 from selfdistill.report.recommendations import recommendations_text
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "docs/results/mini"
+STUDIES = ROOT / "docs/results"
+RESULTS = STUDIES / "mini"
 PAGES = [
     *sorted((ROOT / "docs/experiments").glob("*.md")),
-    ROOT / "docs/ledger_changes.md",
-    ROOT / "docs/recommendations.md",
+    *(ROOT / f"docs/{name}.md" for name in ("results", "ledger_changes", "recommendations", "beyond")),
 ]
 BLOCK = re.compile(r"(<!-- table: (?P<arguments>.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -69,7 +70,8 @@ def claim_rows(section: str) -> Iterator[list[str]]:
 
 def claims(*names: str) -> str:
     """Return the table of the claims `names`: the paper's words in the last column, ours before."""
-    sections = (RESULTS / "claims.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    ledgers = (path.read_text(encoding="utf-8") for path in sorted(STUDIES.glob("*/claims.md")))
+    sections = [section for ledger in ledgers for section in ledger.split("\n## ")[1:]]
     by_name = {section.split(" ", 1)[0]: section for section in sections}
     rows = [row for name in names for row in claim_rows(by_name[name])]
     return table(["claim and parts", "ours, 95 % interval", "verdict", "the paper"], rows)
@@ -84,34 +86,47 @@ def runs(first: str, *others: str) -> str:
         raise KeyError(f"main-results.md has no run {', '.join(sorted(unknown))}")
     models = {row[0] for row in found if row[1] == first}
     kept = [row for row in found if row[0] in models and row[1] in ("base", first, *others)]
-    head = [
-        "Model",
-        "Run",
-        "Data",
-        r"\|D\|",
-        "In domain",
-        "Δ base",
-        "OOD mean",
-        "Δ base, OOD",
-        "Length",
-        "Epistemic",
-    ]
+    head = cells(next(line for line in text.splitlines() if line.startswith("|")))
     return f"{table(head, kept)}\n\n{text.strip().splitlines()[-1]}"
 
 
+def effects(*names: str) -> str:
+    """Return accuracies of the bases, and their changes by the runs `names` on the broad domain: in domain / OOD mean, with intervals."""
+    text = (RESULTS / "main-results.md").read_text(encoding="utf-8")
+    changes: dict[str, dict[str, str]] = {}
+    for model, run, data, coverage, inside, change, ood, ood_change, *_ in rows_of(text):
+        if run == "base":
+            changes.setdefault(model, {})[run] = f"{inside} / {ood}"
+        elif (data, coverage) == ("chain", "full"):
+            changes.setdefault(model, {})[run] = f"{change} / {ood_change}"
+    columns = ("base", *names)
+    rows = ([model, *(own.get(name, "–") for name in columns)] for model, own in changes.items())
+    return f"{table(['in domain / OOD', *columns], rows)}\n\n{text.strip().splitlines()[-1]}"
+
+
 def published(name: str) -> str:
-    """Return the table docs/results/mini/`name`.md with its note, without its heading."""
-    return (RESULTS / f"{name}.md").read_text(encoding="utf-8").partition("\n\n")[2].strip()
+    """Return a published table with its note, without its heading; name: of the mini study, or STUDY/NAME."""
+    path = STUDIES / f"{name}.md" if "/" in name else RESULTS / f"{name}.md"
+    return path.read_text(encoding="utf-8").partition("\n\n")[2].strip()
 
 
 def earlier() -> str:
-    """Return the verdicts of the earlier rule, with what is different now and why."""
+    """Return the verdicts of the earlier rule beside those of the published ledger, with what is different now and why."""
     content = yaml.safe_load((ROOT / "config/earlier_verdicts.yaml").read_text(encoding="utf-8"))
+    record = json.loads((RESULTS / "claims.json").read_text(encoding="utf-8"))
+    now = {claim["name"]: verdicts_text(claim) for claim in record["claims"]}
     rows = [
-        [name, entry["verdict"], escaped(entry["rule"]), escaped(entry["reason"])]
+        [name, entry["verdict"], now[name], escaped(entry["rule"]), escaped(entry["reason"])]
         for name, entry in content["claims"].items()
     ]
-    return table(["claim", "earlier verdict", "new rule", "reason"], rows)
+    return table(["claim", "earlier verdict", "verdict now", "new rule", "reason"], rows)
+
+
+def verdicts_text(claim: dict) -> str:
+    """Return the verdict on a claim and, if it has several clauses, on each of them."""
+    clauses = claim.get("clauses", [])
+    each = ", ".join(f"{clause['name']} {clause['verdict']}" for clause in clauses)
+    return f"{claim['verdict']} ({each})" if len(clauses) > 1 else claim["verdict"]
 
 
 def reported(*places: str) -> str:
@@ -155,7 +170,7 @@ def recommendations() -> str:
     found = load_recommendations(ROOT / "config/recommendations.yaml", clauses)
     records = {
         f"results/{path.parent.name}/claims.md": json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted((ROOT / "docs/results").glob("*/claims.json"))
+        for path in sorted(STUDIES.glob("*/claims.json"))
     }
     judged = {page: record for page, record in records.items() if "clauses" in record["claims"][0]}
     return recommendations_text(found, clauses, judged)
@@ -164,6 +179,7 @@ def recommendations() -> str:
 KINDS: dict[str, Callable[..., str]] = {
     "claims": claims,
     "runs": runs,
+    "effects": effects,
     "published": published,
     "earlier": earlier,
     "reported": reported,

@@ -8,6 +8,9 @@ import sys
 import pytest
 from spoiled import CONFIG
 
+from selfdistill.claims.ledger import Ledger, load_ledger
+from selfdistill.study.load import load_study
+
 HOLD = """
 import sys, time
 from selfdistill.jobs.locks import job_lock
@@ -39,3 +42,13 @@ def hold():
     for process in processes:
         process.kill()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def ledger() -> Ledger:
+    return load_ledger(CONFIG / "claims.yaml")
+
+
+@pytest.fixture(scope="module")
+def mini():
+    return load_study(CONFIG / "mini.yaml")

@@ -175,7 +175,9 @@ def test_a_concise_teacher_reads_a_request_and_no_solution_on_every_rollout():
     """The organism's tokenizer has no such words: what it reads are unknown ones, which is why studies of organisms are refused."""
     texts, mask = test_teacher_contexts.build_context("olmo3", "concise", ["so 3", "so 4"], [0.0, 0.0])
     assert mask == [1.0, 1.0]
-    assert texts[0].count("<unk>") > 5 and texts[0].endswith(f"{test_teacher_contexts.QUESTION} <|assistant|> so 3 <eos>")
+    assert texts[0].count("<unk>") > 5 and texts[0].endswith(
+        f"{test_teacher_contexts.QUESTION} <|assistant|> so 3 <eos>"
+    )
 
 
 def test_opsdc_trains_on_steps_without_a_success(tmp_path):

@@ -7,7 +7,6 @@ import yaml
 from synthetic_study import claims_record
 
 from selfdistill.claims.elsewhere import Elsewhere, Measurement, counts_text, load_elsewhere
-from selfdistill.claims.ledger import load_ledger
 from selfdistill.report.claims_page import to_html, to_markdown
 from selfdistill.report.deciding import deciding_rows
 from selfdistill.report.overview import WIDE, number_lines
@@ -19,11 +18,6 @@ ENTRY = {
     "who": "W", "source": "2601.00001", "model": "M", "setting": "S", "benchmark": "B", "quantity": "Q",
     "base": 2.0, "self_distillation": [1.0, 1.5], "mark": "code", "readings": {"C5": "supports"},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def ledger():
-    return load_ledger(CONFIG / "claims.yaml")
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,94 @@
+"""The record of the claims' verdicts, and its pages in Markdown and HTML."""
+
+import json
+from itertools import pairwise
+
+import pandas as pd
+import pytest
+from claim_cases import BASE, SDPO, part, samples
+from spoiled import CONFIG
+
+from selfdistill.claims.elsewhere import Elsewhere, load_elsewhere
+from selfdistill.claims.judge import Frames, judge_parts
+from selfdistill.claims.verdicts import NOT_RUN, REPRODUCED, VERDICTS, as_record, judge_claims
+from selfdistill.report.claims_page import (
+    counts_of,
+    effect_text,
+    expected_text,
+    summary_sentences,
+    to_html,
+    to_markdown,
+)
+
+
+@pytest.fixture(scope="module")
+def record(ledger) -> dict:
+    frame = pd.concat([samples(SDPO, 0.3), samples(BASE, 0.5)])
+    frames = Frames(frame, pd.DataFrame(), pd.DataFrame())
+    parts = judge_parts([part(below=0.0)], frames, 0.05)
+    return as_record(
+        ledger, "test", judge_claims(ledger, parts), load_elsewhere(CONFIG / "elsewhere.yaml", ledger)
+    )
+
+
+def test_the_record_is_plain_json_without_nan(record):
+    text = json.dumps(record, allow_nan=False)
+    assert json.loads(text)["claims"][4]["verdict"] == REPRODUCED
+    assert counts_of(record) == dict.fromkeys(VERDICTS, 0) | {REPRODUCED: 1, NOT_RUN: 18}
+
+
+def test_the_summary_is_three_sentences_from_the_ledger(record):
+    sentences = summary_sentences(record)
+    assert len(sentences) == 3
+    assert "19 claims this study tests 1, and 1 (C5) are reproduced" in sentences[0]
+    assert "18 (C1, C2" in sentences[2]
+
+
+def test_the_summary_of_a_study_with_claims_of_its_own_counts_these(record):
+    own = record | {"claims": [claim | {"name": f"X{claim['name']}"} for claim in record["claims"]]}
+    assert "Of the study's own 22 claims this study tests 1, and 1 (XC5)" in summary_sentences(own)[0]
+
+
+def test_pages_show_every_claim_in_order_with_its_reason(record, ledger):
+    page, text = to_html(record), to_markdown(record)
+    for shown in (page, text):
+        places = [shown.index(f"{name}. ") for name in ledger.claims]
+        assert all(first < second for first, second in pairwise(places))
+        assert "it needs an LLM as judge" in shown
+        assert "✔ reproduced" in shown
+    assert 'href="#figure9"' in page
+    assert "s\\think" in page
+
+
+def test_effects_are_shown_in_their_units():
+    shown = {
+        "arms": [{"over": 0.0}] * 2,
+        "relative": False,
+        "metric": "accuracy",
+        "effect": -0.123,
+        "low": -0.2,
+        "high": -0.05,
+    }
+    assert effect_text(shown) == "−12.3 [−20.0, −5.0] points"
+    assert effect_text(shown | {"relative": True, "metric": "response_tokens"}) == "−12.3 [−20.0, −5.0] %"
+    assert (
+        effect_text(shown | {"arms": [{"over": 0.0}], "effect": 0.9, "low": 0.85, "high": 0.95})
+        == "90.0 [85.0, 95.0] %"
+    )
+    assert effect_text(shown | {"metric": "response_tokens", "effect": 3.25}).startswith("+3.25")
+    assert expected_text(shown | {"above": None, "below": -0.05, "margin": 0.0}) == "< −5"
+    assert expected_text(shown | {"above": -0.05, "below": 0.05, "margin": 0.0}) == "> −5 and < 5"
+    assert expected_text(shown | {"above": None, "below": 0, "margin": 0.03}) == "< 0, by 3"
+    ratio = shown | {"arms": [{"over": 1.0}], "effect": 0.3, "low": 0.1, "high": 0.5}
+    assert effect_text(ratio) == "0.30 [0.10, 0.50]"
+    assert expected_text(ratio | {"above": 0.7, "below": None, "margin": 0.0}) == "> 0.70"
+
+
+def test_a_page_says_over_what_its_intervals_are(record, ledger):
+    assert "problems and 8 seeds of the same bases" in to_markdown(record)
+    frame = pd.concat([samples(SDPO, 0.3, seeds=3), samples(BASE, 0.5, seeds=3)])
+    frame = frame.assign(replicate=frame["seed"], seed=0)
+    found = judge_parts([part(below=0.0)], Frames(frame, pd.DataFrame(), pd.DataFrame()), 0.05)
+    page = to_markdown(as_record(ledger, "test", judge_claims(ledger, found), Elsewhere(entries=[])))
+    assert "problems and 3 replicates" in page
+    assert "200 / 4 / 3 / 1" in page
