@@ -7,6 +7,7 @@ A page holds blocks that begin with `<!-- table: KIND; ARGUMENT; ... -->` and en
 
 claims     the claims with these names and those of their parts that decide the verdict (docs/results/STUDY/claims.md)
 runs       the runs with these names in docs/results/mini/main-results.md, of all models that have the first of them
+summary    the sentences at the head of the ledger of a study (docs/results/STUDY/claims.md)
 effects    the changes of accuracy by the runs with these names, all models (docs/results/mini/main-results.md)
 published  a table of docs/results as it is: NAME of the mini study, or STUDY/NAME
 earlier    the verdicts of config/earlier_verdicts.yaml
@@ -66,6 +67,12 @@ def claim_rows(section: str) -> Iterator[list[str]]:
     for part, model, measure, claimed, effect, *_, verdict in rows_of("\n".join(parts)):
         if not part.startswith("("):
             yield [f"{part}: {model}, {measure}; claimed {claimed}", effect, verdict, ""]
+
+
+def summary(study: str) -> str:
+    """Return the list that says how many claims of a published study hold, which do not, and what stays open."""
+    head = (STUDIES / study / "claims.md").read_text(encoding="utf-8").split("\n\n|")[0]
+    return head.partition("\n\n")[2].strip()
 
 
 def claims(*names: str) -> str:
@@ -177,6 +184,7 @@ def recommendations() -> str:
 
 
 KINDS: dict[str, Callable[..., str]] = {
+    "summary": summary,
     "claims": claims,
     "runs": runs,
     "effects": effects,
