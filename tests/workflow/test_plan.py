@@ -138,6 +138,15 @@ def test_a_job_that_fails_twice_in_the_same_way_is_not_worked_on_again(workspace
     assert "NoProgress: not tried again: the last 2 attempts got no further" in output
 
 
+def test_snakemake_looks_for_jobs_only_when_one_has_finished(workspace):
+    sets = ("held-out/in-domain", "held-out/shorter", "train/chain", "train/narrow")
+    targets = [f"results/test/problems/{name}/replicate-0/full.parquet" for name in sets]
+    output = workspace.snakemake(*targets, "--config", "study=test", "--cores", "1", "--verbose")
+    jobs = output.count("Finished jobid")
+    assert jobs == len(targets)
+    assert output.count("Ready jobs:") <= jobs
+
+
 ASK_WHERE = """
 import atexit  # groups of a profile are known after the Snakefile is read
 atexit.register(lambda: print("local:", *sorted(workflow._localrules - set(workflow.group_settings.overwrite_groups))))
