@@ -63,11 +63,11 @@ def test_the_published_ledger_fits_the_claims_and_the_code():
 
 def test_the_published_results_say_what_made_them():
     facts = json.loads((PUBLISHED / "provenance.json").read_text(encoding="utf-8"))
-    assert facts["seeds"] == [0, 1, 2]
+    assert facts["replicates"] == [0, 1, 2]
     assert all(commit and "+changes" not in commit for commit in facts["git_commits"])
     assert facts["jobs"] > 200
     names = {path.stem for path in PUBLISHED.iterdir()}
-    assert {*FIGURES, *TABLES} <= names
+    assert {"overview", *FIGURES, *TABLES} <= names
 
 
 def test_an_unfinished_study_is_not_published(tmp_path, monkeypatch):
@@ -80,7 +80,7 @@ def test_an_unfinished_study_is_not_published(tmp_path, monkeypatch):
 def test_a_finished_study_is_copied_with_its_provenance(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = Paths("mini")
-    sources = [paths.claims("json"), paths.claims("md")]
+    sources = [paths.claims("json"), paths.claims("md"), paths.overview("png")]
     sources += [paths.figure(name, "png") for name in FIGURES] + [paths.table(name, "md") for name in TABLES]
     manifest = {
         "config": {"job": {"run": {"replicate": 0, "seed": 1}}},
@@ -104,12 +104,13 @@ def test_a_finished_study_is_copied_with_its_provenance(tmp_path, monkeypatch):
 def test_a_study_with_fewer_figures_is_copied_too(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = Paths("small")
-    for name in (paths.claims("json"), paths.claims("md"), paths.figure("figure3", "png")):
+    kept = (paths.overview("png"), paths.figure("figure3", "png"))
+    for name in (paths.claims("json"), paths.claims("md"), *kept):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text("{}", encoding="utf-8")
     monkeypatch.setattr("selfdistill.commands.publish.provenance", lambda study, manifests: {})
     names = [path.name for path in publish("small", figures=["figure3"], tables=[])]
-    assert names == ["claims.json", "claims.md", "figure3.png", "provenance.json"]
+    assert names == ["claims.json", "claims.md", "overview.png", "figure3.png", "provenance.json"]
     with pytest.raises(StudyError, match="tables/diagnosis.md, results/small/diagnosis.csv: missing"):
         publish("small", figures=["figure3"], tables=["diagnosis"])
     with pytest.raises(StudyError, match="figure1.png: missing"):

@@ -59,9 +59,9 @@ def test_a_damaged_file_is_named(stored):
 def test_the_job_estimates_it_at_the_last_step_of_files_that_lack_it(stored, tmp_path):
     frame, paths = stored
     assert REPETITION not in frame
-    declared = [DeclaredSamples(step=step, benchmarks=BENCHMARKS) for step in (0, 1, 2)]
     samples = frame["sample_index"].nunique()
-    params = NumbersParams(ood=["shorter"], shift_benchmark="shorter", samples=samples, declared=declared)
+    declared = [DeclaredSamples(step=step, benchmarks=BENCHMARKS, samples=samples) for step in (0, 1, 2)]
+    params = NumbersParams(ood=["shorter"], shift_benchmark="shorter", declared=declared)
     output = {
         name: str(tmp_path / f"{name}.parquet") for name in ("estimates", "differences", "draws", "shift")
     }

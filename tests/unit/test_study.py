@@ -10,7 +10,7 @@ from spoiled import CONFIG, spoil
 from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.selection import benchmarks_of, plan_claims
 from selfdistill.study import jobs
-from selfdistill.study.jobs import evaluation_params, training_params
+from selfdistill.study.jobs import evaluation_params, numbers_params, training_params
 from selfdistill.study.load import load_study
 from selfdistill.study.methods import METHODS
 from selfdistill.study.shown import runs_shown
@@ -188,6 +188,17 @@ def test_only_runs_on_chemistry_and_their_bases_are_evaluated_on_its_test():
         last = study.steps_of(run)[-1]
         assert evaluation_params(study, run, last).benchmarks == study.benchmarks_of(run)
     assert study.ood() == common, "the mean over other distributions is the paper's"
+
+
+def test_a_base_and_a_run_after_training_have_as_many_responses_as_their_key_says(mini):
+    grpo = next(run for run in mini.runs() if run.method == "grpo")
+    declared = numbers_params(mini, grpo.model).declared
+    for step in mini.steps_of(grpo):
+        job = evaluation_params(mini, grpo, step)
+        assert job.samples == (8 if step == mini.steps_of(grpo)[-1] else 2)
+        assert job.samples in {one.samples for one in declared if one.step == step}
+    base = next(iter(mini.base_runs()))
+    assert evaluation_params(mini, base, 0).samples == 8
 
 
 def test_a_benchmark_of_some_experiments_is_evaluated_at_every_checkpoint_of_these_and_at_the_ends_of_others():

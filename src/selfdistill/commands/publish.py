@@ -20,7 +20,6 @@ from selfdistill.vocabulary.runs import DRAW
 
 FOLDER = Path("docs/results")
 FIGURES = (
-    "overview",
     "figure1",
     "figure3",
     "figure6",
@@ -78,7 +77,7 @@ def publish(
     figures, tables: those that it has.
     """
     paths = Paths(study)
-    sources = [paths.claims("json"), paths.claims("md")]
+    sources = [paths.claims("json"), paths.claims("md"), paths.overview("png")]
     sources += [paths.figure(name, "png") for name in FIGURES if name in figures]
     sources += [paths.table(name, "md") for name in TABLES if name in tables]
     if DIAGNOSIS in tables:
