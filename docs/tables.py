@@ -32,7 +32,10 @@ STUDIES = ROOT / "docs/results"
 RESULTS = STUDIES / "mini"
 PAGES = [
     *sorted((ROOT / "docs/experiments").glob("*.md")),
-    *(ROOT / f"docs/{name}.md" for name in ("results", "ledger_changes", "recommendations", "beyond")),
+    *(
+        ROOT / f"docs/{name}.md"
+        for name in ("results", "diagnosis", "ledger_changes", "recommendations", "beyond")
+    ),
 ]
 BLOCK = re.compile(r"(<!-- table: (?P<arguments>.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
