@@ -55,7 +55,7 @@ def some_of(study: Study, experiments: Sequence[str] | None, models: Sequence[st
 
 def changed(study: Study, **update: Any) -> Study:
     """Return the study with other values of some keys of its file."""
-    return replace(study, file=study.file.model_copy(update=update))
+    return replace(study, file=study.file.model_copy(update=update), whole=study.whole or study.file)
 
 
 def check_names(study: Study, key: str, names: Sequence[str], allowed: Sequence[str]) -> None:

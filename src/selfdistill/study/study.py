@@ -22,12 +22,16 @@ from selfdistill.vocabulary.runs import BASE, LAST, Run, Step, base_run
 
 @dataclass(frozen=True)
 class Study:
-    """A validated study: its file, the models and benchmarks that it may refer to, and the grid."""
+    """A validated study: its file, the models and benchmarks that it may refer to, and the grid.
+
+    whole: the file before a choice of experiments and models; None if it is `file`.
+    """
 
     path: Path
     file: StudyFile
     catalogue: Models
     benchmark_catalogue: Benchmarks
+    whole: StudyFile | None = None
 
     @property
     def name(self) -> str:
@@ -185,9 +189,13 @@ class Study:
         return list(dict.fromkeys([*self.file.benchmarks.names, *also]))
 
     def benchmarks_of(self, run: Run) -> list[str]:
-        """What a run is evaluated on, by name: the study's benchmarks, and those of its training set (a base: of its model's runs)."""
-        runs = self.runs() if run.method == BASE else (run,)
-        trained_on = {other.dataset for other in runs if other.model == run.model}
+        """What a run is evaluated on, by name: the study's benchmarks, and those of its training set.
+
+        A base: those of all runs of its model in the whole file, so that its samples serve any choice of experiments.
+        """
+        entries = (self.whole or self.file).runs
+        of_model = {entry.dataset for entry in entries if run.model in entry.models}
+        trained_on = of_model if run.method == BASE else {run.dataset}
         also = self.file.benchmarks.also
         found = [name for dataset in also if dataset in trained_on for name in also[dataset]]
         return sorted({*self.file.benchmarks.names, *found})
