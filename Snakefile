@@ -55,3 +55,6 @@ onstart:
         check_retraining(STUDY, list(workflow.dag.needrun_jobs()))
     if workflow.local_exec and STUDY.file.backend == "transformers":
         start_server(PATHS.warm_log)
+    # Snakemake's limit of 100 jobs per second lets each look for ready jobs set a timer for the next one. So looks never end, and every finished
+    # job adds one more per second: after some hundred jobs Snakemake takes a core for itself.
+    workflow.scheduler.job_rate_limiter = None
