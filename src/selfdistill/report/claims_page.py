@@ -121,8 +121,8 @@ def counts_text(claim: Record) -> str:
 
 
 def clause_text(claim: Record, key: str) -> str:
-    """Return the p values of a claim's clauses: `0.003`, or `a 0.003, b 0.200`."""
-    return ", ".join(f"{clause['name']} {p_text(clause[key])}".strip() for clause in claim["clauses"])
+    """Return the p values of a claim's clauses: `0.003`, or `a 0.003, b 0.200`; a line breaks between clauses only."""
+    return ", ".join(f"{clause['name']}\u00a0{p_text(clause[key])}".strip() for clause in claim["clauses"])
 
 
 def summary_sentences(record: Record) -> list[str]:
