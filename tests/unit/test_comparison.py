@@ -170,6 +170,47 @@ def test_a_mean_over_models_and_a_share_by_hand() -> None:
     assert compare(gap, "accuracy").effect == pytest.approx(rate[0] - passed)
 
 
+def test_groups_may_have_other_problems_and_those_that_they_share_count_as_shared() -> None:
+    """Two models, each a difference on problems of its own: their variances add up; on the same problems, their influences do."""
+
+    def difference(start: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return arm(0.6, seeds=1, start=start), arm(0.4, seeds=1, start=start + 10)
+
+    def renamed(frames: tuple[pd.DataFrame, pd.DataFrame], shift: int) -> list[pd.DataFrame]:
+        names = {f"p{n}": f"p{n + shift}" for n in range(40)}
+        return [frame.assign(problem_id=frame["problem_id"].map(names)) for frame in frames]
+
+    def mean(second: list[pd.DataFrame]) -> tuple[float, float]:
+        """Effect and variance of the mean over two groups."""
+        rows = [*difference(0), *second]
+        found = compare(
+            [
+                Arm(frame, weight, group=group)
+                for frame, weight, group in zip(rows, (1, -1, 1, -1), (0, 0, 1, 1), strict=True)
+            ],
+            "accuracy",
+        )
+        return found.effect, float(found.contrast.problems[0])
+
+    single = [
+        compare([Arm(plus, 1), Arm(minus, -1)], "accuracy") for plus, minus in (difference(0), difference(1))
+    ]
+    effect, variance = mean(renamed(difference(1), 40))
+    assert effect == pytest.approx(sum(one.effect for one in single) / 2)
+    assert variance == pytest.approx(sum(float(one.contrast.problems[0]) for one in single) / 4)
+
+    by_problem = [
+        plus.groupby("problem_id")["correct"].mean() - minus.groupby("problem_id")["correct"].mean()
+        for plus, minus in (difference(0), difference(1))
+    ]
+    assert mean(renamed(difference(1), 0)) == pytest.approx((effect, sum(by_problem).div(2).var() / 40))
+
+    half = by_problem[1].rename(lambda name: f"p{int(name[1:]) + 20}")
+    moved = [(one - one.mean()) / 80 for one in (by_problem[0], half)]
+    expected = moved[0].add(moved[1], fill_value=0).pow(2).sum() * 40 / 39
+    assert mean(renamed(difference(1), 20)) == pytest.approx((effect, expected))
+
+
 def test_degenerate_contrasts() -> None:
     same = arm(0.5)
     nothing = compare([Arm(same, 1), Arm(same, -1)], "accuracy")

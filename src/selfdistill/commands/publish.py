@@ -19,8 +19,18 @@ from selfdistill.study.yaml import StudyError
 from selfdistill.vocabulary.runs import DRAW
 
 FOLDER = Path("docs/results")
-FIGURES = ("overview", "figure1", "figure3", "figure6", "figure7", "figure8", "figure12")
-TABLES = ("table1", "table2", "main-results")
+FIGURES = (
+    "overview",
+    "figure1",
+    "figure3",
+    "figure6",
+    "figure7",
+    "figure8",
+    "figure12",
+    "dose-response",
+    "prediction",
+)
+TABLES = ("table1", "richness", "table2", "main-results", "draws", "screening")
 DIAGNOSIS = "diagnosis"
 """Table that goes with the finished runs, from which `selfdistill.commands.diagnose` learns."""
 

@@ -135,21 +135,25 @@ class CellTable:
             ]
         )
 
-    def together(self) -> Design:
-        """Return the design of all groups; on each benchmark, over the problems that all its groups have in common.
+    def together(self, paired: Sequence[int] = ()) -> Design:
+        """Return the design of all groups; on each benchmark, over the problems that all groups paired with each other have in common.
 
-        Raise ValueError for a benchmark without a common problem.
+        paired: the number of each group's set of paired groups, (groups,); by default all are one set. Raise ValueError for a benchmark
+        without a common problem.
         """
         group = np.repeat(np.arange(len(self._rows)), [rows.size for rows in self._rows])
         rows = np.concatenate(self._rows)
-        # a problem is common if as many groups have it as have its benchmark at all
-        on_problem = _distinct(self._column["problem"][rows], group)
-        stratum = self._column["stratum"][rows]
-        in_common = on_problem[self._column["problem"][rows]] == _distinct(stratum, group)[stratum]
-        if lacking := sorted(
-            {*self._column["benchmark"][rows]} - {*self._column["benchmark"][rows[in_common]]}
-        ):
-            raise ValueError(f"the arms share no problem of {', '.join(map(str, lacking))}")
+        sets = np.asarray(paired)[group] if len(paired) else np.zeros_like(group)
+        problem, stratum = (
+            self._column[name][rows] + sets * (self._column[name].max() + 1)
+            for name in ("problem", "stratum")
+        )
+        # a problem is common if as many groups of a set have it as have its benchmark at all
+        in_common = _distinct(problem, group)[problem] == _distinct(stratum, group)[stratum]
+        lacking = ~np.isin(stratum, stratum[in_common])
+        if lacking.any():
+            names = sorted({*self._column["benchmark"][rows[lacking]]})
+            raise ValueError(f"the arms share no problem of {', '.join(map(str, names))}")
         return self._design([rows[in_common & (group == own)] for own in range(len(self._rows))])
 
     def _design(self, groups: list[np.ndarray]) -> Design:

@@ -82,13 +82,14 @@ class Comparison:
 def compare(arms: Sequence[Arm], metric: str, *, relative: bool = False, level: float = 0.95) -> Comparison:
     """Return the sum of weight times estimate over the arms; with `relative`, the first over the second, minus 1.
 
-    Arms on the same benchmark are paired: they are restricted to their common problems. If the samples have several
+    Arms of one group on the same benchmark are paired: they are restricted to their common problems. Groups may have other problems
+    (each model has its own in section 3); those that they share count as shared. If the samples have several
     replicates, all arms are restricted to the common ones. Else arms with the same set of seeds are paired by seed, others are
     independent. The draws are those of these arms alone; `pooled` adds what other contrasts tell about draws.
 
     Some cases give NaN instead of an error: all values if a ratio has a divisor of 0; the interval if a benchmark has one
     problem. Raise ValueError for no arms, for an arm without rows or without a column that the metric needs, for a
-    benchmark on which the arms share no problem, for arms without a common replicate, and for `relative` with weights other
+    benchmark on which the arms of a group share no problem, for arms without a common replicate, and for `relative` with weights other
     than +1 and -1.
     """
     weights = [arm.weight for arm in arms]
@@ -129,7 +130,7 @@ def pooled(found: Sequence[Comparison], units: Sequence[Hashable | None]) -> lis
 
 
 def design_of(arms: Sequence[Arm], metric: str) -> tuple[Design, str]:
-    """Return the design of the arms over their common problems, and what its draws are; raise ValueError as `compare` does."""
+    """Return the design of the arms over the common problems of each group, and what its draws are; raise ValueError as `compare` does."""
     if not arms:
         raise ValueError("a contrast needs at least one arm")
     metrics = list(dict.fromkeys(arm.metric or metric for arm in arms))
@@ -138,7 +139,7 @@ def design_of(arms: Sequence[Arm], metric: str) -> tuple[Design, str]:
         check_columns(arm.rows, columns)
     frames = [arm.rows[columns].assign(arm=position) for position, arm in enumerate(arms)]
     table = CellTable(pd.concat(frames, ignore_index=True), ["arm"], metrics)
-    design = table.together()
+    design = table.together([arm.group for arm in arms])
     rows = [[metrics.index(arm.metric or metric)] for arm in arms]
     own = (
         replace(cells, numerator=cells.numerator[row], denominator=cells.denominator[row])

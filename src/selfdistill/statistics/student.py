@@ -126,16 +126,13 @@ def _effect(
 
 def _variance(design: Design, slopes: np.ndarray) -> tuple:
     """Return the fields of a Contrast from `problems` on."""
-    sizes = np.bincount(design.strata)
+    sizes = _fewest_problems(design)
     missing = np.full(slopes.shape[1], np.nan)
     zero = np.zeros(slopes.shape[1])
     if sizes.min() < 2:
         return missing, 0, missing, missing, zero
     influence, by_draw, residuals = _parts(design, slopes)
-    problems = sum(
-        size * influence[:, design.strata == stratum].var(axis=1, ddof=1)
-        for stratum, size in enumerate(sizes)
-    )
+    problems = influence**2 @ (sizes / (sizes - 1))[design.strata]
     draws, noise, squares = zero.copy(), zero.copy(), zero.copy()
     for key, means in by_draw.items():
         count = means.shape[1]
@@ -148,14 +145,28 @@ def _variance(design: Design, slopes: np.ndarray) -> tuple:
     return problems, design.strata.size - sizes.size, draws, noise, freedom
 
 
+def _fewest_problems(design: Design) -> np.ndarray:
+    """Return the number of problems of each benchmark in the arm that has the fewest of them, (strata,)."""
+    counts = np.array(
+        [np.bincount(design.strata[own], minlength=design.strata.max() + 1) for own in design.problems]
+    )
+    return np.where(counts, counts, design.strata.size).min(axis=0)
+
+
+def _centred(values: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    """Return values of problems, (metrics, problems), less their mean over the problems of their stratum."""
+    means = np.stack([np.bincount(strata, weights=row) for row in values]) / np.bincount(strata)
+    return values - means[:, strata]
+
+
 def _parts(design: Design, slopes: np.ndarray) -> tuple[np.ndarray, dict, dict]:
-    """Return what each problem adds to the contrast, (metrics, problems); per set of several draws, means and residuals."""
+    """Return by how much each problem moves the contrast, (metrics, problems); per set of several draws, means and residuals."""
     influence = np.zeros((slopes.shape[1], design.strata.size))
     by_draw: dict[int, np.ndarray] = {}
     residuals: dict[int, np.ndarray] = {}
     for arm, own, chosen, slope in zip(design.arms, design.problems, design.draw_sets, slopes, strict=True):
         linear = slope[:, None, None] * arm.linearised()
-        influence[:, own] += linear.mean(axis=1) * arm.share
+        influence[:, own] += _centred(linear.mean(axis=1), arm.strata) * arm.share
         if arm.n_draws > 1:
             means = linear @ arm.share
             by_draw[chosen] = by_draw.get(chosen, 0) + means
