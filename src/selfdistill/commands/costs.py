@@ -259,7 +259,7 @@ class CostModel:
         asked, names = self.study.file.benchmarks, benchmarks or self.study.benchmarks_at(run, step)
         problems = sum(size or 0 for size in benchmark_sizes(self.study, names).values())
         length = response_tokens(self.study, run.model, asked.max_new_tokens, self.assumed)
-        tokens = length.times(problems * asked.samples)
+        tokens = length.times(problems * self.study.samples_at(run, step))
         gpus = self.study.resources_for("evaluate").gpus
         hours = self.decode(run.model, tokens, length)
         return Cost("evaluate", f"{run}, step {step}", hours, gpus, BYTES_PER_TOKEN * tokens.mid, tokens)

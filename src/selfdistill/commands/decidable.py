@@ -65,14 +65,14 @@ def detectable(study: Study, benchmarks: Sequence[str], level: float = 0.95) -> 
     """Return the smallest detectable difference in the mean accuracy over benchmarks; None if a number of problems is not known."""
     if benchmarks[0] in ROLLOUTS:
         return None
-    settings = study.file.benchmarks
     if benchmarks[0] == "section-3":
-        settings, sizes = study.file.section_3, [study.file.section_3.problems]
+        samples, sizes = study.file.section_3.samples, [study.file.section_3.problems]
     else:
+        samples = study.file.benchmarks.samples_at(last=True)
         sizes = list(benchmark_sizes(study, benchmarks).values())
     if not all(sizes):
         return None
-    return smallest_effect(study, equal_weight(sizes), settings.samples, level)
+    return smallest_effect(study, equal_weight(sizes), samples, level)
 
 
 def smallest_effect(study: Study, problems: int, samples: int, level: float = 0.95) -> float:

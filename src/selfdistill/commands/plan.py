@@ -150,7 +150,7 @@ def over_time(study: Study, costs: dict[str, Cost]) -> list[str]:
 
 def effects_section(study: Study) -> list[str]:
     """Return the lines on the smallest difference between two arms that each benchmark can detect."""
-    k, (replicates, seeds) = study.file.benchmarks.samples, draws_of(study)
+    k, (replicates, seeds) = study.file.benchmarks.samples_at(last=True), draws_of(study)
     draws = f"{replicates} replicates x {seeds} seeds"
     lines = [f"minimum detectable difference in accuracy (k = {k}, {draws}, 95 %, power 80 %):"]
     for name, size in benchmark_sizes(study).items():

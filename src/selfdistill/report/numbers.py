@@ -69,7 +69,7 @@ def declared_samples(paths: Sequence[str], params: NumbersParams) -> pd.DataFram
     frames = []
     for path, declared in zip(paths, params.declared, strict=True):
         frames.append(read_table(path, samples_schema(), NUMBER_COLUMNS))
-        check_samples(frames[-1], declared.step, declared.benchmarks, params.samples, path)
+        check_samples(frames[-1], declared.step, declared.benchmarks, declared.samples, path)
     return joined(frames)
 
 

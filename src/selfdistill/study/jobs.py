@@ -97,6 +97,7 @@ class DeclaredSamples(JobParams):
 
     step: Step
     benchmarks: list[str]
+    samples: int
 
 
 class Section3Params(ModelJob):
@@ -119,13 +120,12 @@ class RichnessParams(ModelJob):
 class NumbersParams(JobParams):
     """Numbers of one model: its samples, each with the step and the benchmarks that its study declares.
 
-    declared: one entry per samples file; samples: responses per problem; ood: out-of-domain benchmarks; shift_benchmark:
+    declared: one entry per samples file; ood: out-of-domain benchmarks; shift_benchmark:
     where word frequencies are compared.
     """
 
     ood: list[str]
     shift_benchmark: str
-    samples: int
     declared: list[DeclaredSamples]
 
 
@@ -167,7 +167,7 @@ def evaluation_params(study: Study, run: Run, step: Step) -> EvaluationParams:
         step=step,
         steps=list(study.steps_of(run)),
         benchmarks=study.benchmarks_at(run, step),
-        samples=study.file.benchmarks.samples,
+        samples=study.samples_at(run, step),
         sampling=study.sampling_for(run.model),
         backend=study.file.backend,
         grader=study.file.benchmarks.grader,
@@ -223,14 +223,15 @@ def last_sample_files(study: Study, paths: Paths, runs: Iterable[Run]) -> list[s
 def numbers_params(study: Study, model: str) -> NumbersParams:
     """Return what the numbers of a model depend on beside its samples."""
     declared = [
-        DeclaredSamples(step=step, benchmarks=study.benchmarks_at(run, step))
+        DeclaredSamples(
+            step=step, benchmarks=study.benchmarks_at(run, step), samples=study.samples_at(run, step)
+        )
         for run in study.runs_of_model(model)
         for step in study.steps_of(run)
     ]
     return NumbersParams(
         ood=study.ood(),
         shift_benchmark=study.shift_benchmark(),
-        samples=study.file.benchmarks.samples,
         declared=declared,
     )
 

@@ -34,6 +34,10 @@ class BenchmarkSettings(SamplingSettings):
     names: list[str] = Field(min_length=1, description="keys of benchmarks.yaml, in display order")
     problems: Positive | None = Field(default=None, description="problems per benchmark (null: all)")
     samples: Positive = Field(description="responses per problem, the k of avg@k")
+    last_samples: Positive | None = Field(
+        default=None,
+        description="responses per problem of a base and after training (null: as many as at other checkpoints)",
+    )
     also: dict[Name, list[str]] = Field(
         default={},
         description="training set: further benchmarks for its runs and their bases; "
@@ -67,6 +71,10 @@ class BenchmarkSettings(SamplingSettings):
         max_length=2,
         description="the benchmarks of panels (b) and (c) of Figs. 3 and 4; the last is that of Fig. 12",
     )
+
+    def samples_at(self, last: bool) -> int:
+        """Return the number of responses per problem at the last evaluated step of a run (a base has one), or at an earlier one."""
+        return self.last_samples or self.samples if last else self.samples
 
 
 class Selection(Section):

@@ -219,6 +219,10 @@ class Study:
         serves = set(self.experiments_of(run))
         return [name for name in found if name not in chosen or serves & set(chosen[name])]
 
+    def samples_at(self, run: Run, step: Step) -> int:
+        """Return the number of responses per problem with which a run is evaluated at one of its steps."""
+        return self.file.benchmarks.samples_at(last=step == self.steps_of(run)[-1])
+
     def base_draws(self, source: str | None = None) -> list[tuple[str, int]]:
         """Return every base with the replicates that have weights of their own: released weights are one draw."""
         return [
