@@ -69,6 +69,13 @@ def test_the_site_holds_every_file_that_its_pages_link_to():
     assert outside == []
 
 
+def test_the_site_lists_every_page():
+    """`make docs` refuses a page that no list leads to."""
+    listed = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    pages = (str(page.relative_to(ROOT)) for page in (ROOT / "docs").rglob("*.md"))
+    assert [page for page in pages if page not in listed] == []
+
+
 def test_every_experiment_of_the_mini_study_has_a_page():
     content = yaml.safe_load((ROOT / "config/mini.yaml").read_text(encoding="utf-8"))
     experiments = {entry["experiment"] for entry in content["runs"]} | {"section-3"}

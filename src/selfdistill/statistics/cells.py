@@ -135,15 +135,14 @@ class CellTable:
             ]
         )
 
-    def together(self, paired: Sequence[int] = ()) -> Design:
+    def together(self, paired: Sequence[int]) -> Design:
         """Return the design of all groups; on each benchmark, over the problems that all groups paired with each other have in common.
 
-        paired: the number of each group's set of paired groups, (groups,); by default all are one set. Raise ValueError for a benchmark
-        without a common problem.
+        paired: the number of each group's set of paired groups, (groups,). Raise ValueError for a benchmark without a common problem.
         """
         group = np.repeat(np.arange(len(self._rows)), [rows.size for rows in self._rows])
         rows = np.concatenate(self._rows)
-        sets = np.asarray(paired)[group] if len(paired) else np.zeros_like(group)
+        sets = np.asarray(paired)[group]
         problem, stratum = (
             self._column[name][rows] + sets * (self._column[name].max() + 1)
             for name in ("problem", "stratum")
