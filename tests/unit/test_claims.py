@@ -47,6 +47,14 @@ def test_a_wrong_claim_is_refused_with_its_key(tmp_path, change, message):
         ({"above": 0.0, "below": -0.1}, "must be smaller"),
         ({"relative": True, "minus": []}, "must have one `plus` and one `minus` arm"),
         ({"minus": {"method": "grpo"}}, "`experiment` must be given for a trained arm"),
+        (
+            {"minus": {"method": "base", "intervention": "bann"}},
+            "'bann' is not allowed; allowed: none, ban, force, neutral",
+        ),
+        (
+            {"minus": {"method": "base", "intervention": "ban", "step": 0.5}},
+            "needs a benchmark of evaluations and the last step",
+        ),
     ],
 )
 def test_a_wrong_part_is_refused(tmp_path, change, message):

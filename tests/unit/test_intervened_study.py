@@ -9,6 +9,9 @@ from spoiled import CONFIG, spoil
 from test_statistics import make_samples
 from tiny import save_base, save_problems
 
+from selfdistill.claims.judge import Frames, judge_parts
+from selfdistill.claims.ledger import ArmSpec, ledger_of
+from selfdistill.claims.selection import Missing, needed_files, plan_claims, planned_arm
 from selfdistill.commands.costs import Assumptions, costs_of
 from selfdistill.commands.status import expected_jobs
 from selfdistill.records.files import read_table
@@ -143,6 +146,31 @@ def test_a_study_evaluates_the_runs_of_the_table_and_their_bases_and_no_others(f
     assert evaluation_params(study, run, last) == evaluation_params(plain, run, last), (
         "samples stay as they are"
     )
+
+
+def test_claims_find_responses_under_interventions_and_say_which_are_missing():
+    study = load_study(CONFIG / "beyond.yaml", replicates=[0, 1, 2])
+    parts = [part for part in plan_claims(ledger_of(study), study) if part.claim == "X16"]
+    files = needed_files(parts, study, Paths("beyond"))
+    under = [path for path in files["interventions"] if "/sdpo/" in path]
+    assert len(under) == 6 == len({*under}), "forced and replaced, in three replicates"
+    assert not set(files["interventions"]) & set(files["samples"])
+    arm = ArmSpec(method="base", intervention="ban")
+    with pytest.raises(Missing, match=r"is not evaluated under ban \(.*mini\.yaml: tables\.interventions"):
+        planned_arm(arm, 1, "deepseek", "ood", load_study(CONFIG / "mini.yaml"))
+
+
+def test_a_claim_about_the_loss_that_returns_is_judged_from_the_responses_under_interventions():
+    study = load_study(CONFIG / "beyond.yaml", seeds=[0, 1, 2])
+    forced = next(part for part in plan_claims(ledger_of(study), study) if part.claim == "X16")
+    rows = pd.concat([samples(name) for name in forced.arms[0].benchmarks], ignore_index=True)
+    rows = rows.assign(model="r1-mini", dataset=np.where(rows["method"] == "base", "none", "chain"))
+    by_name = dict(tuple(rows.groupby("intervention")))
+    plain = by_name.pop("none")
+    (found,) = judge_parts([forced], Frames(plain, pd.DataFrame(), pd.DataFrame(), by_name), 0.05)
+    assert found.effect == pytest.approx((0.6 - 0.4) / (0.8 - 0.4))
+    (missing,) = judge_parts([forced], Frames(plain, pd.DataFrame(), pd.DataFrame()), 0.05)
+    assert missing.reason.endswith("under force")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from selfdistill.claims.ledger import ROLLOUTS, TRAINING
 from selfdistill.claims.selection import PlannedArm, PlannedPart, step_at
 from selfdistill.claims.verdicts import NO_VERDICT, SINGLE, PartResult, p_values, verdict_of
 from selfdistill.statistics import Arm, Comparison, compare, pooled
+from selfdistill.vocabulary.interventions import NONE
 from selfdistill.vocabulary.runs import BASE, RUN_FIELDS, RUN_KEY
 
 TRAINING_WINDOW = 5
@@ -22,14 +23,22 @@ ROLLOUT_COLUMNS = ("step", "problem_id", "score", "response_tokens")
 
 
 class Frames:
-    """The samples, section 3 samples and rollouts (as samples) of a study, selected by arm."""
+    """The samples, section 3 samples, rollouts (as samples) and samples under each intervention of a study, selected by arm."""
 
-    def __init__(self, samples: pd.DataFrame, section_3: pd.DataFrame, rollouts: pd.DataFrame) -> None:
+    def __init__(
+        self,
+        samples: pd.DataFrame,
+        section_3: pd.DataFrame,
+        rollouts: pd.DataFrame,
+        interventions: Mapping[str, pd.DataFrame] | None = None,
+    ) -> None:
         self._of = {
             "section-3": self._grouped(nested(section_3)),
             **dict.fromkeys(ROLLOUTS, self._grouped(nested(rollouts))),
         }
-        self._samples = self._grouped(samples)
+        self._samples = {
+            name: self._grouped(rows) for name, rows in {NONE: samples, **(interventions or {})}.items()
+        }
 
     @staticmethod
     def _grouped(frame: pd.DataFrame) -> dict[tuple[str, ...], pd.DataFrame]:
@@ -41,10 +50,11 @@ class Frames:
     def rows(self, arm: PlannedArm) -> pd.DataFrame:
         """Return the rows of an arm at its step; raise LookupError if there are none."""
         kind = arm.benchmarks[0]
-        groups = self._of.get(kind, self._samples)
+        groups = self._of.get(kind, self._samples.get(arm.intervention, {}))
         rows = groups.get(tuple(arm.run[name] for name in RUN_KEY))
         if rows is None:
-            raise LookupError(f"no samples of {'/'.join(arm.run.values())}")
+            under = "" if arm.intervention == NONE else f" under {arm.intervention}"
+            raise LookupError(f"no samples of {'/'.join(arm.run.values())}{under}")
         if kind in self._of:
             return rows[rows["benchmark"] == kind] if kind in ROLLOUTS else rows
         rows = rows[rows["step"] == step_at(rows["step"].unique(), arm.step)]

@@ -10,6 +10,7 @@ from selfdistill.study.fields import Section
 from selfdistill.study.methods import METHODS
 from selfdistill.study.study import Study
 from selfdistill.study.yaml import read_yaml, reject, validated
+from selfdistill.vocabulary.interventions import INTERVENTIONS, NONE
 from selfdistill.vocabulary.roles import ROLES
 from selfdistill.vocabulary.runs import BASE
 
@@ -17,7 +18,9 @@ Role = Literal[ROLES]
 TRAINING, WHOLE_TRAINING = "training", "whole-training"
 ROLLOUTS = (TRAINING, WHOLE_TRAINING)
 """Benchmarks of the claims file that are rollouts: of the last steps of a training, of all its steps."""
-Benchmark = Literal[("aime24", "amc23", "narrow", "in-domain", "ood", "each", "section-3", *ROLLOUTS)]
+NOT_EVALUATED = ("section-3", *ROLLOUTS)
+"""Benchmarks of the claims file whose responses are not those of an evaluation."""
+Benchmark = Literal[("aime24", "amc23", "narrow", "in-domain", "ood", "each", *NOT_EVALUATED)]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -35,6 +38,7 @@ class ArmSpec(Section):
     benchmark: Benchmark | None = None
     metric: str | None = None
     step: Share = 1.0
+    intervention: Literal[(NONE, *INTERVENTIONS)] = NONE
 
     @model_validator(mode="after")
     def _experiment(self) -> "ArmSpec":
@@ -85,6 +89,14 @@ class PartSpec(Section):
             raise ValueError("a relative effect must have one `plus` and one `minus` arm")
         if self.relative and self.share_of:
             raise ValueError("`relative` and `share_of` must not be given together")
+        return self
+
+    @model_validator(mode="after")
+    def _interventions(self) -> "PartSpec":
+        for arm, *_ in self.weighted():
+            plain = (arm.benchmark or self.benchmark) in NOT_EVALUATED or arm.step != 1
+            if arm.intervention != NONE and plain:
+                raise ValueError("an `intervention` needs a benchmark of evaluations and the last step")
         return self
 
     def weighted(self) -> list[tuple[ArmSpec, float, float]]:

@@ -9,14 +9,14 @@ from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from selfdistill.claims.ledger import ROLLOUTS, ArmSpec, ClaimSpec, Ledger, PartSpec
+from selfdistill.claims.ledger import NOT_EVALUATED, ROLLOUTS, ArmSpec, ClaimSpec, Ledger, PartSpec
 from selfdistill.records.paths import Paths
 from selfdistill.study.methods import METHODS
+from selfdistill.study.shown import intervened
 from selfdistill.study.study import Study
+from selfdistill.vocabulary.interventions import NONE
 from selfdistill.vocabulary.runs import BASE, LAST, Run, Step, base_run
 
-NOT_EVALUATED = ("section-3", *ROLLOUTS)
-"""Benchmarks of the claims file whose responses are not those of an evaluation."""
 PLUMBING_REASON = "the study only tests the pipeline"
 
 
@@ -26,7 +26,7 @@ class Missing(LookupError):
 
 @dataclass(frozen=True)
 class PlannedArm:
-    """A run (without its seed) on some benchmarks, at a share of its steps, and its weight in the effect.
+    """A run (without its seed) on some benchmarks, at a share of its steps or under an intervention, and its weight in the effect.
 
     over, group, metric: as in statistics.Arm; one group per model.
     """
@@ -38,6 +38,7 @@ class PlannedArm:
     over: float = 0.0
     group: int = 0
     metric: str = ""
+    intervention: str = NONE
 
 
 @dataclass(frozen=True)
@@ -144,9 +145,11 @@ def planned_arm(arm: ArmSpec, weight: float, model: str | None, benchmark: str, 
         raise Missing(f"the study has no model for the role {role}")
     fields = run_fields(arm, study.roles()[role], own, study)
     benchmarks = benchmarks_of(own, study)
+    if arm.intervention != NONE:
+        check_intervened(fields, arm.intervention, study)
     if own not in NOT_EVALUATED:
         check_evaluated(fields, benchmarks, arm.step, study)
-    return PlannedArm(fields, tuple(benchmarks), arm.step, weight)
+    return PlannedArm(fields, tuple(benchmarks), arm.step, weight, intervention=arm.intervention)
 
 
 def check_evaluated(fields: dict[str, str], benchmarks: list[str], share: float, study: Study) -> None:
@@ -156,6 +159,15 @@ def check_evaluated(fields: dict[str, str], benchmarks: list[str], share: float,
         for name in set(benchmarks) - set(study.benchmarks_at(run, step)):
             key = f"benchmarks.every_checkpoint.{name}"
             raise Missing(f"{run} is not evaluated on {name} at step {step} ({study.path}: {key})")
+
+
+def check_intervened(fields: Mapping[str, str], intervention: str, study: Study) -> None:
+    """Raise Missing if the study does not evaluate a run under an intervention."""
+    under = [name for run, name in intervened(study) if run.key() == fields]
+    if intervention not in under:
+        raise Missing(
+            f"{'/'.join(fields.values())} is not evaluated under {intervention} ({study.path}: tables.interventions)"
+        )
 
 
 def runs_with(fields: Mapping[str, str], study: Study) -> list[Run]:
@@ -224,14 +236,19 @@ def wanted_fields(arm: ArmSpec, model: str, study: Study) -> dict[str, str]:
 
 
 def needed_files(parts: Iterable[PlannedPart], study: Study, paths: Paths) -> dict[str, list[str]]:
-    """Return the paths that the judge reads, in the grid's order, by kind: samples, section_3, rollouts."""
+    """Return the paths that the judge reads, in the grid's order, by kind: samples, interventions, section_3, rollouts."""
     arms = [arm for part in parts for arm in part.arms]
     training = [arm.run for arm in arms if arm.benchmarks[0] in ROLLOUTS]
     section_3 = {arm.run["model"] for arm in arms if arm.benchmarks == ("section-3",)}
-    evaluated = [arm for arm in arms if arm.benchmarks[0] not in NOT_EVALUATED]
+    plain = [arm for arm in arms if arm.benchmarks[0] not in NOT_EVALUATED and arm.intervention == NONE]
     runs = study.base_runs() + study.runs()
     return {
-        "samples": [path for run in runs for path in evaluated_files(run, evaluated, study, paths)],
+        "samples": [path for run in runs for path in evaluated_files(run, plain, study, paths)],
+        "interventions": [
+            paths.intervention(run, name)
+            for run, name in intervened(study)
+            if any((arm.run, arm.intervention) == (run.key(), name) for arm in arms)
+        ],
         "section_3": [
             paths.section_3(model, replicate)
             for model, replicate in study.section_3_draws()

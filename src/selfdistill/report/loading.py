@@ -101,7 +101,7 @@ def claim_frames(
 ) -> Frames:
     """Return the samples that a plan of claims is judged from.
 
-    inputs: samples, section_3 and rollouts (paths), as `claims.selection.needed_files` names them. Rollouts carry
+    inputs: samples, interventions, section_3 and rollouts (paths), as `claims.selection.needed_files` names them. Rollouts carry
     no run fields; they come from their path. correct: file of samples -> the column `correct` that takes the place of the stored one.
     """
 
@@ -121,7 +121,10 @@ def claim_frames(
     kinds = {"samples": samples, "section_3": samples, "rollouts": rollouts}
     frames = {name: joined(map(read, as_list(getattr(inputs, name)))) for name, read in kinds.items()}
     frames["samples"] = with_columns(frames["samples"], shifts)
-    return Frames(**frames)
+    under: dict[str, list[pd.DataFrame]] = {}
+    for path in as_list(inputs.interventions):
+        under.setdefault(Path(path).stem, []).append(samples(path))
+    return Frames(**frames, interventions={name: joined(rows) for name, rows in under.items()})
 
 
 def named_texts(paths: str | Iterable[str]) -> dict[str, str]:

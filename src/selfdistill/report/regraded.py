@@ -1,7 +1,7 @@
 """All stored samples of a study graded again by another grader, without a model: every number and verdict that changes.
 
-Written are results/STUDY/regraded/GRADER.md (what changes) and .csv (every number). Rollouts keep their scores: they are what the
-policy was trained on.
+Written are results/STUDY/regraded/GRADER.md (what changes) and .csv (every number). Samples under
+interventions change claims only. Rollouts keep their scores: they are what the policy was trained on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,15 +50,17 @@ def grade_again(study: Study, grader: str) -> dict[str, int]:
         name: problems_by_id(chain.from_iterable(map(read_problems, files)))
         for name, files in problem_files(study, paths).items()
     }
+    ledger = ledger_of(study)
+    plain = graded_files(study, paths)
+    under = needed_files(plan_claims(ledger, study), study, paths)["interventions"]
     with Grader(grader) as own:
         graded = {
-            file: regrade(read_table(file, samples_schema()), problems, own)
-            for file in graded_files(study, paths)
+            file: regrade(read_table(file, samples_schema()), problems, own) for file in (*plain, *under)
         }
-    frame = pd.concat(graded.values(), ignore_index=True)
+    frame = pd.concat([graded[file] for file in plain], ignore_index=True)
     numbers = numbers_of(frame)
     claims = changed_claims(
-        study, paths, ledger_of(study), {file: rows["new_correct"] for file, rows in graded.items()}
+        study, paths, ledger, {file: rows["new_correct"] for file, rows in graded.items()}
     )
     stored = study.file.benchmarks.grader
     write_text(paths.regraded(grader, "csv"), numbers.to_csv(index=False))
