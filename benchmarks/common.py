@@ -1,7 +1,10 @@
-"""What the benchmarks share that measure on the models of a finished study."""
+"""What the benchmarks share that measure on the models of a finished study: its first replicate."""
 
 import argparse
 from pathlib import Path
+
+from selfdistill.records.paths import Paths
+from selfdistill.study.study import Study
 
 
 def finished_study(text: str) -> Path:
@@ -18,3 +21,15 @@ def add_results(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--results", type=finished_study, default="results/mini", help="the finished mini study"
     )
+
+
+def paths_in(results: Path) -> Paths:
+    """The paths of the study whose results are in this folder."""
+    paths = Paths(results.name)
+    paths.results = str(results)
+    return paths
+
+
+def base_in(results: Path, study: Study, base: str) -> Path:
+    """The folder of a base of the first replicate."""
+    return Path(paths_in(results).base(base, study.base_replicate(base, study.file.replicates[0])))

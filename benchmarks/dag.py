@@ -43,6 +43,8 @@ LIMITS = {"mini": 5.0, "paper": 5.0, "grid": 10.0}
 JOBS = {
     "build_problems": {"spec": {"source": "organism"}},
     "evaluate": {"backend": "transformers"},
+    "evaluate_intervention": {"backend": "transformers"},
+    "plot_figure": {"draw": "selfdistill.report.figures.curves:draw"},
     "sample_section_3": {"backend": "transformers"},
     "train_off_policy": {"run": {"method": "sft"}},
     "train_on_policy": {"run": {"method": "sdpo"}},
@@ -84,9 +86,9 @@ def snakemake(*arguments: str) -> list[str]:
 
 
 def write_grid(folder: Path, seeds: int) -> Path:
-    """A copy of mini with many seeds, with the catalogues that it refers to beside it."""
-    for name in ("models.yaml", "benchmarks.yaml"):
-        shutil.copy(ROOT / "config" / name, folder)
+    """A copy of mini with many seeds, with the files that it refers to beside it."""
+    for path in (ROOT / "config").glob("*.yaml"):
+        shutil.copy(path, folder)
     text = (ROOT / "config" / "mini.yaml").read_text(encoding="utf-8")
     text = re.sub(r"(?m)^study: mini$", "study: grid", text)
     text = re.sub(r"(?m)^seeds: .*$", f"seeds: {list(range(seeds))}", text)

@@ -3,7 +3,7 @@
     make mini                                  # once: the benchmark takes a base model, problems and samples
     python benchmarks/evaluation.py
 
-Generation: the same model, prompts and number of rows a batch (--rows, the study's own by default) on one thread; `generate` is
+Generation: the same model, prompts and number of rows per batch (--rows, the study's own by default) on one thread; `generate` is
 transformers' with sampling at temperature 1 and the same limit. The sides take turns, --rounds times; tokens are those of the
 responses, end of sequence included. Compared are tokens per CPU second, which another process's load hardly changes.
 
@@ -21,7 +21,7 @@ import statistics
 import time
 from pathlib import Path
 
-from common import add_results
+from common import add_results, base_in, paths_in
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -29,6 +29,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results" / "evaluation.json"
 TABLE = FOLDER / "evaluation.md"
+SAMPLES = 4
+"""Samples per prompt."""
 ADVERSARIAL = r"\boxed{9^{9^{9^{9}}}}"
 
 
@@ -36,16 +38,28 @@ def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_results(parser)
-    parser.add_argument("--models", nargs="+", default=["r1-mini", "qwen3-mini", "olmo3-mini"], help="bases")
+    parser.add_argument(
+        "--models", nargs="+", help="models of the mini study (default: all whose base is there)"
+    )
     parser.add_argument("--benchmark", default="in-domain")
-    parser.add_argument("--rows", type=int, default=256)
+    parser.add_argument("--rows", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--answers", type=int, default=20_000)
     return parser.parse_args()
 
 
-def generation(options: argparse.Namespace, base: str) -> dict:
-    """Tokens and CPU seconds of both sides on one base."""
+def models_of(options: argparse.Namespace) -> list[str]:
+    """The models that were asked for; else one per base that is there."""
+    from selfdistill.study.load import load_study
+
+    study = load_study("config/mini.yaml")
+    by_base = {study.model(name).base: name for name in reversed(study.models())}
+    there = [name for base, name in by_base.items() if base_in(options.results, study, base).is_dir()]
+    return options.models or there[::-1]
+
+
+def generation(options: argparse.Namespace, model: str) -> dict:
+    """Tokens and CPU seconds of both sides on the base of one model."""
     import torch
 
     from selfdistill.generation.protocol import Sampling
@@ -55,12 +69,12 @@ def generation(options: argparse.Namespace, base: str) -> dict:
 
     torch.set_num_threads(1)
     study = load_study("config/mini.yaml")
-    model = next(name for name in study.models() if study.model(name).base == base)
+    base = study.model(model).base
     ours = TransformersGenerator.load(
-        options.results / "bases" / base / "model", study.model(model).thinking, options.rows
+        base_in(options.results, study, base), study.model(model).thinking, options.rows
     )
-    problems = read_problems(options.results / "problems" / "benchmarks" / f"{options.benchmark}.parquet")
-    turns = [problem.question for problem in problems][: options.rows // 2]
+    problems = read_problems(paths_in(options.results).benchmark(options.benchmark))
+    turns = [problem.question for problem in problems][: options.rows // SAMPLES]
     sampling = Sampling(max_new_tokens=study.file.benchmarks.max_new_tokens)
     raw = {"this project": [], "transformers generate": []}
     for seed in range(options.rounds):
@@ -75,19 +89,19 @@ def generation(options: argparse.Namespace, base: str) -> dict:
 
 
 def own_tokens(generator, turns: list[str], sampling, seed: int) -> int:
-    """Response tokens of this project's sampler, two samples a prompt."""
-    groups = generator.generate(turns, 2, sampling, seed)
+    """Response tokens of this project's sampler."""
+    groups = generator.generate(turns, SAMPLES, sampling, seed)
     return sum(len(completion.token_ids) for group in groups for completion in group)
 
 
 def generate_tokens(generator, turns: list[str], sampling, seed: int) -> int:
-    """Response tokens of transformers' generate, two samples a prompt."""
+    """Response tokens of transformers' generate."""
     import torch
 
     from selfdistill.models.prompts import prompt_ids
 
     torch.manual_seed(seed)
-    rows = [ids for ids in prompt_ids(generator.tokenizer, turns, generator.thinking) for _ in range(2)]
+    rows = [ids for ids in prompt_ids(generator.tokenizer, turns, generator.thinking) for _ in range(SAMPLES)]
     width, pad, ends = max(map(len, rows)), generator.tokenizer.pad_token_id, list(generator.end_token_ids)
     ids = torch.tensor([[pad] * (width - len(row)) + row for row in rows])
     mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
@@ -110,7 +124,7 @@ def grading(options: argparse.Namespace) -> dict:
 
     answers_of = {
         problem.problem_id: list(problem.answers)
-        for file in sorted((options.results / "problems" / "benchmarks").glob("*.parquet"))
+        for file in sorted((options.results / "problems" / "held-out").rglob("*.parquet"))
         for problem in read_problems(file)
     }
     files = sorted((options.results / "runs").rglob("samples/*.parquet"))
@@ -148,12 +162,12 @@ def plain_verdict(response: str, answers: list[str]) -> bool:
 def table(result: dict) -> str:
     """The result as Markdown."""
     lines = [
-        "# Evaluation: tokens and answers a second",
+        "# Evaluation: tokens and answers per second",
         "",
         "`python benchmarks/evaluation.py --help` says how. Generation in tokens per CPU second on one thread; grading in wall",
         "seconds.",
         "",
-        "| base | rows a batch | transformers generate, tokens/s | this project, tokens/s | ratio |",
+        "| base | rows per batch | transformers generate, tokens/s | this project, tokens/s | ratio |",
         "|---|---|---|---|---|",
     ]
     for row in result["generation"]:
@@ -180,7 +194,7 @@ def main() -> None:
     options = arguments()
     result = {
         "load_average": os.getloadavg()[0],
-        "generation": [generation(options, base) for base in options.models],
+        "generation": [generation(options, model) for model in models_of(options)],
         "grading": grading(options),
     }
     RESULTS.parent.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
-"""How the cost of a training run grows with steps, coverage, model width and response length, and that of a study with its seeds.
+"""How the cost of a training run grows with steps, coverage, model width and response length, and that of a study with its replicates.
 
     python benchmarks/scaling.py
-    python benchmarks/scaling.py --results results/mini    # seeds only: from the manifests of a study with several (`make mini-full`)
+    python benchmarks/scaling.py --results results/mini    # replicates only: from the manifests of a finished study (`make mini-full`)
 
 Each point is an SDPO or GRPO run in a process of its own with one thread, from a randomly initialised organism whose responses
 are forced to the full length (the end of sequence is never drawn), with a random reward: cost does not depend on what the model
@@ -9,7 +9,7 @@ knows. Counted are CPU seconds of training (start-up left out), which another pr
 memory above that of the same process before training. The exponent is the slope of log cost against log size, by least squares
 over all points of a sweep; 1 is linear. Small sizes carry fixed costs, so the slope between the two largest points is given too.
 
-The cost of N seeds is that of all jobs of a finished study but those of the other seeds: no job was run twice for it.
+The cost of N replicates is that of all jobs of a finished study but those of the other replicates: no job was run twice for it.
 
 Writes benchmarks/results/scaling.json and benchmarks/scaling.md.
 """
@@ -45,7 +45,7 @@ EXPECTED = {
     "coverage": "0",
     "width": "1 to 2",
     "response tokens": "1 to 2 (attention)",
-    "seeds": "1 beside the bases",
+    "replicates": "1",
 }
 
 
@@ -54,7 +54,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--methods", choices=["grpo", "sdpo"], nargs="+", default=["grpo", "sdpo"])
     parser.add_argument("--sweeps", choices=list(SWEEPS), nargs="+", default=list(SWEEPS))
-    parser.add_argument("--results", type=finished_study, help="a finished study with several seeds")
+    parser.add_argument("--results", type=finished_study, help="a finished study with several replicates")
     parser.add_argument("--point", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -143,19 +143,22 @@ def in_own_process(method: str, size: dict) -> dict:
     return json.loads(output.splitlines()[-1])
 
 
-def seeds_of(results: Path) -> dict:
-    """The row of the seeds: CPU seconds and largest job of a study with its first one, two, ... seeds."""
+def replicates_of(results: Path) -> dict:
+    """The row of the replicates: CPU seconds and largest job of a study with its first one, two, ... replicates."""
     manifests = [json.loads(path.read_text(encoding="utf-8")) for path in results.rglob("*manifest.json")]
     found = [
-        (int(match[1]) if (match := re.search(r"/seed-(\d+)/", manifest["outputs"][0])) else None, manifest)
+        (
+            int(match[1]) if (match := re.search(r"/replicate-(\d+)[/.]", manifest["outputs"][0])) else None,
+            manifest,
+        )
         for manifest in manifests
     ]
-    seeds = sorted({seed for seed, _ in found} - {None})
-    if len(seeds) < 2:
-        raise SystemExit(f"{results}: only the seeds {seeds}; at least two are needed")
+    replicates = sorted({replicate for replicate, _ in found} - {None})
+    if len(replicates) < 2:
+        raise SystemExit(f"{results}: only the replicates {replicates}; at least two are needed")
     points = []
-    for seed in seeds:
-        counted = [m for own, m in found if (own is None or own <= seed) and "times" in m]
+    for replicate in replicates:
+        counted = [m for own, m in found if (own is None or own <= replicate) and "times" in m]
         points.append(
             {
                 "cpu": sum(m["times"]["cpu_seconds"] for m in counted),
@@ -163,8 +166,8 @@ def seeds_of(results: Path) -> dict:
                 "before_mb": 0,
             }
         )
-    values = list(range(1, len(seeds) + 1))
-    return {"method": f"study {results.name}", "sweep": "seeds", "values": values, "points": points}
+    values = list(range(1, len(replicates) + 1))
+    return {"method": f"study {results.name}", "sweep": "replicates", "values": values, "points": points}
 
 
 def slope(points: list[tuple[float, float]]) -> float:
@@ -182,7 +185,7 @@ def table(rows: list[dict]) -> str:
     lines = [
         "# How cost grows",
         "",
-        f"CPU seconds and peak memory of a training run of the mini organism ({base}, 8 rollouts a prompt) when one size changes;",
+        f"CPU seconds and peak memory of a training run of the mini organism ({base}, 8 rollouts per prompt) when one size changes;",
         "`python benchmarks/scaling.py --help` says how.",
         "",
         "| method | size | values | CPU seconds | exponent | of the two largest | expected | peak MB |",
@@ -197,8 +200,7 @@ def table(rows: list[dict]) -> str:
         )
     lines += [
         "",
-        "Seeds are runs of their own: their number multiplies the jobs of training and evaluation (`make plan STUDY=mini`); the bases,",
-        "section 3 and the off-policy data are made once.",
+        "A replicate draws everything anew, so their number multiplies all jobs but those of the tables and figures (`make plan STUDY=mini`).",
     ]
     return "\n".join(lines) + "\n"
 
@@ -222,7 +224,7 @@ def main() -> None:
 def measured(options: argparse.Namespace) -> Iterator[dict]:
     """The rows that the command line asks for, one after the other."""
     if options.results:
-        yield seeds_of(options.results)
+        yield replicates_of(options.results)
         return
     for method in options.methods:
         for sweep in options.sweeps:

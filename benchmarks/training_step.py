@@ -29,7 +29,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import add_results
+from common import add_results, base_in, paths_in
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results" / "training_step.json"
@@ -45,7 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--methods", choices=["grpo", "sdpo"], nargs="+", default=["grpo", "sdpo"])
     parser.add_argument("--model", default="r1-mini", help="a model of the mini study")
     add_results(parser)
-    parser.add_argument("--steps", type=int, default=10, help="steps a process, warm-up included")
+    parser.add_argument("--steps", type=int, default=10, help="steps per process, warm-up included")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--note", default="", help="a word for the table, such as `before`")
     parser.add_argument("--profile", nargs="?", const="phases", choices=["phases", "products"])
@@ -63,13 +63,13 @@ def training_job(options: argparse.Namespace, method: str, folder: Path):
     context, teacher = ("solution", "fixed") if method == "sdpo" else ("none", "none")
     run = study.run(
         model=options.model, method=method, context=context, teacher=teacher, dataset="chain", coverage="full",
-        variant="default", seed=0,
+        variant="default", replicate=study.file.replicates[0], seed=0,
     )  # fmt: skip
     params = training_params(study, run)
     return TrainingJob(
         run=run,
-        base=options.results / "bases" / study.model(options.model).base / "model",
-        data=options.results / "problems" / "train" / "chain" / "full.parquet",
+        base=base_in(options.results, study, study.model(options.model).base),
+        data=Path(paths_in(options.results).training_problems("chain", run.replicate, "full")),
         output=folder / "output",
         resume=folder / "resume",
         settings=params.settings.model_copy(
@@ -281,12 +281,12 @@ def profile(options: argparse.Namespace) -> None:
                     ("else", rest)
                 ]:
                     print(
-                        f"{method}  {phase:28s} {seconds / options.steps:.3f} s a step, {seconds / found['whole']:.0%}"
+                        f"{method}  {phase:28s} {seconds / options.steps:.3f} s per step, {seconds / found['whole']:.0%}"
                     )
             else:
                 speed, plain = (found["flop"] / found[name] / 1e9 for name in ("seconds", "plain_seconds"))
                 print(
-                    f"{method}  matrix products: {found['flop'] / options.steps / 1e9:.1f} GFLOP a step in "
+                    f"{method}  matrix products: {found['flop'] / options.steps / 1e9:.1f} GFLOP per step in "
                     f"{found['seconds'] / options.steps:.3f} s, {speed:.0f} GFLOP/s; plain torch.mm of these shapes {plain:.0f} GFLOP/s"
                 )
     PROFILE.parent.mkdir(exist_ok=True)
@@ -324,7 +324,7 @@ def table(rows: list[dict]) -> str:
         "Median CPU seconds of a step (12 prompts x 8 rollouts, two updates) on one thread, and the mean tokens of its",
         "rollouts; `python benchmarks/training_step.py --help` says how.",
         "",
-        "| method | model | note | side | tokens a rollout | wall, s | CPU, s | TRL's CPU / this project's |",
+        "| method | model | note | side | tokens per rollout | wall, s | CPU, s | TRL's CPU / this project's |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

@@ -9,6 +9,7 @@ claims     the claims with these names and those of their parts that decide the 
 runs       the runs with these names in docs/results/mini/main-results.md, of all models that have the first of them
 summary    the sentences at the head of the ledger of a study (docs/results/STUDY/claims.md)
 effects    the changes of accuracy by the runs with these names, all models (docs/results/mini/main-results.md)
+caption    the caption of a picture of docs/results/mini
 published  a table of docs/results as it is: NAME of the mini study, or STUDY/NAME
 earlier    the verdicts of config/earlier_verdicts.yaml
 reported   what config/reported.yaml holds for these figures and tables, each number with its confidence mark
@@ -120,6 +121,11 @@ def published(name: str) -> str:
     return path.read_text(encoding="utf-8").partition("\n\n")[2].strip()
 
 
+def caption(name: str) -> str:
+    """Return the caption of a published picture of the mini study."""
+    return f"*{(RESULTS / f'{name}.txt').read_text(encoding='utf-8').strip()}*"
+
+
 def earlier() -> str:
     """Return the verdicts of the earlier rule beside those of the published ledger, with what is different now and why."""
     content = yaml.safe_load((ROOT / "config/earlier_verdicts.yaml").read_text(encoding="utf-8"))
@@ -192,6 +198,7 @@ KINDS: dict[str, Callable[..., str]] = {
     "runs": runs,
     "effects": effects,
     "published": published,
+    "caption": caption,
     "earlier": earlier,
     "reported": reported,
     "recommendations": recommendations,

@@ -149,3 +149,11 @@ def test_a_target_of_make_asks_for_a_study_that_there_is(target, config):
     )
     assert f"--config {config}\n" in done.stdout
     assert study_from_config(dict(pair.split("=") for pair in config.split()), CONFIG).runs()
+
+
+def test_an_unknown_grader_of_the_command_line_is_refused_with_those_that_can_grade_again():
+    with pytest.raises(
+        StudyError, match=r"--config grader=mcq: must be one of strict, authors-reward, authors-eval$"
+    ):
+        study_from_config({"grader": "mcq"}, CONFIG)
+    assert study_from_config({"grader": "authors-eval"}, CONFIG).name == "mini"

@@ -51,6 +51,8 @@ def test_a_wrong_claim_is_refused_with_its_key(tmp_path, change, message):
             {"minus": {"method": "base", "intervention": "bann"}},
             "'bann' is not allowed; allowed: none, ban, force, neutral",
         ),
+        ({"minus": {"method": "base", "intervention": "force"}}, "a base cannot be forced"),
+        ({"metrics": ["acuracy"]}, "'acuracy' is not allowed; allowed: accuracy, pass@k, response_tokens"),
         (
             {"minus": {"method": "base", "intervention": "ban", "step": 0.5}},
             "needs a benchmark of evaluations and the last step",

@@ -10,7 +10,7 @@ from spoiled import CONFIG
 
 from selfdistill.claims.elsewhere import Elsewhere, load_elsewhere
 from selfdistill.claims.judge import Frames, judge_parts
-from selfdistill.claims.verdicts import NOT_RUN, REPRODUCED, VERDICTS, as_record, judge_claims
+from selfdistill.claims.verdicts import NO_VERDICT, NOT_RUN, REPRODUCED, VERDICTS, as_record, judge_claims
 from selfdistill.report.claims_page import (
     counts_of,
     effect_text,
@@ -47,6 +47,15 @@ def test_the_summary_is_three_sentences_from_the_ledger(record):
 def test_the_summary_of_a_study_with_claims_of_its_own_counts_these(record):
     own = record | {"claims": [claim | {"name": f"X{claim['name']}"} for claim in record["claims"]]}
     assert "Of the study's own 22 claims this study tests 1, and 1 (XC5)" in summary_sentences(own)[0]
+    assert counts_of(own) == dict.fromkeys(VERDICTS, 0) | {REPRODUCED: 1, NOT_RUN: 21}
+
+
+def test_a_claim_without_verdict_does_not_hide_those_of_the_others(record):
+    verdicts = {"C1": NO_VERDICT, "C5": REPRODUCED}
+    claims = [claim | {"verdict": verdicts.get(claim["name"], NOT_RUN)} for claim in record["claims"]]
+    assert "and 1 (C5) are reproduced" in summary_sentences(record | {"claims": claims})[0]
+    claims = [claim | {"verdict": NO_VERDICT} for claim in claims]
+    assert "there is no verdict" in summary_sentences(record | {"claims": claims})[1]
 
 
 def test_pages_show_every_claim_in_order_with_its_reason(record, ledger):

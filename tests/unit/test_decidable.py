@@ -57,6 +57,20 @@ def test_more_replicates_decide_smaller_effects(monkeypatch):
     assert "3 replicates would decide" in decidable_section(PAPER)[0]
 
 
+def test_bases_that_grew_from_one_lend_each_other_nothing():
+    """A polished base is its organism, polished: the judge pools them as one."""
+    study = load_study(CONFIG / "beyond.yaml", replicates=[0, 1, 2])
+    assert len(study.bases()) == 2
+    expected = minimum_detectable_effect(n_problems=384, k=8, draws=3, others=0.0)
+    assert detectable(study, ("shorter", "longer", "paired")) == pytest.approx(expected)
+    assert detectable(study, ("shorter", "longer", "paired"), last=False) > expected
+
+
+def test_a_study_without_runs_and_with_seeds_has_effects_too():
+    released = load_study(CONFIG / "released.yaml", seeds=[0, 1])
+    assert detectable(released, tuple(released.file.benchmarks.names[:1])) > 0
+
+
 def test_claims_on_lengths_and_words_and_untested_ones_are_not_named():
     names = lines_of(THREE)
     assert "C1" not in names and "C7" not in names, "no accuracy"

@@ -69,7 +69,14 @@ def arm(method: str, weight: float, context: str = "none", step: float = 1.0, **
     trained = method != "base"
     usual = {"teacher": "fixed" if method == "sdpo" else "none", "coverage": "full" if trained else "none"}
     run = {"model": "m", "method": method, "context": context, "dataset": "chain", "variant": "default"}
-    shown = {"over": 0.0, "group": 0, "metric": "", "benchmarks": ["longer"], "step": step}
+    shown = {
+        "over": 0.0,
+        "group": 0,
+        "metric": "",
+        "benchmarks": ["longer"],
+        "step": step,
+        "intervention": "none",
+    }
     return shown | {"run": run | usual | fields, "weight": weight}
 
 
@@ -112,6 +119,23 @@ def beside(one: dict, claim: str = "C5") -> Row:
 def paper(one: dict) -> list[tuple[str, float, str]]:
     """Benchmark, effect and mark of what the paper reports of a part."""
     return [(found.benchmark, round(found.value, 1), found.mark) for found in beside(one).paper]
+
+
+def test_what_the_paper_did_not_do_has_no_number_of_the_paper() -> None:
+    usual, forced = part(SDPO, BASE), part(SDPO | {"intervention": "force"}, BASE)
+    assert paper(usual) and not paper(forced), "its model answered freely"
+    assert beside(usual).paper and not beside(usual, "X2").paper, "a claim of our own"
+
+
+def test_a_training_of_the_paper_has_no_level_before_its_first_step() -> None:
+    """GRPO with 64 problems is printed at steps 0 and 150, SDPO ends at 50: they share no step but the base's."""
+    model = {"model": "qwen3-nothink", "benchmark": "training", "below": None, "above": 0.0}
+    for coverage, expected in (("64", []), ("1", [("Fig. 7", -2.0, "D")])):
+        both = [
+            arm(method, weight, context, coverage=coverage)
+            for method, weight, context in (("sdpo", 1.0, "solution"), ("grpo", -1.0, "none"))
+        ]
+        assert paper(part(*both, **model)) == expected
 
 
 def test_every_claim_or_clause_of_the_ledger_has_its_row_in_both_forms(record, rows) -> None:

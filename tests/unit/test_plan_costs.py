@@ -97,6 +97,12 @@ def test_richness_reads_every_response_of_section_3_under_its_contexts():
     model, length = CostModel(PAPER, Assumptions(peak_tflops=1.0, training_utilisation=Range(1, 1, 1))), 11000
     tokens = 100 * length * (4 * 4 + 24 * 2 + 4 * 2 + 16)
     cost = model.richness("deepseek-7b")
+    asked = PAPER.file.section_3.model_copy(update={"further": ["hint-parity", "hint-half"]})
+    more = CostModel(replace(PAPER, file=PAPER.file.model_copy(update={"section_3": asked})), Assumptions())
+    assert (
+        more.richness("deepseek-7b").gpu_hours.mid
+        > CostModel(PAPER, Assumptions()).richness("deepseek-7b").gpu_hours.mid
+    )
     assert cost.gpu_hours.mid == pytest.approx(tokens * token_flops(7e9, 2 * length) / 1e12 / 3600)
     assert cost.gpus == 1
     planned = plan.costs_of(PAPER, Assumptions())
@@ -141,6 +147,21 @@ def test_longest_chain_is_one_run_with_what_it_needs():
     assert hours.mid == pytest.approx(sum(cost.hours.mid for cost in chain))
     for run in PAPER.runs():
         assert costs[Paths("paper").run_manifest(run)].hours.mid <= hours.mid
+
+
+def test_longest_chain_ends_in_the_longest_evaluation_under_an_intervention_too():
+    tables = PAPER.file.tables | {"interventions": ["on-policy"]}
+    benchmarks = PAPER.file.benchmarks.model_copy(update={"interventions": ["ban", "force"]})
+    study = replace(PAPER, file=PAPER.file.model_copy(update={"tables": tables, "benchmarks": benchmarks}))
+    chain, _ = plan.longest_chain(study, plan.costs_of(study, Assumptions()))
+    assert [cost.rule for cost in chain][-1] == "evaluate_intervention", "to force reads with the base too"
+
+
+def test_every_moving_teacher_is_kept_to_resume_from():
+    study = load_study(CONFIG / "paper.yaml", experiments=["on-policy", "variants"])
+    model, runs = CostModel(study, Assumptions()), study.runs(methods=("sdpo", "rlsd"))
+    kept = {run.teacher: model.training(run).resume for run in runs if run.model == "deepseek-7b"}
+    assert kept["snapshot-10"] > kept["fixed"] > 0
 
 
 def test_page_tells_jobs_hours_disk_and_every_assumption():

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from synthetic_study import MODELS, STUDY, all_runs, draw, reported_on, run, samples_frame, study, table
 
+from selfdistill.report.loading import training_costs
 from selfdistill.report.page import (
     Example,
     Overview,
@@ -209,6 +210,16 @@ def test_costs_are_summed_by_rule(page: str) -> None:
     assert values["a"] == pytest.approx([2, 40, 800 / 9, 30, 10, 200])
     assert values["b"] == pytest.approx([1, 5, 100 / 9, 5, 50]), "no tokens"
     assert 'style="width:88.9%"' in table
+
+
+def test_the_cost_of_a_training_is_not_that_of_its_evaluations() -> None:
+    job = {"config": {"job": {"run": run("r1-mini", "sdpo") | {"replicate": 0, "seed": 0}}}, "tokens": 10}
+    rules = {"train_on_policy": 100.0, "evaluate": 50.0, "evaluate_intervention": 70.0}
+    manifests = [job | {"rule": rule, "wall_seconds": seconds} for rule, seconds in rules.items()]
+    costs = training_costs(
+        [*manifests, {"rule": "make_report", "config": {}, "wall_seconds": 1.0, "tokens": None}]
+    )
+    assert costs["seconds"].tolist() == [100.0]
 
 
 def test_run_browser_has_every_run_with_its_numbers_and_costs(page: str) -> None:

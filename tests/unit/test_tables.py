@@ -67,6 +67,9 @@ def test_table2_is_the_last_step_in_percent() -> None:
 
 def test_every_draw_has_a_row_with_the_changes_against_its_own_base() -> None:
     data = drawn("draws", seeds=2)
+    twice = replace(data, runs=[*data.runs, data.runs[0] | {"coverage": "8"}])
+    with pytest.raises(FigureError, match="one column per method; two runs are "):
+        table("draws", twice)
     shown = table("draws", data).formatted
     own = shown[shown["Model"] == data.label("r1-mini")]
     assert list(own["Seed"]) == ["0", "1"] and set(own["Replicate"]) == {"0"}

@@ -1,8 +1,12 @@
 """The rule of the claims ledger: from p values to the verdicts of parts, of clauses and of claims."""
 
+import math
+from dataclasses import replace
+
 import pytest
 from claim_cases import claims_of, judged, part_of
 
+from selfdistill.claims.judge import without_interval
 from selfdistill.claims.selection import PlannedPart
 from selfdistill.claims.verdicts import (
     INCONCLUSIVE,
@@ -58,6 +62,18 @@ def test_a_claim_with_a_part_that_was_not_run_is_at_best_inconclusive(ledger):
     )
     found = next(claim for claim in judge_claims(ledger, [held, lacking]) if claim.name == "C3")
     assert (found.verdict, found.reason) == (INCONCLUSIVE, "1 of 1 parts hold, 1 not run")
+
+
+def test_a_part_without_an_interval_decides_nothing_and_counts_in_holms_correction(ledger):
+    """Data decide whether a divisor may be 0; to leave its clause out would make the others look better."""
+    one = PlannedPart("C8", "x", "deepseek", "shift", "ood", above=1.0, clause="c")
+    vague, others = without_interval(one, 0.7), [part_of("C7", 0.01, clause=name) for name in "abc"]
+    found = claims_of(ledger, vague, *others)
+    assert found["C7"].clauses[0].p_for == pytest.approx(0.04)
+    assert found["C8"].clauses[2].verdict == INCONCLUSIVE
+    assert found["C8"].clauses[2].reason == "0 of 1 parts hold, 1 without an interval"
+    single = without_interval(replace(one, single=True), 0.7)
+    assert (single.verdict, math.isnan(single.p_for)) == (NO_VERDICT, True)
 
 
 def test_holm_corrects_within_a_family_only(ledger):

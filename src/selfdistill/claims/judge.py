@@ -11,7 +11,7 @@ import pandas as pd
 
 from selfdistill.claims.ledger import ROLLOUTS, TRAINING
 from selfdistill.claims.selection import PlannedArm, PlannedPart, step_at
-from selfdistill.claims.verdicts import NO_VERDICT, SINGLE, PartResult, p_values, verdict_of
+from selfdistill.claims.verdicts import INCONCLUSIVE, NO_VERDICT, SINGLE, PartResult, p_values, verdict_of
 from selfdistill.statistics import Arm, Comparison, compare, pooled
 from selfdistill.vocabulary.interventions import NONE
 from selfdistill.vocabulary.runs import BASE, RUN_FIELDS, RUN_KEY
@@ -120,9 +120,16 @@ def effect_of(part: PlannedPart, frames: Frames) -> Comparison | PartResult:
     except (LookupError, ValueError) as error:
         return PartResult(part, reason=str(error))
     if math.isnan(found.low):
-        reason = "no interval: a single problem, or a divisor that may be 0"
-        return PartResult(part, reason=reason, effect=found.effect)
+        return without_interval(part, found.effect)
     return found
+
+
+def without_interval(part: PlannedPart, effect: float) -> PartResult:
+    """Return the result of a part that was run and has no interval: it speaks neither for nor against, and counts in Holm's correction."""
+    reason = "no interval: a single problem, or a divisor that may be 0"
+    if part.single:
+        return PartResult(part, verdict=NO_VERDICT, reason=reason, effect=effect)
+    return PartResult(part, verdict=INCONCLUSIVE, reason=reason, effect=effect, p_for=1.0, p_against=1.0)
 
 
 def pool_of(part: PlannedPart) -> tuple[str, bool]:

@@ -10,9 +10,10 @@ from selfdistill.study.fields import Section
 from selfdistill.study.methods import METHODS
 from selfdistill.study.study import Study
 from selfdistill.study.yaml import read_yaml, reject, validated
-from selfdistill.vocabulary.interventions import INTERVENTIONS, NONE
+from selfdistill.vocabulary.interventions import FORCE, INTERVENTIONS, NONE
 from selfdistill.vocabulary.roles import ROLES
 from selfdistill.vocabulary.runs import BASE
+from selfdistill.vocabulary.words import SUBSTRING_COLUMNS
 
 Role = Literal[ROLES]
 TRAINING, WHOLE_TRAINING = "training", "whole-training"
@@ -21,6 +22,16 @@ ROLLOUTS = (TRAINING, WHOLE_TRAINING)
 NOT_EVALUATED = ("section-3", *ROLLOUTS)
 """Benchmarks of the claims file whose responses are not those of an evaluation."""
 Benchmark = Literal[("aime24", "amc23", "narrow", "in-domain", "ood", "each", *NOT_EVALUATED)]
+SHIFTS = ("shift_epistemic", "shift_other")
+"""Metrics: how far training moves the frequency of an epistemic word, and of another word."""
+Metric = Literal[
+    (
+        *("accuracy", "pass@k", "response_tokens"),
+        *("epistemic_substring", "epistemic_word", "epistemic_per_1000_tokens"),
+        *SHIFTS,
+        *SUBSTRING_COLUMNS,
+    )
+]
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -36,14 +47,16 @@ class ArmSpec(Section):
     variant: str | None = None
     model: Role | None = None
     benchmark: Benchmark | None = None
-    metric: str | None = None
+    metric: Metric | None = None
     step: Share = 1.0
     intervention: Literal[(NONE, *INTERVENTIONS)] = NONE
 
     @model_validator(mode="after")
-    def _experiment(self) -> "ArmSpec":
+    def _fields(self) -> "ArmSpec":
         if (self.method == BASE) != (self.experiment is None):
             raise ValueError("`experiment` must be given for a trained arm and omitted for the base")
+        if (self.method, self.intervention) == (BASE, FORCE):
+            raise ValueError("a base cannot be forced to the words that it writes itself")
         return self
 
 
@@ -64,7 +77,7 @@ class PartSpec(Section):
 
     name: str
     clause: str = ""
-    metrics: list[str] = Field(min_length=1)
+    metrics: list[Metric] = Field(min_length=1)
     benchmark: Benchmark
     plus: ArmSpec | list[ArmSpec]
     minus: ArmSpec | list[ArmSpec] = []
@@ -97,6 +110,8 @@ class PartSpec(Section):
             plain = (arm.benchmark or self.benchmark) in NOT_EVALUATED or arm.step != 1
             if arm.intervention != NONE and plain:
                 raise ValueError("an `intervention` needs a benchmark of evaluations and the last step")
+            if arm.intervention != NONE and set(self.metrics) & set(SHIFTS):
+                raise ValueError(f"{' and '.join(SHIFTS)} are not measured under an `intervention`")
         return self
 
     def weighted(self) -> list[tuple[ArmSpec, float, float]]:

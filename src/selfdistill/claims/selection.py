@@ -165,8 +165,9 @@ def check_intervened(fields: Mapping[str, str], intervention: str, study: Study)
     """Raise Missing if the study does not evaluate a run under an intervention."""
     under = [name for run, name in intervened(study) if run.key() == fields]
     if intervention not in under:
+        key = "benchmarks.interventions" if under else "tables.interventions"
         raise Missing(
-            f"{'/'.join(fields.values())} is not evaluated under {intervention} ({study.path}: tables.interventions)"
+            f"{'/'.join(fields.values())} is not evaluated under {intervention} ({study.path}: {key})"
         )
 
 

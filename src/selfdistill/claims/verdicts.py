@@ -153,6 +153,8 @@ def clause_result(
     p_for, p_against = map(float, corrected)
     held = sum(one.verdict == REPRODUCED for one in judged)
     reason, verdict = f"{held} of {len(judged)} parts hold", verdict_of(p_for, p_against, alpha)
+    if vague := sum(bool(one.reason) for one in judged):
+        reason += f", {vague} without an interval"
     if left_out := len(counted) - len(judged):
         reason += f", {left_out} not run"
         verdict = INCONCLUSIVE if verdict == REPRODUCED else verdict

@@ -1,1 +1,1 @@
-"""Command-line tools: doctor, plan, publish, status."""
+"""Command-line tools: diagnose, doctor, measure, plan, publish, regrade, status; the other modules compute what `plan` prints."""

@@ -24,6 +24,7 @@ from selfdistill.vocabulary.diagnosis import PROBLEMS
 from selfdistill.vocabulary.families import writes_tags
 from selfdistill.vocabulary.interventions import FORCE
 from selfdistill.vocabulary.runs import Run, Step
+from selfdistill.vocabulary.teachers import NONE, update_rate
 
 BYTES_PER_TOKEN = 4.0
 """Text of a token in a parquet file: an upper bound, since parquet compresses."""
@@ -203,17 +204,26 @@ class CostModel:
     def richness(self, model: str) -> Cost:
         """Return the cost of scoring the responses of section 3, at most: all guided ones and as many unguided ones as may be correct.
 
-        An unguided response is read under every context, any other under its own and none; c = ỹ and c = s show another whole response.
+        An unguided response is read under every context, any other under its own and none; c = ỹ and c = s show another whole response,
+        and any further context is taken to do so.
         """
         settings, length = self.study.file.section_3, self.section_3_tokens(model)
         unguided, guided = settings.problems * settings.solve_rate[1], settings.problems * settings.samples
-        scored = length.times(4 * unguided + 3 * 2 * guided)
-        shown = length.times(2 * unguided + 2 * guided)
+        further = len(settings.further)
+        contexts = len(SECTION_3) + further
+        scored = length.times(contexts * unguided + (contexts - 1) * 2 * guided)
+        shown = length.times((2 + further) * (unguided + guided))
         gpus, a = self.study.resources_for("section_3").gpus, self.assumed
         hours = gpu_hours(
             self.size(model), scored + shown, length.times(2), 1, a.peak_tflops, a.training_utilisation
         )
-        return Cost("measure_richness", model, hours, gpus, BYTES_PER_PAIR * (4 * unguided + 3 * guided))
+        return Cost(
+            "measure_richness",
+            model,
+            hours,
+            gpus,
+            BYTES_PER_PAIR * (contexts * unguided + (contexts - 1) * guided),
+        )
 
     def diagnosis(self, run: Run) -> Cost:
         """Return the cost of measuring a run's plan: the base answers twice; both prompts, one with a response, are read with each answer."""
@@ -240,7 +250,7 @@ class CostModel:
         settings, asked = self.study.settings_for(run), self.study.resources_for(METHODS[run.method].stage)
         models = len(self.study.steps_of(run)) * DTYPE_BYTES[settings.export_dtype] * self.size(run.model)
         # weights, two moments; with several processes the weights twice; a moving teacher
-        copies = 3 + bool(asked.accelerate) + run.teacher.startswith("ema-")
+        copies = 3 + bool(asked.accelerate) + (run.teacher != NONE and update_rate(run.teacher) > 0)
         resume = KEPT * copies * 4 * self.size(run.model)
         passing = 0.0 if self.study.file.keep_checkpoints else models
         rule = METHODS[run.method].rule

@@ -44,7 +44,7 @@ def part_text(study: Study, part: PlannedPart, level: float) -> str:
 
     The mean over several models is taken to vary as that of independent ones.
     """
-    shift = detectable(study, part.arms[0].benchmarks, level)
+    shift = detectable(study, part.arms[0].benchmarks, level, last=all(arm.step == 1 for arm in part.arms))
     if shift is None:
         return ""
     shift /= math.sqrt(len({arm.group for arm in part.arms}))
@@ -61,14 +61,19 @@ def part_text(study: Study, part: PlannedPart, level: float) -> str:
     return f"{part.benchmark} {' and '.join(sides)} points{none}"
 
 
-def detectable(study: Study, benchmarks: Sequence[str], level: float = 0.95) -> float | None:
-    """Return the smallest detectable difference in the mean accuracy over benchmarks; None if a number of problems is not known."""
+def detectable(
+    study: Study, benchmarks: Sequence[str], level: float = 0.95, *, last: bool = True
+) -> float | None:
+    """Return the smallest detectable difference in the mean accuracy over benchmarks; None if a number of problems is not known.
+
+    last: whether both runs are judged after training, where they may have more samples.
+    """
     if benchmarks[0] in ROLLOUTS:
         return None
     if benchmarks[0] == "section-3":
         samples, sizes = study.file.section_3.samples, [study.file.section_3.problems]
     else:
-        samples = study.file.benchmarks.samples_at(last=True)
+        samples = study.file.benchmarks.samples_at(last=last)
         sizes = list(benchmark_sizes(study, benchmarks).values())
     if not all(sizes):
         return None
@@ -82,7 +87,7 @@ def smallest_effect(study: Study, problems: int, samples: int, level: float = 0.
     replicates, seeds = draws_of(study)
     several = replicates > 1
     draws, units = (
-        (replicates, len(study.bases()))
+        (replicates, len({study.root_key(base) for base in study.bases()}))
         if several
         else (seeds, len({str(run.key()) for run in study.runs()}))
     )

@@ -35,7 +35,9 @@ from selfdistill.commands.status import expected_jobs, state_of
 from selfdistill.records.paths import Paths
 from selfdistill.study.jobs import sample_files
 from selfdistill.study.methods import METHODS, OFF_POLICY
+from selfdistill.study.shown import intervened
 from selfdistill.study.study import Study
+from selfdistill.vocabulary.runs import Run
 
 LABELS = {
     "peak_tflops": "peak of one GPU (TFLOP/s, bf16)",
@@ -56,6 +58,9 @@ def done_jobs(study: Study) -> set[str]:
 def longest_chain(study: Study, costs: dict[str, Cost]) -> tuple[list[Cost], Range]:
     """Return the chain of dependent jobs that takes longest (in expected wall-clock hours), and its hours."""
     paths = Paths(study.name)
+    under: dict[Run, list[str]] = defaultdict(list)
+    for run, name in intervened(study):
+        under[run].append(paths.intervention(run, name))
     chains = []
     for run in study.base_runs() + study.runs():
         base = study.model(run.model).base
@@ -64,7 +69,9 @@ def longest_chain(study: Study, costs: dict[str, Cost]) -> tuple[list[Cost], Ran
             manifests.append(paths.manifest(paths.section_3(run.model, run.replicate)))
         manifests.append(paths.run_manifest(run))
         before = [costs[name] for name in manifests if name in costs]
-        evaluated = (costs[paths.manifest(path)] for path in sample_files(study, paths, [run]))
+        evaluated = (
+            costs[paths.manifest(path)] for path in (*sample_files(study, paths, [run]), *under[run])
+        )
         chains.append([*before, max(evaluated, key=lambda cost: cost.hours.mid)])
     longest = max(chains, key=lambda chain: sum(cost.hours.mid for cost in chain))
     return longest, sum((cost.hours for cost in longest), ZERO)
@@ -175,7 +182,7 @@ def render(study: Study, assumed: Assumptions, jobs: dict[str, int]) -> str:
     chain, hours = longest_chain(study, costs)
     lines = [f"study {study.name}: {study.file.title}", f"jobs to run: {sum(jobs.values())}"]
     lines += [f"  {rule:24} {count:4}" for rule, count in jobs.items()]
-    lines.append(f"done already: {len(done)} of {len(costs) + 2} jobs that take time")
+    lines.append(f"done already: {len(done)} of {len(list(expected_jobs(study)))} jobs that take time")
     lines += gpu_section(costs, done) + evaluation_section(study, assumed)
     lines += over_time(study, costs) + memory_section(study)
     if any(cost.gpus for cost in chain):

@@ -29,7 +29,15 @@ FIGURES = (
     "dose-response",
     "prediction",
 )
-TABLES = ("table1", "richness", "table2", "main-results", "draws", "screening")
+TABLES = (
+    "table1",
+    "richness",
+    "table2",
+    "main-results",
+    "draws",
+    "screening",
+    "interventions",
+)
 DIAGNOSIS = "diagnosis"
 """Table that goes with the finished runs, from which `selfdistill.commands.diagnose` learns."""
 
@@ -77,13 +85,15 @@ def publish(
     figures, tables: those that it has.
     """
     paths = Paths(study)
-    sources = [paths.claims("json"), paths.claims("md"), paths.overview("png")]
-    sources += [paths.figure(name, "png") for name in FIGURES if name in figures]
+    sources = [paths.claims("json"), paths.claims("md"), paths.overview("png"), paths.overview("txt")]
+    sources += [
+        paths.figure(name, suffix) for name in FIGURES if name in figures for suffix in ("png", "txt")
+    ]
     sources += [paths.table(name, "md") for name in TABLES if name in tables]
     if DIAGNOSIS in tables:
         sources += [paths.table(DIAGNOSIS, "md"), paths.diagnosed]
     if missing := [source for source in sources if not Path(source).exists()]:
-        raise StudyError(f"{', '.join(missing)}: missing; finish the study first (`make {study}`)")
+        raise StudyError(f"{', '.join(missing)}: missing; finish the study first")
     target = folder / study
     target.mkdir(parents=True, exist_ok=True)
     written = [Path(shutil.copy(source, target)) for source in sources]

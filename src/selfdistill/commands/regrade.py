@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from selfdistill.commands.options import add_study, study_of
 from selfdistill.records.paths import Paths
 from selfdistill.report.regraded import grade_again
-from selfdistill.vocabulary.graders import GRADERS
+from selfdistill.study.load import ANSWER_GRADERS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Grade a study again and print what changed."""
     parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.regrade", description=__doc__)
     add_study(parser)
-    parser.add_argument("--grader", required=True, choices=[name for name in GRADERS if name != "mcq"])
+    parser.add_argument("--grader", required=True, choices=ANSWER_GRADERS)
     options = parser.parse_args(arguments)
     study = study_of(options)
     found = grade_again(study, options.grader)

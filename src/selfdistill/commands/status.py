@@ -73,7 +73,7 @@ def expected_jobs(study: Study) -> Iterator[Entry]:
     yield _entry(paths, "report", study.name, paths.report)
 
 
-def graded_files(study: Study) -> list[str]:
+def files_with_grades(study: Study) -> list[str]:
     """Return the files that hold grades: samples of all runs, under interventions too, rollouts of those that have them, section 3."""
     paths = Paths(study.name)
     return [
@@ -156,7 +156,7 @@ def render(study: Study, cores: int) -> str:
         f"  estimated time left with {cores} jobs at a time: "
         + ("?" if left is None else f"{duration(left / cores)} ({left / 3600:.1f} job-hours)")
     )
-    lines += [f"  warning: {line}" for line in outcome_warnings(graded_files(study))]
+    lines += [f"  warning: {line}" for line in outcome_warnings(files_with_grades(study))]
     return "\n".join(lines)
 
 

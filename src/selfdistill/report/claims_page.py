@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from selfdistill.claims.elsewhere import load_elsewhere
@@ -30,7 +30,7 @@ from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.claim_parts import claim_forest
 from selfdistill.report.deciding import leading_part
 from selfdistill.report.elsewhere import elsewhere_lines, elsewhere_text, html_elsewhere
-from selfdistill.report.forest import VERDICT_LOOKS, is_ratio
+from selfdistill.report.forest import ACCURACIES, VERDICT_LOOKS, is_ratio
 from selfdistill.report.loading import claim_frames
 from selfdistill.report.tables.form import number
 from selfdistill.text import pipe_table, span
@@ -47,7 +47,6 @@ NAMES = {
     "epistemic_per_1000_tokens": "epistemic words in 1000 tokens",
     "shift_epistemic": "shift of the epistemic words over that of other words",
 }
-PERCENT = ("accuracy", "pass@k")
 Record = Mapping[str, Any]
 
 
@@ -68,7 +67,7 @@ def judge(task: Task) -> Facts:
 
 def is_percent(part: Record) -> bool:
     """Return whether an effect is shown in points or percent."""
-    return not is_ratio(part) and (part["relative"] or part["metric"] in PERCENT)
+    return not is_ratio(part) and (part["relative"] or part["metric"] in ACCURACIES)
 
 
 def effect_text(part: Record) -> str:
@@ -125,10 +124,15 @@ def clause_text(claim: Record, key: str) -> str:
     return ", ".join(f"{clause['name']}\u00a0{p_text(clause[key])}".strip() for clause in claim["clauses"])
 
 
+def claims_counted(record: Record) -> list[Record]:
+    """Return the paper's claims, or the study's own if it has none of these."""
+    return [one for one in record["claims"] if one["name"].startswith("C")] or record["claims"]
+
+
 def summary_sentences(record: Record) -> list[str]:
     """Return three sentences from the ledger: how many claims hold, which do not, what was not run or stays open."""
-    paper = [claim for claim in record["claims"] if claim["name"].startswith("C")]
-    claims, whose = (paper, "the paper's") if paper else (record["claims"], "the study's own")
+    claims = claims_counted(record)
+    whose = "the paper's" if claims[0]["name"].startswith("C") else "the study's own"
     names = {
         verdict: [claim["name"] for claim in claims if claim["verdict"] == verdict] for verdict in VERDICTS
     }
@@ -138,7 +142,7 @@ def summary_sentences(record: Record) -> list[str]:
         found = ", ".join(names[verdict])
         return f"{len(names[verdict])}" + (f" ({found})" if found else "")
 
-    if names[NO_VERDICT]:
+    if len(names[NO_VERDICT]) == tested:
         return [
             f"Of {whose} {len(claims)} claims this study shows the effects of {tested}.",
             "It has one replicate, so there is no verdict: a base and a training are one draw, and another may differ.",
@@ -295,6 +299,6 @@ def html_details(claim: Record) -> str:
 
 
 def counts_of(record: Record) -> dict[str, int]:
-    """Return how many of the paper's claims have each verdict."""
-    names: Sequence[str] = [claim["verdict"] for claim in record["claims"] if claim["name"].startswith("C")]
-    return {verdict: names.count(verdict) for verdict in VERDICTS}
+    """Return how many claims have each verdict: of the paper's, or of the study's own if it has none of these."""
+    found = [claim["verdict"] for claim in claims_counted(record)]
+    return {verdict: found.count(verdict) for verdict in VERDICTS}

@@ -28,6 +28,7 @@ from selfdistill.report.study_data import StudyData
 from selfdistill.report.tables.reported import load_reported
 from selfdistill.report.word_shifts import with_columns, word_shifts
 from selfdistill.statistics import richness_estimates
+from selfdistill.study.methods import METHODS
 from selfdistill.vocabulary.interventions import NONE
 from selfdistill.vocabulary.runs import RUN_FIELDS
 
@@ -146,9 +147,11 @@ def job_costs(manifests: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def training_costs(manifests: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return one row per training run: its run fields, seconds (wall) and tokens."""
-    jobs = [(m["config"].get("job", {}), m) for m in manifests]
+    rules = {method.rule for method in METHODS.values()}
     rows = [
-        {**job["run"], "seconds": m["wall_seconds"], "tokens": m["tokens"]} for job, m in jobs if "run" in job
+        {**m["config"]["job"]["run"], "seconds": m["wall_seconds"], "tokens": m["tokens"]}
+        for m in manifests
+        if m["rule"] in rules
     ]
     return pd.DataFrame(rows, columns=[*RUN_FIELDS, "seconds", "tokens"])
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
 
 import pandas as pd
 
@@ -83,33 +82,31 @@ def ood_samples(samples: pd.DataFrame, ood: Sequence[str]) -> pd.DataFrame:
     return outside[at.transform("nunique") == len(ood)]
 
 
-def study_estimates(
-    samples: pd.DataFrame, section_3: pd.DataFrame, ood: Sequence[str], **settings: Any
-) -> pd.DataFrame:
+def study_estimates(samples: pd.DataFrame, section_3: pd.DataFrame, ood: Sequence[str]) -> pd.DataFrame:
     """Return every estimate that a figure or table shows.
 
     Args:
         samples: records.schemas.samples_schema, all runs. section_3: the four contexts, may be empty.
-        ood: names of the OOD benchmarks. settings: level of `statistics.estimates`.
+        ood: names of the OOD benchmarks.
     """
-    frames = [estimates(samples, **settings), failed_shares(samples, **settings)] if len(samples) else []
+    frames = [estimates(samples), failed_shares(samples)] if len(samples) else []
     outside = ood_samples(samples, ood) if len(samples) else samples
     if len(outside):
-        frames.append(estimates(outside, by=GROUP_COLUMNS[:-1], **settings).assign(benchmark=OOD_MEAN))
+        frames.append(estimates(outside, by=GROUP_COLUMNS[:-1]).assign(benchmark=OOD_MEAN))
     if len(section_3):
-        frames.append(estimates(section_3.assign(benchmark="section-3"), **settings))
-        words = estimates(section_3.assign(benchmark="section-3"), metrics=SUBSTRING_COLUMNS, **settings)
+        frames.append(estimates(section_3.assign(benchmark="section-3")))
+        words = estimates(section_3.assign(benchmark="section-3"), metrics=SUBSTRING_COLUMNS)
         frames.append(words)
     return joined(frames)
 
 
-def repetition_estimates(last: pd.DataFrame, section_3: pd.DataFrame, **settings: Any) -> pd.DataFrame:
+def repetition_estimates(last: pd.DataFrame, section_3: pd.DataFrame) -> pd.DataFrame:
     """Return the mean share of repeated 4-grams of every run at its last step, benchmark by benchmark, and of section 3.
 
-    last, section_3: repetition.repetition, either may be empty. settings: level of `statistics.estimates`.
+    last, section_3: repetition.repetition, either may be empty.
     """
     frames = [last, section_3.assign(benchmark="section-3")]
-    return joined(estimates(frame, metrics=(REPETITION,), **settings) for frame in frames if len(frame))
+    return joined(estimates(frame, metrics=(REPETITION,)) for frame in frames if len(frame))
 
 
 def intervention_numbers(samples: pd.DataFrame, ood: Sequence[str]) -> pd.DataFrame:
@@ -122,13 +119,13 @@ def intervention_numbers(samples: pd.DataFrame, ood: Sequence[str]) -> pd.DataFr
     return joined([intervention_estimates(samples), *frames])
 
 
-def failed_shares(samples: pd.DataFrame, **settings: Any) -> pd.DataFrame:
+def failed_shares(samples: pd.DataFrame) -> pd.DataFrame:
     """Return the share of responses that grading could not judge, one metric per outcome of FAILED_OUTCOMES."""
     flags = {name: (samples["outcome"] == name).astype(float) for name in FAILED_OUTCOMES}
-    return estimates(samples.assign(**flags), metrics=FAILED_OUTCOMES, **settings)
+    return estimates(samples.assign(**flags), metrics=FAILED_OUTCOMES)
 
 
-def study_differences(samples: pd.DataFrame, ood: Sequence[str], **settings: Any) -> pd.DataFrame:
+def study_differences(samples: pd.DataFrame, ood: Sequence[str]) -> pd.DataFrame:
     """Return every run's difference to its base at its last step, paired by problem, word by word too.
 
     Returns:
@@ -138,10 +135,10 @@ def study_differences(samples: pd.DataFrame, ood: Sequence[str], **settings: Any
         return pd.DataFrame()
     final = last_step(samples)
     metrics = (*DIFFERENCE_METRICS, *SUBSTRING_COLUMNS)
-    frames = [contrasts(final, BASE_GROUP, metrics=metrics, **settings)]
+    frames = [contrasts(final, BASE_GROUP, metrics=metrics)]
     outside = ood_samples(final, ood)
     if len(outside):
-        plain = contrasts(outside, BASE_GROUP, by=GROUP_COLUMNS[:-1], metrics=DIFFERENCE_METRICS, **settings)
+        plain = contrasts(outside, BASE_GROUP, by=GROUP_COLUMNS[:-1], metrics=DIFFERENCE_METRICS)
         frames.append(plain.assign(benchmark=OOD_MEAN))
     return pd.concat(frames, ignore_index=True)
 

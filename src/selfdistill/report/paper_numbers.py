@@ -18,6 +18,7 @@ from selfdistill.claims.selection import step_at
 from selfdistill.report.study_data import ACCURACY, EPISTEMIC, LENGTH
 from selfdistill.report.tables.form import number
 from selfdistill.vocabulary.contexts import NONE
+from selfdistill.vocabulary.interventions import NONE as NO_INTERVENTION
 from selfdistill.vocabulary.marks import MARKS
 from selfdistill.vocabulary.runs import BASE, DEFAULT, FULL
 from selfdistill.vocabulary.teachers import FIXED
@@ -133,9 +134,13 @@ def benchmark_fields(entry: Mapping[str, Any], measure: Measure) -> dict[str, st
 def levels_of(part: Mapping[str, Any], levels: pd.DataFrame, roles: Mapping[str, str]) -> list[PaperLevels]:
     """Return what the paper reports for the arms of a part of claims.json: one per model and benchmark, [] if an arm is unknown.
 
-    levels: see `paper_levels`. roles: the study's model -> its role (`roles_of`).
+    levels: see `paper_levels`. roles: the study's model -> its role (`roles_of`). The paper has no interventions.
     """
-    if levels.empty or not part["arms"]:
+    if (
+        levels.empty
+        or not part["arms"]
+        or any(arm["intervention"] != NO_INTERVENTION for arm in part["arms"])
+    ):
         return []
     if len({(*arm["benchmarks"], arm["metric"]) for arm in part["arms"]}) > 1:
         return []  # no reported quantity spans benchmarks or metrics
@@ -224,7 +229,8 @@ def arm_rows(run: Mapping[str, str], rows: pd.DataFrame, *, varied: bool = True)
 def level_at(arm: Mapping[str, Any], rows: pd.DataFrame, end: float) -> pd.Series | None:
     """Return the level of an arm at its share of the steps: a printed number, else the point of a curve; None if there is none.
 
-    end: the last step that the curves of all trained arms have in common, as both our arms end at the same step.
+    end: the last step that the curves of all trained arms have in common, as both our arms end at the same step. Before its first
+    step a training has no level.
     """
     share = 0.0 if arm["run"]["method"] == BASE and (rows["at"] == 0).any() else arm["step"]
     printed = rows[rows["step"].isna() & (rows["at"] == share)]
@@ -233,7 +239,10 @@ def level_at(arm: Mapping[str, Any], rows: pd.DataFrame, end: float) -> pd.Serie
     curve = rows[rows["step"].notna()]
     if curve.empty:
         return None
-    step = 0 if share == 0 else step_at([int(one) for one in curve["step"] if one <= end], share)
+    reached = [int(one) for one in curve["step"] if 0 < one <= end]
+    if share > 0 and not reached:
+        return None
+    step = 0 if share == 0 else step_at(reached, share)
     point = curve[curve["step"] == step]
     return point.iloc[0] if len(point) else None
 

@@ -51,8 +51,9 @@ def grade_again(study: Study, grader: str) -> dict[str, int]:
         for name, files in problem_files(study, paths).items()
     }
     ledger = ledger_of(study)
-    plain = graded_files(study, paths)
-    under = needed_files(plan_claims(ledger, study), study, paths)["interventions"]
+    parts = plan_claims(ledger, study)
+    inputs = needed_files(parts, study, paths)
+    plain, under = graded_files(study, paths), inputs["interventions"]
     with Grader(grader) as own:
         graded = {
             file: regrade(read_table(file, samples_schema()), problems, own) for file in (*plain, *under)
@@ -60,7 +61,7 @@ def grade_again(study: Study, grader: str) -> dict[str, int]:
     frame = pd.concat([graded[file] for file in plain], ignore_index=True)
     numbers = numbers_of(frame)
     claims = changed_claims(
-        study, paths, ledger, {file: rows["new_correct"] for file, rows in graded.items()}
+        ledger, parts, inputs, {file: rows["new_correct"] for file, rows in graded.items()}
     )
     stored = study.file.benchmarks.grader
     write_text(paths.regraded(grader, "csv"), numbers.to_csv(index=False))
@@ -77,11 +78,15 @@ def grade_again(study: Study, grader: str) -> dict[str, int]:
 Verdicts = list[tuple[ClaimResult, ClaimResult]]
 
 
-def changed_claims(study: Study, paths: Paths, ledger: Ledger, correct: Mapping[str, pd.Series]) -> Verdicts:
-    """Return the claims, as stored and as graded again, whose verdicts differ."""
-    parts = plan_claims(ledger, study)
-    inputs = SimpleNamespace(**needed_files(parts, study, paths))
-    before, after = (_judged(ledger, parts, claim_frames(inputs, parts, column)) for column in ({}, correct))
+def changed_claims(
+    ledger: Ledger,
+    parts: Sequence[PlannedPart],
+    inputs: Mapping[str, list[str]],
+    correct: Mapping[str, pd.Series],
+) -> Verdicts:
+    """Return the claims, as stored and as graded again, whose verdicts differ. inputs: `needed_files`."""
+    files = SimpleNamespace(**inputs)
+    before, after = (_judged(ledger, parts, claim_frames(files, parts, column)) for column in ({}, correct))
     return [(old, new) for old, new in zip(before, after, strict=True) if old.verdict != new.verdict]
 
 

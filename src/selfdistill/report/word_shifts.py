@@ -12,13 +12,12 @@ from functools import reduce
 import numpy as np
 import pandas as pd
 
+from selfdistill.claims.ledger import SHIFTS
 from selfdistill.claims.selection import PlannedPart
 from selfdistill.grading.epistemic import vocabulary_counts
 from selfdistill.report.samples import joined, responses_of
 from selfdistill.vocabulary.runs import BASE
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
-
-SHIFTS = ("shift_epistemic", "shift_other")
 
 
 def word_shifts(parts: Iterable[PlannedPart], paths: Sequence[str]) -> pd.DataFrame:
@@ -56,7 +55,7 @@ def with_columns(samples: pd.DataFrame, shifts: pd.DataFrame) -> pd.DataFrame:
         return samples
     keys = [name for name in shifts.columns if name not in SHIFTS]
     shifts = shifts.astype({name: samples[name].dtype for name in keys})
-    return samples.merge(shifts, how="left", on=keys)
+    return samples.merge(shifts, how="left", on=keys, validate="many_to_one")
 
 
 def signed_counts(trained: Sequence[str], base: Sequence[str], benchmark: str) -> list[pd.DataFrame]:

@@ -5,16 +5,14 @@ from collections.abc import Sequence
 import pandas as pd
 
 from selfdistill.statistics.comparison import Arm, compare, pooled
-from selfdistill.statistics.groups import contrasts, estimates
+from selfdistill.statistics.groups import BASE_GROUP, contrasts, estimates
 from selfdistill.vocabulary.interventions import NONE
-from selfdistill.vocabulary.runs import BASE, DEFAULT, RUN_KEY
+from selfdistill.vocabulary.runs import BASE, RUN_KEY
 
 INTERVENTION_GROUP = (*RUN_KEY, "benchmark", "intervention")
 INTERVENTION_METRICS = ("accuracy", "response_tokens", "epistemic_substring")
 CHANGE, RETURNED = "change", "returned"
-_BASE = {"method": BASE, "variant": DEFAULT, "intervention": NONE} | dict.fromkeys(
-    ("context", "teacher", "dataset", "coverage"), "none"
-)
+_BASE = BASE_GROUP | {"intervention": NONE}
 
 
 def intervention_estimates(samples: pd.DataFrame, by: Sequence[str] = INTERVENTION_GROUP) -> pd.DataFrame:
@@ -38,7 +36,7 @@ def returned(samples: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """
     groups = dict(tuple(samples.groupby(list(by), observed=True)))
 
-    def at(key: tuple, fields: dict[str, str]) -> pd.DataFrame:
+    def at(key: tuple, fields: dict[str, str | int]) -> pd.DataFrame:
         return groups[tuple(fields.get(name, value) for name, value in zip(by, key, strict=True))]
 
     found = {}

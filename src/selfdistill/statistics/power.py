@@ -59,7 +59,7 @@ def minimum_detectable_effect(
 
 def lent_freedom(draws: int, units: int) -> float:
     """Return the degrees of freedom that a run's variance of draws gets from the other `units - 1` (bases, or runs of one base)."""
-    return min(LARGEST_PRIOR, (units - 1) * (draws - 1))
+    return min(LARGEST_PRIOR, max(units - 1, 0) * (draws - 1))
 
 
 def _noncentrality(freedom: float, level: float, power: float) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 def holm(p_values: Sequence[float]) -> np.ndarray:
     """Return p values adjusted by Holm's step-down procedure (1979), in the given order.
 
-    NaN (a claim that was not run) stays NaN and does not count as a member of the family.
+    NaN (a clause that was not run) stays NaN and does not count as a member of the family.
     """
     from statsmodels.stats.multitest import multipletests
 

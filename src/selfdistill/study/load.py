@@ -20,15 +20,26 @@ from selfdistill.study.grid import parse_draws
 from selfdistill.study.models import Models
 from selfdistill.study.study import Study
 from selfdistill.study.yaml import StudyError, read_yaml, suggestion, validated
+from selfdistill.vocabulary.graders import GRADERS
 
 DRAWS = ("replicates", "seeds")
 """Keys of a study file that a command line can replace."""
-NO_STUDIES = ("models", "benchmarks", "earlier_verdicts", "elsewhere", "paper_settings", "reported")
+NO_STUDIES = (
+    "models",
+    "benchmarks",
+    "earlier_verdicts",
+    "elsewhere",
+    "paper_settings",
+    "recommendations",
+    "reported",
+)
 """Files of config/ that are not studies, beside `claims*.yaml`."""
 
 
 CHOICES = (*DRAWS, "experiments", "models")
 """Keys of --config, and options of commands, that say what of a study is done."""
+ANSWER_GRADERS = tuple(name for name in GRADERS if name != "mcq")
+"""Graders that can grade every stored response again."""
 OWN_KEYS = ("study", *CHOICES, "grader", "retrain")
 """Keys of --config that are none of the study file."""
 
@@ -73,6 +84,8 @@ def study_from_config(config: dict[str, Any], folder: str | Path = "config") -> 
         )
     if others := {key: value for key, value in config.items() if key not in OWN_KEYS}:
         check_others(others, path)
+    if (grader := config.get("grader", ANSWER_GRADERS[0])) not in ANSWER_GRADERS:
+        raise StudyError(f"--config grader={grader}: must be one of {', '.join(ANSWER_GRADERS)}")
     draws = {key: parse_draws(key, config.get(key)) for key in DRAWS}
     names = {key: parse_names(config.get(key)) for key in ("experiments", "models")}
     return load_study(path, **names, **draws)

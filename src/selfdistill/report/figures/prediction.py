@@ -12,6 +12,7 @@ from selfdistill.report.style import CONTEXT_SYMBOLS, new_figure, paper_style, s
 from selfdistill.statistics.prediction import CHANGE, FEWEST_GROUPS, GROUPS
 from selfdistill.vocabulary.contexts import CONTEXTS
 from selfdistill.vocabulary.families import FAMILIES
+from selfdistill.vocabulary.teachers import FIXED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,20 +24,23 @@ PREDICTED = "predicted"
 
 
 def draw_marks(axis: Axes, rows: pd.DataFrame, predicted: np.ndarray) -> None:
-    """Draw one mark per run, and the line on which prediction and measurement agree; changes in points."""
+    """Draw one mark per run, hollow for a moving teacher, and the line on which prediction and measurement agree; changes in points."""
     both = 100 * rows.assign(**{PREDICTED: predicted})[[PREDICTED, CHANGE]]
     ends = [both.min().min(), both.max().max()]
     axis.plot(ends, ends, color="#999999", linewidth=0.8)
-    for (family, context), own in both.groupby([rows["family"], rows["context"]]):
+    moving = rows["teacher"] != FIXED
+    for (family, context, moves), own in both.groupby([rows["family"], rows["context"], moving]):
+        fill = {"markerfacecolor": "none"} if moves else {"markeredgecolor": "white"}
+        label = f"{family}, {CONTEXT_SYMBOLS[context]}"
         axis.plot(
             own[PREDICTED],
             own[CHANGE],
             linestyle="",
             marker=CONTEXTS[context].look.marker,
             color=COLOURS[family],
-            markeredgecolor="white",
-            markeredgewidth=0.4,
-            label=f"{family}, {CONTEXT_SYMBOLS[context]}",
+            markeredgewidth=0.8 if moves else 0.4,
+            label=f"{label}, moving teacher" if moves else label,
+            **fill,
         )
 
 
@@ -56,6 +60,7 @@ def draw_prediction(data: DiagnosedData) -> tuple[Figure, str]:
         shared_legend(figure, figure.axes)
     return figure, (
         "Predicted by ridge regression on what the base gives before training, learned from the runs of the other groups. Line: predicted as "
-        f"measured. Colours: model families; markers: contexts of the teacher. Fewer than {FEWEST_GROUPS} groups: nothing is predicted. "
+        "measured. Colours: model families; markers: contexts of the teacher, hollow where it moves with the model. "
+        f"Fewer than {FEWEST_GROUPS} groups: nothing is predicted. "
         f"{counts_text(data)}"
     )

@@ -158,7 +158,7 @@ def draw_strip(
     half = width * 0.38
     axis.hlines(group["mean"], centre - half, centre + half, color="#222222", linewidth=1.6)
     axis.vlines(centre, group["mean_low"], group["mean_high"], color="#222222", linewidth=1.0)
-    text = f"{group['mean']:+.2f}".replace("-", "−") if epistemic else f"{group['size']:.2f}"
+    text = f"{group['mean']:+.2f}".replace("-", "−")
     box = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6}
     place = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center"}
     axis.annotate(text, (centre, words.max()), fontsize=6.5, bbox=box, **place)
@@ -185,8 +185,8 @@ def shifts_caption(data: StudyData) -> str:
     words = rows.drop_duplicates("word").groupby("is_epistemic", observed=True)["word"].count()
     return (
         f"Change of each word's frequency after training against base: {words.get(True, 0)} epistemic words "
-        f"and {words.get(False, 0)} other words; lines: means with 95 % intervals over problems; numbers: mean shift of "
-        f"the former, mean absolute shift of the latter; {counts_text(rows)}. {ratio_text(data, data.runs)}"
+        f"and {words.get(False, 0)} other words; lines and numbers: means, with 95 % intervals over problems only, not over "
+        f"draws; {counts_text(rows)}. {ratio_text(data, data.runs)}"
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from selfdistill.report.numbers import OOD_MEAN
-from selfdistill.report.study_data import StudyData, base_run, rows_of_run
+from selfdistill.report.study_data import FigureError, StudyData, base_run, rows_of_run
 from selfdistill.report.style import method_style
 from selfdistill.report.tables.form import NO_VALUE, Entry, TableParts, number
 from selfdistill.vocabulary.runs import DRAW
@@ -22,7 +23,10 @@ NOTE = (
 
 def draws_table(data: StudyData) -> TableParts:
     """Return one row per model and draw: the base in domain, out of domain and in length, then the change under every run."""
-    columns = list(dict.fromkeys(method_style(run).label for run in data.runs))
+    labels = Counter((run["model"], method_style(run).label) for run in data.runs)
+    if twice := [label for (_, label), count in labels.items() if count > 1]:
+        raise FigureError(f"the table of draws has one column per method; two runs are {twice[0]}")
+    columns = list(dict.fromkeys(label for _, label in labels))
     rows = []
     for (model,), runs in data.runs_by("model").items():
         base = rows_of_run(data.draws, base_run(model))

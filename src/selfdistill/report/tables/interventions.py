@@ -37,6 +37,7 @@ def intervention_row(data: StudyData, run: Mapping[str, str], name: str) -> dict
         "Model": Entry(data.label(run["model"])),
         "Run": Entry(method_style(run).label),
         "Data": Entry(run["dataset"]),
+        "|D|": Entry(run["coverage"]),
         "Intervention": Entry(name),
     }
     for title, benchmark in (("In domain", data.inside), ("OOD mean", OOD_MEAN)):

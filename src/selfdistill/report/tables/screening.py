@@ -57,6 +57,11 @@ def screening_row(data: StudyData, run: Mapping[str, str], sampled: float) -> di
     }
     for spent, suffix in AT.items():
         there = own[own["spent"] == spent]
+        if there.empty:
+            raise FigureError(
+                f"{method_style(run).label} has no number at equal {spent}: list the benchmarks of its checkpoints in "
+                "benchmarks.every_checkpoint"
+            )
         step = float(there["step"].iloc[0])
         row[f"Step{suffix}"] = Entry(number(step, 1).removesuffix(".0"), step)
         for title, (quantity, sign) in QUANTITIES.items():
