@@ -212,7 +212,8 @@ RULE_TEXT = (
     "Effects are paired by problem and draw, with 95 % intervals of Student's distribution over {over}. A clause is "
     "reproduced if every part lies within its claimed bounds (largest one-sided p, Holm-corrected over the clauses of its family, at most "
     "{alpha} / 2), not reproduced if one lies outside, or stays short of the smallest effect of interest (`by`), by the same measure, and "
-    "inconclusive otherwise; a claim reports its clauses. Parts in parentheses do not count. "
+    "inconclusive otherwise; a claim reports its clauses. The mark of a part is that of its own p value, before the correction. "
+    "Parts in parentheses do not count. "
     "The rule, and the reason of every bound, stand in config/claims.yaml, or in the file of claims that the study file names. "
     "Elsewhere: what others measured since (config/elsewhere.yaml); it enters no verdict."
 )
