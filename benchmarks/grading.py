@@ -30,8 +30,8 @@ NAMES = {
 }
 ADVERSARIAL = {
     "tower of powers": "9^{9^{9^{9}}}",
-    "factorial of a milliard": "(10^{9})!",
-    "binomial of a milliard": r"\binom{10^{9}}{5\cdot 10^{8}}",
+    "factorial of a billion": "(10^{9})!",
+    "binomial of a billion": r"\binom{10^{9}}{5\cdot 10^{8}}",
     "long sum of powers": r"\sum_{k=1}^{10^{9}} k^{k}",
     "long product": r"\prod_{k=1}^{10^{8}} k",
     "integral": r"\int_{0}^{1} \sin(x^{x^{x}}) dx",
