@@ -39,7 +39,7 @@ def draw_marks(axis: Axes, rows: pd.DataFrame, predicted: np.ndarray) -> None:
             marker=CONTEXTS[context].look.marker,
             color=COLOURS[family],
             markeredgewidth=0.8 if moves else 0.4,
-            label=f"{label}, moving teacher" if moves else label,
+            label=f"_{label}" if moves else label,
             **fill,
         )
 
