@@ -31,7 +31,6 @@ def draw_marks(axis: Axes, rows: pd.DataFrame, predicted: np.ndarray) -> None:
     moving = rows["teacher"] != FIXED
     for (family, context, moves), own in both.groupby([rows["family"], rows["context"], moving]):
         fill = {"markerfacecolor": "none"} if moves else {"markeredgecolor": "white"}
-        label = f"{family}, {CONTEXT_SYMBOLS[context]}"
         axis.plot(
             own[PREDICTED],
             own[CHANGE],
@@ -39,7 +38,7 @@ def draw_marks(axis: Axes, rows: pd.DataFrame, predicted: np.ndarray) -> None:
             marker=CONTEXTS[context].look.marker,
             color=COLOURS[family],
             markeredgewidth=0.8 if moves else 0.4,
-            label=f"_{label}" if moves else label,
+            label=f"{'_' if moves else ''}{family}, {CONTEXT_SYMBOLS[context]}",
             **fill,
         )
 
