@@ -9,8 +9,8 @@ claims     the claims with these names and those of their parts that decide the 
 runs       the runs with these names in docs/results/mini/main-results.md, of all models that have the first of them
 summary    the sentences at the head of the ledger of a study (docs/results/STUDY/claims.md)
 effects    the changes of accuracy by the runs with these names, all models (docs/results/mini/main-results.md)
-caption    the caption of a picture of docs/results/mini
-published  a table of docs/results as it is: NAME of the mini study, or STUDY/NAME
+caption    the caption of a picture of docs/results: NAME of the mini study, or STUDY/NAME
+published  a table of docs/results as it is, named in the same way
 earlier    the verdicts of config/earlier_verdicts.yaml
 reported   what config/reported.yaml holds for these figures and tables, each number with its confidence mark
 recommendations   config/recommendations.yaml, each advice as the published verdicts have it
@@ -116,14 +116,19 @@ def effects(*names: str) -> str:
 
 
 def published(name: str) -> str:
-    """Return a published table with its note, without its heading; name: of the mini study, or STUDY/NAME."""
-    path = STUDIES / f"{name}.md" if "/" in name else RESULTS / f"{name}.md"
-    return path.read_text(encoding="utf-8").partition("\n\n")[2].strip()
+    """Return a published table with its note, without its heading."""
+    return text_of(name, "md").partition("\n\n")[2].strip()
 
 
 def caption(name: str) -> str:
-    """Return the caption of a published picture of the mini study."""
-    return f"*{(RESULTS / f'{name}.txt').read_text(encoding='utf-8').strip()}*"
+    """Return the caption of a published picture."""
+    return f"*{text_of(name, 'txt').strip()}*"
+
+
+def text_of(name: str, suffix: str) -> str:
+    """Return the text of a published file; name: of the mini study, or STUDY/NAME."""
+    folder = STUDIES if "/" in name else RESULTS
+    return (folder / f"{name}.{suffix}").read_text(encoding="utf-8")
 
 
 def earlier() -> str:
