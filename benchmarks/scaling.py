@@ -200,7 +200,8 @@ def table(rows: list[dict]) -> str:
         )
     lines += [
         "",
-        "A replicate draws everything anew, so their number multiplies all jobs but those of the tables and figures (`make plan STUDY=mini`).",
+        "A replicate draws everything but the benchmarks anew, so their number multiplies all jobs but benchmarks, estimates, ledger, tables,",
+        "figures and report.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -45,7 +45,7 @@ RESUMED_TOLERANCE = 1e-2
 
 def shape() -> str:
     """The model's shape as text."""
-    return f"{SIZES.layers} layers of {SIZES.width}, V = {SIZES.vocabulary:,}, {SIZES.response:,} tokens a response"
+    return f"{SIZES.layers} layers of {SIZES.width}, V = {SIZES.vocabulary:,}, {SIZES.response:,} tokens per response"
 
 
 def save_model(folder: Path, **shape: int) -> Path:

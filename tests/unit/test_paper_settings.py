@@ -107,9 +107,9 @@ def test_trainer_objects_hold_what_the_arguments_say(tmp_path, method):
         ("training.sdpo.top_k", 20, "sdpo: top-k of the divergence: silent difference, the paper has 100"),
         ("training.rl.weight_decay", 0.0, "grpo: weight decay: silent difference"),
         ("section_3.top_k", None, "section-3: top-k: silent difference, the paper has 20, the study 0"),
-        ("benchmarks.samples", 8, "evaluation: samples a problem: silent difference"),
-        ("off_policy.per_problem", 1, "off-policy: examples a problem: deviation says 8, the study has 1"),
-        ("variants.coverage.rl.prompts", 256, "grpo/coverage: prompts a step: silent difference"),
+        ("benchmarks.samples", 8, "evaluation: samples per problem: silent difference"),
+        ("off_policy.per_problem", 1, "off-policy: examples per problem: deviation says 8, the study has 1"),
+        ("variants.coverage.rl.prompts", 256, "grpo/coverage: prompts per step: silent difference"),
     ],
 )
 def test_a_silent_difference_is_found(tmp_path, key, value, message):

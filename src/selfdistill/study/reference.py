@@ -125,7 +125,7 @@ benchmarks:
 | `claims.yaml`, `claims_beyond.yaml` | the claims of the paper, and those of `beyond.yaml`, each with the rule of its verdict |
 | `reported.yaml` | the numbers that the paper reports, with how well each is known |
 | `elsewhere.yaml` | what others measured since, with its reading for each claim |
-| `recommendations.yaml` | what to do for each verdict, written before the verdicts |
+| `recommendations.yaml` | what to do for each outcome, written before the runs except where marked |
 | `earlier_verdicts.yaml` | the verdicts of the earlier rule, and why each may differ |
 | `lock/` | the revisions that the first fetch of a study found |
 | `paper_settings.yaml` | the settings of the paper; a test holds `paper.yaml` and TRL's arguments against it |

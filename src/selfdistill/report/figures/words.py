@@ -38,9 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-ORGANISM_TEXT = (
-    "In a model organism it is the pre-training data that make a richer context shorten the base's answers."
-)
+ORGANISM_TEXT = "In a model organism it is the pre-training data that make any context shorten the base's answers; the order of the contexts is not put in."
 GROUPS = ((True, "epistemic"), (False, "other words"))
 
 
