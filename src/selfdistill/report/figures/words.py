@@ -38,7 +38,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-ORGANISM_TEXT = "In a model organism it is the pre-training data that make any context shorten the base's answers; the order of the contexts is not put in."
+ORGANISM_TEXT = (
+    "In a model organism it is the pre-training data that make any context shorten the base's answers; "
+    "the order of the contexts is not put in."
+)
 GROUPS = ((True, "epistemic"), (False, "other words"))
 
 
