@@ -120,16 +120,24 @@ def effect_of(part: PlannedPart, frames: Frames) -> Comparison | PartResult:
     except (LookupError, ValueError) as error:
         return PartResult(part, reason=str(error))
     if math.isnan(found.low):
-        return without_interval(part, found.effect)
+        return without_interval(part, found)
     return found
 
 
-def without_interval(part: PlannedPart, effect: float) -> PartResult:
+def drawn_once(part: PlannedPart, found: Comparison) -> bool:
+    """Return whether what a part measures was drawn once: in the study's plan, or because its runs have one draw."""
+    trained = any(arm.run["method"] != BASE for arm in part.arms)
+    return part.single or (trained and found.n_draws == 1)
+
+
+def without_interval(part: PlannedPart, found: Comparison) -> PartResult:
     """Return the result of a part that was run and has no interval: it speaks neither for nor against, and counts in Holm's correction."""
     reason = "no interval: a single problem, or a divisor that may be 0"
-    if part.single:
-        return PartResult(part, verdict=NO_VERDICT, reason=reason, effect=effect)
-    return PartResult(part, verdict=INCONCLUSIVE, reason=reason, effect=effect, p_for=1.0, p_against=1.0)
+    if drawn_once(part, found):
+        return PartResult(part, verdict=NO_VERDICT, reason=reason, effect=found.effect)
+    return PartResult(
+        part, verdict=INCONCLUSIVE, reason=reason, effect=found.effect, p_for=1.0, p_against=1.0
+    )
 
 
 def pool_of(part: PlannedPart) -> tuple[str, bool]:
@@ -159,8 +167,7 @@ def judged(part: PlannedPart, found: Comparison, alpha: float) -> PartResult:
         "replicates": found.n_replicates,
         "seeds": found.n_seeds,
     }
-    trained = any(arm.run["method"] != BASE for arm in part.arms)
-    if part.single or (trained and found.n_draws == 1):
+    if drawn_once(part, found):
         return PartResult(part, verdict=NO_VERDICT, reason=SINGLE, **values)
     p_for, p_against = p_values(found, part.above, part.below, part.margin)
     verdict = verdict_of(p_for, p_against, alpha)
