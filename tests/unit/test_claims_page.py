@@ -12,13 +12,12 @@ from selfdistill.claims.elsewhere import Elsewhere, load_elsewhere
 from selfdistill.claims.judge import Frames, judge_parts
 from selfdistill.claims.verdicts import NO_VERDICT, NOT_RUN, REPRODUCED, VERDICTS, as_record, judge_claims
 from selfdistill.report.claims_page import (
-    counts_of,
     effect_text,
     expected_text,
-    summary_sentences,
     to_html,
     to_markdown,
 )
+from selfdistill.report.claims_summary import counts_of, summary_sentences
 
 
 @pytest.fixture(scope="module")

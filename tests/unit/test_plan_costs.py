@@ -15,7 +15,6 @@ from selfdistill.commands import plan
 from selfdistill.commands.costs import (
     Assumptions,
     CostModel,
-    Range,
     attention_width,
     gpu_hours,
     parameters,
@@ -23,6 +22,7 @@ from selfdistill.commands.costs import (
     token_flops,
 )
 from selfdistill.commands.disk import disk_section, evaluation_gb, kept_gb, room_gb, training_gb
+from selfdistill.commands.ranges import Range
 from selfdistill.records.paths import Paths
 from selfdistill.study.load import load_study
 from selfdistill.study.methods import ON_POLICY

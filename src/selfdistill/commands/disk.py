@@ -8,7 +8,8 @@ room for; `plan` prints both.
 import math
 from collections.abc import Mapping
 
-from selfdistill.commands.costs import ZERO, Assumptions, Cost, CostModel, number, span
+from selfdistill.commands.costs import Assumptions, Cost, CostModel
+from selfdistill.commands.ranges import ZERO, number, span
 from selfdistill.study.study import Study
 from selfdistill.study.yaml import reject
 from selfdistill.vocabulary.runs import BASE, Run

@@ -19,10 +19,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from selfdistill.commands.costs import Assumptions, costs_of, number
+from selfdistill.commands.costs import Assumptions, costs_of
 from selfdistill.commands.disk import kept_gb, room_gb
 from selfdistill.commands.memory import most_demanding, needs_of
 from selfdistill.commands.plan import done_jobs
+from selfdistill.commands.ranges import number
 from selfdistill.jobs.preflight import attention_problems, data_sources
 from selfdistill.models.fetching import BaseMissing, name_of, present
 from selfdistill.problems.packaged import PackageMissing

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from selfdistill.commands.costs import Assumptions, CostModel, Range, gpu_hours
+from selfdistill.commands.costs import Assumptions, CostModel, gpu_hours
+from selfdistill.commands.ranges import Range
 from selfdistill.commands.status import expected_jobs
 from selfdistill.records.files import read_json, write_text
 from selfdistill.records.paths import Paths

@@ -16,21 +16,18 @@ from dataclasses import fields
 
 from selfdistill.claims.selection import draws_of
 from selfdistill.commands.costs import (
-    ZERO,
     Assumptions,
     Cost,
     CostModel,
-    Range,
     benchmark_sizes,
     costs_of,
-    number,
-    span,
 )
 from selfdistill.commands.decidable import decidable_section, smallest_effect
 from selfdistill.commands.disk import disk_section
 from selfdistill.commands.measure import read_measured
 from selfdistill.commands.memory import memory_section
 from selfdistill.commands.options import add_study, asked, study_of
+from selfdistill.commands.ranges import ZERO, Range, number, span
 from selfdistill.commands.status import expected_jobs, state_of
 from selfdistill.records.paths import Paths
 from selfdistill.study.jobs import sample_files

@@ -7,30 +7,23 @@ from __future__ import annotations
 
 import html
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from selfdistill.claims.elsewhere import load_elsewhere
 from selfdistill.claims.judge import judge_parts
 from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.selection import from_params
 from selfdistill.claims.verdicts import (
-    INCONCLUSIVE,
-    NO_VERDICT,
-    NOT_REPRODUCED,
     NOT_RUN,
-    PARTLY,
-    REPRODUCED,
-    VERDICTS,
     as_record,
     judge_claims,
 )
 from selfdistill.records.files import write_text
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.claim_parts import claim_forest
+from selfdistill.report.claims_summary import counts_of, summary_sentences
 from selfdistill.report.deciding import leading_part
 from selfdistill.report.elsewhere import elsewhere_lines, elsewhere_text, html_elsewhere
-from selfdistill.report.forest import ACCURACIES, VERDICT_LOOKS, is_ratio
+from selfdistill.report.forest import ACCURACIES, VERDICT_LOOKS, Record, is_ratio
 from selfdistill.report.loading import claim_frames
 from selfdistill.report.tables.form import number
 from selfdistill.text import pipe_table, span
@@ -47,7 +40,6 @@ NAMES = {
     "epistemic_per_1000_tokens": "epistemic words in 1000 tokens",
     "shift_epistemic": "shift of the epistemic words over that of other words",
 }
-Record = Mapping[str, Any]
 
 
 @job()
@@ -122,37 +114,6 @@ def counts_text(claim: Record) -> str:
 def clause_text(claim: Record, key: str) -> str:
     """Return the p values of a claim's clauses: `0.003`, or `a 0.003, b 0.200`; a line breaks between clauses only."""
     return ", ".join(f"{clause['name']}\u00a0{p_text(clause[key])}".strip() for clause in claim["clauses"])
-
-
-def claims_counted(record: Record) -> list[Record]:
-    """Return the paper's claims, or the study's own if it has none of these."""
-    return [one for one in record["claims"] if one["name"].startswith("C")] or record["claims"]
-
-
-def summary_sentences(record: Record) -> list[str]:
-    """Return three sentences from the ledger: how many claims hold, which do not, what was not run or stays open."""
-    claims = claims_counted(record)
-    whose = "the paper's" if claims[0]["name"].startswith("C") else "the study's own"
-    names = {
-        verdict: [claim["name"] for claim in claims if claim["verdict"] == verdict] for verdict in VERDICTS
-    }
-    tested = len(claims) - len(names[NOT_RUN])
-
-    def listed(verdict: str) -> str:
-        found = ", ".join(names[verdict])
-        return f"{len(names[verdict])}" + (f" ({found})" if found else "")
-
-    if len(names[NO_VERDICT]) == tested:
-        return [
-            f"Of {whose} {len(claims)} claims this study shows the effects of {tested}.",
-            "It has one replicate, so there is no verdict: a base and a training are one draw, and another may differ.",
-            f"Not run: {listed(NOT_RUN)}.",
-        ]
-    return [
-        f"Of {whose} {len(claims)} claims this study tests {tested}, and {listed(REPRODUCED)} are reproduced; in part: {listed(PARTLY)}.",
-        f"Not reproduced: {listed(NOT_REPRODUCED)}; their effects lie outside of what is claimed, or are too small to be of interest.",
-        f"Inconclusive at this number of problems and replicates: {listed(INCONCLUSIVE)}; not run: {listed(NOT_RUN)}.",
-    ]
 
 
 def to_markdown(record: Record) -> str:
@@ -297,9 +258,3 @@ def html_details(claim: Record) -> str:
     body = f"<p>{html.escape(text)}</p>{claim_forest(claim)}{table if claim['parts'] else ''}"
     body += html_elsewhere(claim)
     return f'<details class="claim" id="claim-{claim["name"]}"><summary>{title}</summary>{body}</details>'
-
-
-def counts_of(record: Record) -> dict[str, int]:
-    """Return how many claims have each verdict: of the paper's, or of the study's own if it has none of these."""
-    found = [claim["verdict"] for claim in claims_counted(record)]
-    return {verdict: found.count(verdict) for verdict in VERDICTS}

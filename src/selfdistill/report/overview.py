@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from selfdistill.claims.verdicts import NO_VERDICT
 from selfdistill.records.files import read_json, write_text
 from selfdistill.records.task import Facts, Task, job
-from selfdistill.report.claims_page import summary_sentences
+from selfdistill.report.claims_summary import summary_sentences
 from selfdistill.report.deciding import deciding_rows
 from selfdistill.report.forest import VERDICT_LOOKS, Kind, Record, Row, by_kind, limits
 from selfdistill.report.forest_marks import LANE, draw_legend, draw_row, legend_entries

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from selfdistill.claims.elsewhere import counts_text
 from selfdistill.claims.recommendations import Recommendation, Recommendations
 from selfdistill.claims.verdicts import NOT_RUN
-from selfdistill.report.claims_page import Record, effect_text, verdict_text
+from selfdistill.report.claims_page import effect_text, verdict_text
+from selfdistill.report.forest import Record
 from selfdistill.report.deciding import leading_part
 
 

@@ -7,7 +7,7 @@ from selfdistill.problems.problem import read_problems
 from selfdistill.records.files import read_json, write_text
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report import loading
-from selfdistill.report.claims_page import counts_of, summary_sentences
+from selfdistill.report.claims_summary import counts_of, summary_sentences
 from selfdistill.report.page import Overview, Report, build_report, pick_examples
 from selfdistill.report.samples import responses_of
 from selfdistill.study.shown import ReportJob
