@@ -9,8 +9,8 @@ from selfdistill.claims.elsewhere import counts_text
 from selfdistill.claims.recommendations import Recommendation, Recommendations
 from selfdistill.claims.verdicts import NOT_RUN
 from selfdistill.report.claims_page import effect_text, verdict_text
-from selfdistill.report.forest import Record
 from selfdistill.report.deciding import leading_part
+from selfdistill.report.forest import Record
 
 
 class Evidence(NamedTuple):
