@@ -11,12 +11,7 @@ from spoiled import CONFIG
 from selfdistill.claims.elsewhere import Elsewhere, load_elsewhere
 from selfdistill.claims.judge import Frames, judge_parts
 from selfdistill.claims.verdicts import NO_VERDICT, NOT_RUN, REPRODUCED, VERDICTS, as_record, judge_claims
-from selfdistill.report.claims_page import (
-    effect_text,
-    expected_text,
-    to_html,
-    to_markdown,
-)
+from selfdistill.report.claims_page import effect_text, expected_text, to_html, to_markdown
 from selfdistill.report.claims_summary import counts_of, summary_sentences
 
 

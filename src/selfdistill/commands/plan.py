@@ -15,13 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 
 from selfdistill.claims.selection import draws_of
-from selfdistill.commands.costs import (
-    Assumptions,
-    Cost,
-    CostModel,
-    benchmark_sizes,
-    costs_of,
-)
+from selfdistill.commands.costs import Assumptions, Cost, CostModel, benchmark_sizes, costs_of
 from selfdistill.commands.decidable import decidable_section, smallest_effect
 from selfdistill.commands.disk import disk_section
 from selfdistill.commands.measure import read_measured

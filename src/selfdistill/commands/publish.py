@@ -29,15 +29,7 @@ FIGURES = (
     "dose-response",
     "prediction",
 )
-TABLES = (
-    "table1",
-    "richness",
-    "table2",
-    "main-results",
-    "draws",
-    "screening",
-    "interventions",
-)
+TABLES = ("table1", "richness", "table2", "main-results", "draws", "screening", "interventions")
 DIAGNOSIS = "diagnosis"
 """Table that goes with the finished runs, from which `selfdistill.commands.diagnose` learns."""
 

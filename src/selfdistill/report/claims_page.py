@@ -12,11 +12,7 @@ from selfdistill.claims.elsewhere import load_elsewhere
 from selfdistill.claims.judge import judge_parts
 from selfdistill.claims.ledger import load_ledger
 from selfdistill.claims.selection import from_params
-from selfdistill.claims.verdicts import (
-    NOT_RUN,
-    as_record,
-    judge_claims,
-)
+from selfdistill.claims.verdicts import NOT_RUN, as_record, judge_claims
 from selfdistill.records.files import write_text
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.claim_parts import claim_forest

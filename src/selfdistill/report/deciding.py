@@ -51,7 +51,7 @@ def with_paper(
     row: Row, parts: Sequence[Record], reported: pd.DataFrame, levels: pd.DataFrame, roles: Mapping[str, str]
 ) -> Row:
     """Return a row with the paper's effects; a claim of our own has none. parts: its part, or those of the models of an average."""
-    if row.claim.startswith("X"):
+    if row.own:
         return row
     found = [paper_number(part, row.kind, one) for part in parts for one in levels_of(part, levels, roles)]
     notes = [relative_change(part, reported, roles) for part in parts]

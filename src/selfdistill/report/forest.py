@@ -116,9 +116,14 @@ class Row:
         return self.kind.text(self.value) + (f" [{', '.join(known)}]" if len(known) == 2 else "")
 
     @property
+    def own(self) -> bool:
+        """Return whether the claim is one of ours, of which the paper reports nothing."""
+        return self.claim.startswith("X")
+
+    @property
     def paper_text(self) -> str:
         """Return what the paper reports: a number, or the range of several, and where, with its mark; else that it has no number."""
-        if self.claim.startswith("X"):
+        if self.own:
             return "none, a control of ours"
         if not self.paper:
             return self.note or "direction only"

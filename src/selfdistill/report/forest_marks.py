@@ -66,7 +66,7 @@ def draw_paper(axes: Axes, row: Row, y: float) -> None:
     if row.paper:
         look = PAPER_MARK | {"linestyle": "none", "label": f"paper {row.claim}"}
         axes.plot([one.value for one in row.paper], [y] * len(row.paper), **look)
-    elif not row.claim.startswith("X"):
+    elif not row.own:
         low, high = axes.get_xlim()
         reach = 0.1 * (high - low)
         ends = {
@@ -98,7 +98,7 @@ def legend_entries(rows: Sequence[Row]) -> list[Artist]:
     if any(row.paper for row in rows):
         diamond = PAPER_MARK | {"linestyle": "none"}
         entries.append(Line2D([], [], label="paper: number", **diamond))
-    if any(not row.paper and not row.claim.startswith("X") for row in rows):
+    if any(not row.paper and not row.own for row in rows):
         entries.append(Line2D([], [], label="paper: direction only", **arrow))
     entries.append(Patch(facecolor=BAND, label="range that is claimed"))
     if any(row.too_small for row in rows):
