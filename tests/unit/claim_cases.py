@@ -35,7 +35,7 @@ def samples(
 def part(metric: str = "accuracy", **bounds) -> PlannedPart:
     """SDPO minus base on the benchmark `ood`."""
     arms = (PlannedArm(SDPO, ("ood",), 1.0, 1.0), PlannedArm(BASE, ("ood",), 1.0, -1.0))
-    return PlannedPart("C5", "a part", "deepseek", metric, "ood", arms, **bounds)
+    return PlannedPart("C5", "a part", "deepseek", metric, "ood", arms, drawn=True, **bounds)
 
 
 def judged(chance: float, base: float = 0.5, **bounds) -> PartResult:

@@ -43,9 +43,7 @@ def test_paths_of_a_run_and_their_pattern_agree():
     assert paths.checkpoints(RUN) == f"{FOLDER}/checkpoints"
     assert paths.samples(RUN, 4) == f"{FOLDER}/samples/step-4.parquet"
     assert paths.manifest(paths.samples(RUN, LAST)) == f"{FOLDER}/samples/step-last.manifest.json"
-    pattern = paths.samples(method="sdpo")
-    assert "{method}" not in pattern
-    assert pattern.format(**RUN.fields(), step=4) == paths.samples(RUN, 4)
+    assert paths.samples().format(**RUN.fields(), step=4) == paths.samples(RUN, 4)
 
 
 def test_logs_locks_and_resume_folders_have_the_wildcards_of_the_output():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from claim_cases import BASE, SDPO, judge_one, judged, part, samples
 
-from selfdistill.claims.judge import Frames, rollouts_as_samples
+from selfdistill.claims.judge import Frames, judge_parts, rollouts_as_samples
 from selfdistill.claims.ledger import ROLLOUTS
 from selfdistill.claims.selection import PlannedArm, plan_claims, step_at
 from selfdistill.claims.verdicts import (
@@ -74,6 +74,20 @@ def test_one_draw_gives_an_effect_and_no_verdict(ledger):
     assert found.high < 0 and math.isnan(found.p_for)
     result = next(one for one in judge_claims(ledger, [found]) if one.name == "C5")
     assert (result.verdict, result.reason) == (NO_VERDICT, "one replicate: no verdict")
+
+
+@pytest.mark.parametrize(("drawn", "verdict"), [(True, NO_VERDICT), (False, REPRODUCED)])
+def test_section_3_has_one_draw_per_replicate_whatever_the_seeds(drawn, verdict):
+    """A base that the study draws once has no verdict there, even in a study of several seeds; released weights have one."""
+    contexts = [BASE | {"context": name, "dataset": "chain"} for name in ("solution", "answer-only")]
+    arms = tuple(
+        PlannedArm(run, ("section-3",), 1.0, weight)
+        for run, weight in zip(contexts, (1.0, -1.0), strict=True)
+    )
+    one = replace(part(below=0.0), benchmark="section-3", arms=arms, drawn=drawn)
+    rows = [samples(run, chance, seeds=1) for run, chance in zip(contexts, (0.3, 0.6), strict=True)]
+    (found,) = judge_parts([one], Frames(pd.DataFrame(), pd.concat(rows), pd.DataFrame()), 0.05)
+    assert found.verdict == verdict and found.high < 0
 
 
 def test_a_share_and_a_gap_between_metrics_by_hand(ledger, mini):

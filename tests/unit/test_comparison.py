@@ -41,17 +41,14 @@ def arm(
     return grid.assign(benchmark=benchmark, correct=right, response_tokens=np.where(right, 10, 20))
 
 
-@pytest.mark.parametrize("relative", [False, True])
 @pytest.mark.parametrize(("seeds", "reference_seeds"), [(1, 1), (3, 3), (3, 2)])
-def test_two_arms_are_the_contrast_that_the_tables_show(
-    relative: bool, seeds: int, reference_seeds: int
-) -> None:
+def test_two_arms_are_the_contrast_that_the_tables_show(seeds: int, reference_seeds: int) -> None:
     plain = {"model": "m", "method": "sdpo", "context": "solution", "teacher": "fixed", "dataset": "chain"}
     run = plain | {"coverage": "full", "variant": "default", "step": 40}
     trained, base = arm(0.4, seeds=seeds), arm(0.6, seeds=reference_seeds)
     samples = pd.concat([trained.assign(**run), base.assign(**run | BASE_GROUP)])
-    (row,) = contrasts(samples, BASE_GROUP, metrics=["accuracy"], relative=relative).to_dict("records")
-    found = compare([Arm(trained, 1), Arm(base, -1)], "accuracy", relative=relative)
+    (row,) = contrasts(samples, BASE_GROUP, metrics=["accuracy"]).to_dict("records")
+    found = compare([Arm(trained, 1), Arm(base, -1)], "accuracy")
     assert found.effect == pytest.approx(row["difference"])
     assert (found.low, found.high) == pytest.approx((row["low"], row["high"]))
     assert found.estimates == pytest.approx((row["estimate"], row["reference"]))
@@ -216,17 +213,24 @@ def test_degenerate_contrasts() -> None:
     nothing = compare([Arm(same, 1), Arm(same, -1)], "accuracy")
     assert (nothing.effect, nothing.low, nothing.high) == (0, 0, 0)
     assert nothing.p_above(0.0) == nothing.p_below(0.0) == 1.0
-    zero = same.assign(correct=False)
-    relative = compare([Arm(same, 1), Arm(zero, -1)], "accuracy", relative=True)
-    assert math.isnan(relative.effect)
     assert math.isnan(compare([Arm(arm(0.5, problems=1), 1)], "accuracy").low)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("right", [0, 1])
+def test_a_ratio_whose_divisor_may_be_zero_has_no_interval(right: int) -> None:
+    """With one right problem of ten the interval of the divisor holds 0, where the ratio is unknown; with none there is no ratio."""
+    base = arm(0.5, problems=10)
+    base["correct"] = base["problem_id"].isin([f"p{n}" for n in range(right)])
+    trained = base.assign(correct=base["problem_id"].isin([f"p{n}" for n in range(5)]))
+    found = compare([Arm(trained, 1), Arm(base, -1, over=1)], "accuracy")
+    assert found.effect == pytest.approx(4.0 if right else math.nan, nan_ok=True)
+    assert np.isnan([found.low, found.high, found.p_above(0)]).all()
 
 
 def test_contrasts_that_have_no_answer_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one arm"):
         compare([], "accuracy")
-    with pytest.raises(ValueError, match="weights 1 and -1"):
-        compare([Arm(arm(0.5), 1)], "accuracy", relative=True)
     with pytest.raises(ValueError, match="share no problem of one"):
         compare(
             [Arm(arm(0.5), 1), Arm(arm(0.5).replace({f"p{n}": f"q{n}" for n in range(40)}), -1)], "accuracy"

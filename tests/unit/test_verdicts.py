@@ -69,14 +69,14 @@ def test_a_part_without_an_interval_decides_nothing_and_counts_in_holms_correcti
     """Data decide whether a divisor may be 0; to leave its clause out would make the others look better."""
     one = PlannedPart("C8", "x", "deepseek", "shift", "ood", above=1.0, clause="c")
     vague, others = (
-        without_interval(one, SimpleNamespace(effect=0.7)),
+        without_interval(one, SimpleNamespace(effect=0.7, n_draws=1)),
         [part_of("C7", 0.01, clause=name) for name in "abc"],
     )
     found = claims_of(ledger, vague, *others)
     assert found["C7"].clauses[0].p_for == pytest.approx(0.04)
     assert found["C8"].clauses[2].verdict == INCONCLUSIVE
     assert found["C8"].clauses[2].reason == "0 of 1 parts hold, 1 without an interval"
-    single = without_interval(replace(one, single=True), SimpleNamespace(effect=0.7))
+    single = without_interval(replace(one, drawn=True), SimpleNamespace(effect=0.7, n_draws=1))
     assert (single.verdict, math.isnan(single.p_for)) == (NO_VERDICT, True)
 
 

@@ -10,14 +10,16 @@ from collections.abc import Hashable, Mapping, Sequence
 import pandas as pd
 
 from selfdistill.claims.ledger import ROLLOUTS, TRAINING
-from selfdistill.claims.selection import PlannedArm, PlannedPart, step_at
+from selfdistill.claims.selection import Missing, PlannedArm, PlannedPart, step_at
 from selfdistill.claims.verdicts import INCONCLUSIVE, NO_VERDICT, SINGLE, PartResult, p_values, verdict_of
-from selfdistill.statistics import Arm, Comparison, compare, pooled
+from selfdistill.statistics import Arm, Comparison, NoContrast, compare, pooled
 from selfdistill.vocabulary.interventions import NONE
-from selfdistill.vocabulary.runs import BASE, RUN_FIELDS, RUN_KEY
+from selfdistill.vocabulary.runs import RUN_FIELDS, RUN_KEY, SECTION_3
 
 TRAINING_WINDOW = 5
 """Number of last steps of a run whose rollouts form the benchmark TRAINING."""
+SUCCESS = 0.5
+"""Smallest score of a rollout that counts as correct."""
 ROLLOUT_COLUMNS = ("step", "problem_id", "score", "response_tokens")
 """What `rollouts_as_samples` needs of the rollouts."""
 
@@ -33,7 +35,7 @@ class Frames:
         interventions: Mapping[str, pd.DataFrame] | None = None,
     ) -> None:
         self._of = {
-            "section-3": self._grouped(nested(section_3)),
+            SECTION_3: self._grouped(nested(section_3)),
             **dict.fromkeys(ROLLOUTS, self._grouped(nested(rollouts))),
         }
         self._samples = {
@@ -48,13 +50,13 @@ class Frames:
         return {tuple(map(str, key)): rows for key, rows in frame.groupby(list(RUN_KEY), observed=True)}
 
     def rows(self, arm: PlannedArm) -> pd.DataFrame:
-        """Return the rows of an arm at its step; raise LookupError if there are none."""
+        """Return the rows of an arm at its step; raise Missing if there are none."""
         kind = arm.benchmarks[0]
         groups = self._of.get(kind, self._samples.get(arm.intervention, {}))
         rows = groups.get(tuple(arm.run[name] for name in RUN_KEY))
         if rows is None:
             under = "" if arm.intervention == NONE else f" under {arm.intervention}"
-            raise LookupError(f"no samples of {'/'.join(arm.run.values())}{under}")
+            raise Missing(f"no samples of {'/'.join(arm.run.values())}{under}")
         if kind in self._of:
             return rows[rows["benchmark"] == kind] if kind in ROLLOUTS else rows
         rows = rows[rows["step"] == step_at(rows["step"].unique(), arm.step)]
@@ -72,12 +74,11 @@ def rollouts_as_samples(
     rollouts: pd.DataFrame,
     run: Mapping[str, object],
     benchmark: str = TRAINING,
-    threshold: float = 0.5,
 ) -> pd.DataFrame:
     """Return the rollouts of a run, in the columns that an estimate reads.
 
     rollouts: ROLLOUT_COLUMNS of one run's record; run: its fields; benchmark: TRAINING for those of the last TRAINING_WINDOW
-    steps, WHOLE_TRAINING for all; threshold: smallest score that counts as correct.
+    steps, WHOLE_TRAINING for all. A score of at least SUCCESS counts as correct.
     """
     last = rollouts["step"].max()
     kept = rollouts[rollouts["step"] > last - TRAINING_WINDOW] if benchmark == TRAINING else rollouts
@@ -88,7 +89,7 @@ def rollouts_as_samples(
             "benchmark": benchmark,
             "problem_id": kept["problem_id"].to_numpy(),
             "sample_index": kept.groupby("problem_id").cumcount().to_numpy(),
-            "correct": (kept["score"] >= threshold).to_numpy(),
+            "correct": (kept["score"] >= SUCCESS).to_numpy(),
             "response_tokens": kept["response_tokens"].to_numpy(),
         }
     )
@@ -117,7 +118,7 @@ def effect_of(part: PlannedPart, frames: Frames) -> Comparison | PartResult:
     try:
         arms = [Arm(frames.rows(arm), arm.weight, arm.over, arm.group, arm.metric) for arm in part.arms]
         found = compare(arms, part.metric)
-    except (LookupError, ValueError) as error:
+    except (Missing, NoContrast) as error:
         return PartResult(part, reason=str(error))
     if math.isnan(found.low):
         return without_interval(part, found)
@@ -125,9 +126,8 @@ def effect_of(part: PlannedPart, frames: Frames) -> Comparison | PartResult:
 
 
 def drawn_once(part: PlannedPart, found: Comparison) -> bool:
-    """Return whether what a part measures was drawn once: in the study's plan, or because its runs have one draw."""
-    trained = any(arm.run["method"] != BASE for arm in part.arms)
-    return part.single or (trained and found.n_draws == 1)
+    """Return whether the study drew what a part measures, and did so once. Section 3 has one draw per replicate, whatever the seeds."""
+    return part.drawn and found.n_draws == 1
 
 
 def without_interval(part: PlannedPart, found: Comparison) -> PartResult:
@@ -143,7 +143,7 @@ def without_interval(part: PlannedPart, found: Comparison) -> PartResult:
 def pool_of(part: PlannedPart) -> tuple[str, bool]:
     """Return what parts must have in common to learn from each other: kind of metric, and whether it is of section 3."""
     kind = "accuracy" if part.metric.startswith(("accuracy", "pass@")) else part.metric
-    return "words" if kind.startswith(("epistemic", "substring")) else kind, part.benchmark == "section-3"
+    return "words" if kind.startswith(("epistemic", "substring")) else kind, part.benchmark == SECTION_3
 
 
 def unit_of(part: PlannedPart, found: Comparison) -> Hashable | None:

@@ -12,14 +12,14 @@ from selfdistill.study.study import Study
 from selfdistill.study.yaml import read_yaml, reject, validated
 from selfdistill.vocabulary.interventions import FORCE, INTERVENTIONS, NONE
 from selfdistill.vocabulary.roles import ROLES
-from selfdistill.vocabulary.runs import BASE
+from selfdistill.vocabulary.runs import BASE, SECTION_3
 from selfdistill.vocabulary.words import SUBSTRING_COLUMNS
 
 Role = Literal[ROLES]
 TRAINING, WHOLE_TRAINING = "training", "whole-training"
 ROLLOUTS = (TRAINING, WHOLE_TRAINING)
 """Benchmarks of the claims file that are rollouts: of the last steps of a training, of all its steps."""
-NOT_EVALUATED = ("section-3", *ROLLOUTS)
+NOT_EVALUATED = (SECTION_3, *ROLLOUTS)
 """Benchmarks of the claims file whose responses are not those of an evaluation."""
 Benchmark = Literal[("aime24", "amc23", "narrow", "in-domain", "ood", "each", *NOT_EVALUATED)]
 SHIFTS = ("shift_epistemic", "shift_other")

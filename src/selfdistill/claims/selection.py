@@ -15,13 +15,13 @@ from selfdistill.study.methods import METHODS
 from selfdistill.study.shown import intervened
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.interventions import NONE
-from selfdistill.vocabulary.runs import BASE, LAST, Run, Step, base_run
+from selfdistill.vocabulary.runs import BASE, LAST, SECTION_3, Run, Step, base_run
 
 PLUMBING_REASON = "the study only tests the pipeline"
 
 
 class Missing(LookupError):
-    """The study has no such run, model or benchmark; the message says which."""
+    """There is no such run, model, benchmark or sample; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class PlannedArm:
 class PlannedPart:
     """One effect of a claim in one metric, in one model or their mean; missing: why it cannot be tested (empty: it can).
 
-    base: the base of its runs, empty if there are several; single: the study draws what it measures only once, so that
-    there is an effect and no verdict.
+    base: the base of its runs, empty if there are several; drawn: the study draws what it measures, so that from one draw there is an
+    effect and no verdict.
     """
 
     claim: str
@@ -61,7 +61,7 @@ class PlannedPart:
     margin: float = 0.0
     clause: str = ""
     base: str = ""
-    single: bool = False
+    drawn: bool = False
     counts: bool = True
     missing: str = ""
 
@@ -110,13 +110,13 @@ def available(part: PartSpec, models: Sequence[str], benchmark: str, study: Stud
 
 
 def with_arms(planned: PlannedPart, arms: tuple[PlannedArm, ...], study: Study) -> PlannedPart:
-    """Return a part with its arms and what follows from them: its base, and whether the study draws it once."""
+    """Return a part with its arms and what follows from them: its base, and whether the study draws what it measures."""
     bases = {study.root_key(study.model(arm.run["model"]).base) for arm in arms}
     trained = any(arm.run["method"] != BASE for arm in arms)
     # weights that exist are given; those that the study makes itself are one draw of a recipe
     drawn = trained or any(study.base(base).drawn for base in bases)
     base = bases.pop() if len(bases) == 1 else ""
-    return replace(planned, arms=arms, base=base, single=drawn and draws_of(study) == (1, 1))
+    return replace(planned, arms=arms, base=base, drawn=drawn)
 
 
 def draws_of(study: Study) -> tuple[int, int]:
@@ -201,7 +201,7 @@ def benchmarks_of(name: str, study: Study) -> list[str]:
 
 def run_fields(arm: ArmSpec, model: str, benchmark: str, study: Study) -> dict[str, str]:
     """Return the run fields (without draw) of an arm's run; raise Missing if the grid has none or several."""
-    if benchmark == "section-3":
+    if benchmark == SECTION_3:
         if model not in study.section_3_models():
             raise Missing(f"section 3 of the study does not include {model}")
         return base_run(model, 0, 0).key() | {
@@ -240,7 +240,7 @@ def needed_files(parts: Iterable[PlannedPart], study: Study, paths: Paths) -> di
     """Return the paths that the judge reads, in the grid's order, by kind: samples, interventions, section_3, rollouts."""
     arms = [arm for part in parts for arm in part.arms]
     training = [arm.run for arm in arms if arm.benchmarks[0] in ROLLOUTS]
-    section_3 = {arm.run["model"] for arm in arms if arm.benchmarks == ("section-3",)}
+    section_3 = {arm.run["model"] for arm in arms if arm.benchmarks == (SECTION_3,)}
     plain = [arm for arm in arms if arm.benchmarks[0] not in NOT_EVALUATED and arm.intervention == NONE]
     runs = study.base_runs() + study.runs()
     return {

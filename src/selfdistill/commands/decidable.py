@@ -12,6 +12,7 @@ from selfdistill.claims.ledger import ROLLOUTS, ledger_of
 from selfdistill.claims.selection import PlannedPart, draws_of, plan_claims
 from selfdistill.commands.costs import benchmark_sizes
 from selfdistill.study.study import Study
+from selfdistill.vocabulary.runs import SECTION_3
 
 
 def decidable_section(study: Study) -> list[str]:
@@ -70,7 +71,7 @@ def detectable(
     """
     if benchmarks[0] in ROLLOUTS:
         return None
-    if benchmarks[0] == "section-3":
+    if benchmarks[0] == SECTION_3:
         samples, sizes = study.file.section_3.samples, [study.file.section_3.problems]
     else:
         samples = study.file.benchmarks.samples_at(last=last)

@@ -128,36 +128,34 @@ class Paths:
         """Return the path of the manifest of a model's off-policy data sets."""
         return f"{self.results}/off-policy/{model}/{dataset}/replicate-{replicate}/manifest.json"
 
-    def run(self, run: Run | None = None, **fields: str) -> str:
-        """Return the folder of a run, or a pattern with these `fields` fixed (`method="grpo"`)."""
-        values = {name: f"{{{name}}}" for name in RUN_FIELDS} | fields | (run.fields() if run else {})
+    def run(self, run: Run | None = None) -> str:
+        """Return the folder of a run, or the pattern of all."""
+        values = run.fields() if run else {name: f"{{{name}}}" for name in RUN_FIELDS}
         return f"{self.results}/runs/{RUN_PATTERN.format(**values)}"
 
-    def checkpoints(self, run: Run | None = None, **fields: str) -> str:
+    def checkpoints(self, run: Run | None = None) -> str:
         """Return the folder of a run's checkpoints step-{step}/; step 0 is the base and is not stored."""
-        return f"{self.run(run, **fields)}/checkpoints"
+        return f"{self.run(run)}/checkpoints"
 
-    def training(self, run: Run | None = None, **fields: str) -> str:
+    def training(self, run: Run | None = None) -> str:
         """Return the path of a run's training record (rows: steps)."""
-        return f"{self.run(run, **fields)}/training.parquet"
+        return f"{self.run(run)}/training.parquet"
 
-    def rollouts(self, run: Run | None = None, **fields: str) -> str:
+    def rollouts(self, run: Run | None = None) -> str:
         """Return the path of a run's rollouts."""
-        return f"{self.run(run, **fields)}/rollouts.parquet"
+        return f"{self.run(run)}/rollouts.parquet"
 
-    def run_manifest(self, run: Run | None = None, **fields: str) -> str:
+    def run_manifest(self, run: Run | None = None) -> str:
         """Return the path of the manifest of a run's training."""
-        return self.manifest(self.checkpoints(run, **fields))
+        return self.manifest(self.checkpoints(run))
 
-    def samples(self, run: Run | None = None, step: Step | str = "{step}", **fields: str) -> str:
+    def samples(self, run: Run | None = None, step: Step | str = "{step}") -> str:
         """Return the path of the samples of one checkpoint of a run."""
-        return f"{self.run(run, **fields)}/samples/step-{step}.parquet"
+        return f"{self.run(run)}/samples/step-{step}.parquet"
 
-    def intervention(
-        self, run: Run | None = None, intervention: str = "{intervention}", **fields: str
-    ) -> str:
+    def intervention(self, run: Run | None = None, intervention: str = "{intervention}") -> str:
         """Return the path of the samples of a run after training under an intervention on the epistemic words."""
-        return f"{self.run(run, **fields)}/interventions/{intervention}.parquet"
+        return f"{self.run(run)}/interventions/{intervention}.parquet"
 
     def manifest(self, path: str) -> str:
         """Return the path of an output's manifest: x.manifest.json beside x.parquet or x/."""

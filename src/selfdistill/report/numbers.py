@@ -32,7 +32,7 @@ from selfdistill.statistics import (
 )
 from selfdistill.study.jobs import NumbersParams
 from selfdistill.study.methods import ON_POLICY
-from selfdistill.vocabulary.runs import BASE, DRAW, RUN_FIELDS
+from selfdistill.vocabulary.runs import BASE, DRAW, RUN_FIELDS, SECTION_3
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS, REPETITION, SUBSTRING_COLUMNS
 
 OOD_MEAN = "ood-mean"
@@ -94,8 +94,8 @@ def study_estimates(samples: pd.DataFrame, section_3: pd.DataFrame, ood: Sequenc
     if len(outside):
         frames.append(estimates(outside, by=GROUP_COLUMNS[:-1]).assign(benchmark=OOD_MEAN))
     if len(section_3):
-        frames.append(estimates(section_3.assign(benchmark="section-3")))
-        words = estimates(section_3.assign(benchmark="section-3"), metrics=SUBSTRING_COLUMNS)
+        frames.append(estimates(section_3.assign(benchmark=SECTION_3)))
+        words = estimates(section_3.assign(benchmark=SECTION_3), metrics=SUBSTRING_COLUMNS)
         frames.append(words)
     return joined(frames)
 
@@ -105,7 +105,7 @@ def repetition_estimates(last: pd.DataFrame, section_3: pd.DataFrame) -> pd.Data
 
     last, section_3: repetition.repetition, either may be empty.
     """
-    frames = [last, section_3.assign(benchmark="section-3")]
+    frames = [last, section_3.assign(benchmark=SECTION_3)]
     return joined(estimates(frame, metrics=(REPETITION,)) for frame in frames if len(frame))
 
 

@@ -20,7 +20,7 @@ from selfdistill.report.tables.form import number
 from selfdistill.vocabulary.contexts import NONE
 from selfdistill.vocabulary.interventions import NONE as NO_INTERVENTION
 from selfdistill.vocabulary.marks import MARKS
-from selfdistill.vocabulary.runs import BASE, DEFAULT, FULL
+from selfdistill.vocabulary.runs import BASE, DEFAULT, FULL, SECTION_3
 from selfdistill.vocabulary.teachers import FIXED
 
 PAPER_MODELS = {
@@ -64,11 +64,11 @@ MEASURES = {
     "count per response": Measure("substring"),
 }
 """Quantities of reported.yaml that are a level of one arm; changes, shifts and sizes of data sets are not."""
-UNNAMED = {"table1": "section-3", "figure9": "section-3", "figure7": "training"}
+UNNAMED = {"table1": SECTION_3, "figure9": SECTION_3, "figure7": "training"}
 """Display -> the benchmark that its entries leave out."""
 BENCHMARKS = {"chemistry": "narrow"}
 """The paper's benchmark in lower case -> the name in claims.yaml, where they differ."""
-NOT_SUMMED = ("section-3", *ROLLOUTS, "narrow", UNKNOWN)
+NOT_SUMMED = (SECTION_3, *ROLLOUTS, "narrow", UNKNOWN)
 """What is no benchmark of the paper's mathematics, so that it never stands for a mean over ours."""
 
 

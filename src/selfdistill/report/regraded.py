@@ -26,6 +26,7 @@ from selfdistill.sampling.regrading import NUMBER, numbers_of, problems_by_id, r
 from selfdistill.study.jobs import sample_files
 from selfdistill.study.load import load_study
 from selfdistill.study.study import Study
+from selfdistill.vocabulary.runs import SECTION_3
 
 
 def graded_files(study: Study, paths: Paths) -> list[str]:
@@ -39,7 +40,7 @@ def problem_files(study: Study, paths: Paths) -> dict[str, list[str]]:
     files = {name: [paths.benchmark(name)] for name in study.all_benchmarks()}
     if study.section_3_models():
         asked = study.section_3_dataset()
-        files["section-3"] = [paths.training_problems(asked, one, "full") for one in study.file.replicates]
+        files[SECTION_3] = [paths.training_problems(asked, one, "full") for one in study.file.replicates]
     return files
 
 

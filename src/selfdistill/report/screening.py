@@ -17,7 +17,7 @@ from selfdistill.statistics.screening import INSIDE, OUTSIDE, screened
 def screening_benchmarks(data: StudyData) -> dict[str, list[str]]:
     """Return on what runs are screened: the benchmark in domain, and the headline out of domain, which every checkpoint is evaluated on."""
     outside = data.benchmark_names(ood=True)
-    headline = [name for name in data.headline_benchmarks() if name in outside]
+    headline = [name for name in data.headline if name in outside]
     return {INSIDE: [data.inside], OUTSIDE: headline or outside}
 
 

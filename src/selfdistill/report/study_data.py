@@ -108,13 +108,6 @@ class StudyData:
             name for name, entry in self.benchmarks.items() if ood is None or bool(entry.get("ood")) is ood
         ]
 
-    def headline_benchmarks(self) -> list[str]:
-        """Return the two benchmarks of panels (b) and (c): as declared, else the first of each kind."""
-        if self.headline:
-            return list(self.headline)
-        ordered = self.benchmark_names(ood=False)[:1] + self.benchmark_names(ood=True)
-        return ordered[:2]
-
     @property
     def inside(self) -> str:
         """Return the benchmark that stands for the training domain: the first in domain, else the first."""

@@ -28,7 +28,7 @@ Modules, in the order of the data flow: `metrics` (what a metric is made of), `c
 `interventions`, `screening`, `prediction` and `simulation`.
 """
 
-from selfdistill.statistics.cells import Cells, CellTable
+from selfdistill.statistics.cells import Cells, CellTable, NoContrast
 from selfdistill.statistics.comparison import Arm, Comparison, compare, pooled
 from selfdistill.statistics.groups import BASE_GROUP, GROUP_COLUMNS, contrasts, estimates, last_step
 from selfdistill.statistics.interventions import INTERVENTION_GROUP, intervention_estimates
@@ -48,6 +48,7 @@ __all__ = [
     "GROUP_COLUMNS",
     "INTERVENTION_GROUP",
     "METRICS",
+    "NoContrast",
     "RATIOS",
     "compare",
     "contrasts",

@@ -27,6 +27,10 @@ from selfdistill.statistics.metrics import (
 from selfdistill.vocabulary.runs import DRAW
 
 
+class NoContrast(ValueError):
+    """The samples cannot answer: no rows, no column, or nothing in common."""
+
+
 @dataclass(frozen=True)
 class Cells:
     """Cells of one group, metric x draw x problem, and the stratum (benchmark) of each problem.
@@ -123,11 +127,11 @@ class CellTable:
         return self._design([self._rows[position]])
 
     def pair(self, position: int, reference: int) -> Design:
-        """Return the design of two groups over their common problems; raise ValueError if there are none."""
+        """Return the design of two groups over their common problems; raise NoContrast if there are none."""
         problems = [self._column["problem"][self._rows[own]] for own in (position, reference)]
         common = np.intersect1d(*problems)
         if not common.size:
-            raise ValueError(f"{self.keys[position]} and {self.keys[reference]} share no problem")
+            raise NoContrast(f"{self.keys[position]} and {self.keys[reference]} share no problem")
         return self._design(
             [
                 self._rows[group][np.isin(codes, common)]
@@ -152,7 +156,7 @@ class CellTable:
         lacking = ~np.isin(stratum, stratum[in_common])
         if lacking.any():
             names = sorted({*self._column["benchmark"][rows[lacking]]})
-            raise ValueError(f"the arms share no problem of {', '.join(map(str, names))}")
+            raise NoContrast(f"the arms share no problem of {', '.join(map(str, names))}")
         return self._design([rows[in_common & (group == own)] for own in range(len(self._rows))])
 
     def _design(self, groups: list[np.ndarray]) -> Design:
@@ -183,7 +187,7 @@ class CellTable:
         numbers = [self._column["replicate"][rows] for rows in groups]
         common = reduce(np.intersect1d, numbers)
         if not common.size:
-            raise ValueError("the arms share no replicate")
+            raise NoContrast("the arms share no replicate")
         return [rows[np.isin(own, common)] for rows, own in zip(groups, numbers, strict=True)]
 
     def _cells(self, rows: np.ndarray, k: int) -> Cells:
@@ -221,11 +225,11 @@ def sample_columns(metrics: Sequence[str]) -> list[str]:
 
 
 def check_columns(samples: pd.DataFrame, needed: Sequence[str]) -> None:
-    """Raise ValueError for a missing column or if there are no rows."""
+    """Raise NoContrast for a missing column or if there are no rows."""
     if missing := sorted(set(needed) - set(samples.columns)):
-        raise ValueError(f"the samples lack the columns {missing}; they have {sorted(samples.columns)}")
+        raise NoContrast(f"the samples lack the columns {missing}; they have {sorted(samples.columns)}")
     if samples.empty:
-        raise ValueError("there are no samples to estimate from")
+        raise NoContrast("there are no samples to estimate from")
 
 
 def _reduce(samples: pd.DataFrame, by: list[str], columns: list[str]) -> tuple[pd.DataFrame, np.ndarray]:

@@ -42,7 +42,6 @@ class Comparison:
 
     contrast: Contrast
     student: Student
-    level: float
     n_problems: int
     k: int
     n_replicates: int
@@ -58,12 +57,12 @@ class Comparison:
     @property
     def low(self) -> float:
         """Return the lower end of the interval."""
-        return float(self.student.interval(self.level)[0, 0])
+        return float(self.student.interval()[0, 0])
 
     @property
     def high(self) -> float:
         """Return the upper end of the interval."""
-        return float(self.student.interval(self.level)[1, 0])
+        return float(self.student.interval()[1, 0])
 
     @property
     def estimates(self) -> tuple[float, ...]:
@@ -79,8 +78,8 @@ class Comparison:
         return float(self.student.p_below(bound)[0])
 
 
-def compare(arms: Sequence[Arm], metric: str, *, relative: bool = False, level: float = 0.95) -> Comparison:
-    """Return the sum of weight times estimate over the arms; with `relative`, the first over the second, minus 1.
+def compare(arms: Sequence[Arm], metric: str) -> Comparison:
+    """Return the sum of weight times estimate over the arms; with weights `over`, divided by the sum of those times estimate.
 
     Arms of one group on the same benchmark are paired: they are restricted to their common problems. Groups may have other problems
     (each model has its own in section 3); those that they share count as shared. If the samples have several
@@ -88,20 +87,15 @@ def compare(arms: Sequence[Arm], metric: str, *, relative: bool = False, level: 
     independent. The draws are those of these arms alone; `pooled` adds what other contrasts tell about draws.
 
     Some cases give NaN instead of an error: all values if a ratio has a divisor of 0; the interval if a benchmark has one
-    problem. Raise ValueError for no arms, for an arm without rows or without a column that the metric needs, for a
-    benchmark on which the arms of a group share no problem, for arms without a common replicate, and for `relative` with weights other
-    than +1 and -1.
+    problem. Raise ValueError for no arms, and NoContrast for an arm without rows or without a column that the metric needs, for a
+    benchmark on which the arms of a group share no problem, and for arms without a common replicate.
     """
-    weights = [arm.weight for arm in arms]
-    if relative and weights != [1, -1]:
-        raise ValueError(f"a relative contrast must have two arms with weights 1 and -1, not {weights}")
-    over = [0.0, 1.0] if relative else [arm.over for arm in arms]
     design, drawn = design_of(arms, metric)
-    contrast = linear_contrast(design, weights, over, [arm.group for arm in arms])
+    weights, over, groups = zip(*((arm.weight, arm.over, arm.group) for arm in arms), strict=True)
+    contrast = linear_contrast(design, weights, over, groups)
     return Comparison(
         contrast=contrast,
         student=student(contrast),
-        level=level,
         n_problems=min(arm.strata.size for arm in design.arms),
         k=design.k,
         n_replicates=design.n_replicates,

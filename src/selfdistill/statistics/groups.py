@@ -27,8 +27,6 @@ def estimates(
     samples: pd.DataFrame,
     by: Sequence[str] = GROUP_COLUMNS,
     metrics: Sequence[str] = METRICS,
-    *,
-    level: float = 0.95,
 ) -> pd.DataFrame:
     """Return every metric of every group, with its interval.
 
@@ -42,7 +40,7 @@ def estimates(
     for key, design, found in zip(
         table.keys, designs, _students(table, by, table.keys, designs, (1.0,)), strict=True
     ):
-        low, high = found.interval(level)
+        low, high = found.interval()
         low = np.where(table.is_signed, low, np.maximum(low, 0.0))
         high = np.where(table.is_proportion, np.minimum(high, 1.0), high)
         columns = {"metric": list(metrics), "estimate": found.effect, "low": low, "high": high}
@@ -55,16 +53,12 @@ def contrasts(
     against: Mapping[str, str | int],
     by: Sequence[str] = GROUP_COLUMNS,
     metrics: Sequence[str] = METRICS,
-    *,
-    relative: bool = False,
-    level: float = 0.95,
 ) -> pd.DataFrame:
     """Return the difference of every group from a reference group, paired by problem.
 
     The reference of a group has the same key with the fields in `against` replaced: `BASE_GROUP` for the base
     model, or `{"method": "grpo", "context": "none", "teacher": "none"}` for GRPO at the same step. Groups
-    without a reference, and the references themselves, are left out. With `relative`, the result is
-    group / reference - 1.
+    without a reference, and the references themselves, are left out.
 
     Columns: `by`..., metric, estimate, reference, difference, low, high, p_value, n_problems (those in both arms),
     k (smallest number of samples per problem in either arm, also for pass@k and maj@k), n_replicates, n_seeds (both the
@@ -84,12 +78,11 @@ def contrasts(
     if not pairs:
         raise ValueError(f"no group has a reference with {dict(against)}")
     designs = [table.pair(*pair) for pair in pairs.values()]
-    over = (0.0, 1.0) if relative else ()
     rows = []
     for key, design, found in zip(
-        pairs, designs, _students(table, by, list(pairs), designs, (1.0, -1.0), over), strict=True
+        pairs, designs, _students(table, by, list(pairs), designs, (1.0, -1.0)), strict=True
     ):
-        low, high = found.interval(level)
+        low, high = found.interval()
         estimate, reference = (arm.estimate() for arm in design.arms)
         columns = {"metric": list(metrics), "estimate": estimate, "reference": reference}
         columns |= {"difference": found.effect, "low": low, "high": high, "p_value": found.p_two_sided()}
@@ -103,7 +96,6 @@ def _students(
     keys: Sequence[tuple],
     designs: Sequence[Design],
     weights: Sequence[float],
-    over: Sequence[float] = (),
 ) -> list[Student]:
     """Return the distribution of each design's contrast, its draws pooled over the groups that do not share them.
 
@@ -115,7 +107,7 @@ def _students(
         else [name for name in by if name not in ("step", "benchmark", "intervention")]
     )
     units = [tuple(value for name, value in zip(by, key, strict=True) if name in shared) for key in keys]
-    found = [linear_contrast(design, weights, over) for design in designs]
+    found = [linear_contrast(design, weights) for design in designs]
     ratio, freedom = (np.array([getattr(one, name) for one in found]) for name in ("ratio", "draw_freedom"))
     lent = zip(*priors(ratio, freedom, units), strict=True)
     return [student(one, *prior) for one, prior in zip(found, lent, strict=True)]

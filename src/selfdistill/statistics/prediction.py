@@ -102,7 +102,7 @@ def matrix(runs: pd.DataFrame) -> np.ndarray:
 class Judged:
     """A predictor on left-out groups of a kind (GROUPS): errors of the ridge and of the constant, root mean squares of changes.
 
-    predicted: change of every run; intervals: half the width of a prediction's interval, of (ridge, constant).
+    predicted: change of every run; intervals: half the width of a prediction's 95 % interval, of (ridge, constant).
     """
 
     kind: str
@@ -113,7 +113,7 @@ class Judged:
     intervals: tuple[float, float]
 
 
-def judge(runs: pd.DataFrame, kind: str, level: float = 0.95) -> Judged | None:
+def judge(runs: pd.DataFrame, kind: str) -> Judged | None:
     """Return the errors on left-out groups of a kind; None for fewer than FEWEST_GROUPS groups.
 
     runs: FEATURES, GROUPS and CHANGE, one row per run, without NaN.
@@ -129,7 +129,7 @@ def judge(runs: pd.DataFrame, kind: str, level: float = 0.95) -> Judged | None:
         error(changes, predicted),
         error(changes, left_out(matrix(runs), changes, groups, [INFINITE])[0]),
     )
-    width = float(t.ppf(0.5 + level / 2, count - 1))
+    width = float(t.ppf(0.975, count - 1))
     return Judged(kind, count, *errors, predicted, (width * errors[0], width * errors[1]))
 
 
@@ -145,7 +145,7 @@ class Prediction:
     judged: tuple[Judged, ...] = ()
 
 
-def predict(runs: pd.DataFrame, planned: Mapping[str, float], level: float = 0.95) -> Prediction:
+def predict(runs: pd.DataFrame, planned: Mapping[str, float]) -> Prediction:
     """Return the prediction for a planned run from finished ones.
 
     runs: see `judge`, rows with NaN are left out; planned: FEATURES. The ridge predicts if its error is below the constant's on every kind
@@ -153,7 +153,7 @@ def predict(runs: pd.DataFrame, planned: Mapping[str, float], level: float = 0.9
     the finished runs, or if there are too few groups.
     """
     runs = runs.dropna(subset=[*FEATURES, CHANGE])
-    judged = tuple(filter(None, (judge(runs, kind, level) for kind in GROUPS)))
+    judged = tuple(filter(None, (judge(runs, kind) for kind in GROUPS)))
     if not judged:
         count = runs["base"].nunique()
         return Prediction(UNKNOWN, f"{too_few(count)} to learn from, {FEWEST_GROUPS} are needed")

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from selfdistill.statistics.groups import estimates
-from selfdistill.vocabulary.runs import DRAW
+from selfdistill.vocabulary.runs import DRAW, SECTION_3
 from selfdistill.vocabulary.token_classes import POSITIONS
 
 AT = {position: f"nats_{position}" for position in POSITIONS}
@@ -30,4 +30,4 @@ def responses_of(rows: pd.DataFrame) -> pd.DataFrame:
     totals = rows.groupby(keys, observed=True)[["tokens", "nats"]].sum()
     at = rows.pivot_table("nats", keys, "position", aggfunc="sum", fill_value=0.0, observed=True)
     at = at.reindex(columns=POSITIONS, fill_value=0.0).rename(columns=AT)
-    return totals.join(at).reset_index().assign(benchmark="section-3")
+    return totals.join(at).reset_index().assign(benchmark=SECTION_3)

@@ -83,10 +83,9 @@ def measured_runs(study: Study) -> tuple[Run, ...]:
 
 def diagnosed_params(study: Study) -> DiagnosedParams:
     """Return what the table of finished runs depends on beside its files. OOD: the headline benchmarks that are, if any, else all."""
-    outside = study.ood()
     plans = {plan: number for number, plan in enumerate(plans_of(study))}
     return DiagnosedParams(
-        ood=[name for name in study.file.benchmarks.headline if name in outside] or outside,
+        ood=study.headline_ood(),
         runs=[
             DiagnosedRun(
                 run=run.fields(),

@@ -39,11 +39,6 @@ class Display:
     options: Mapping[str, Any] = field(default_factory=dict)
     curves: Literal["", "headline", "ood", "all"] = ""
 
-    @property
-    def module(self) -> str:
-        """Return the module of the drawing function, its name below the package."""
-        return self.draw.partition(":")[0].removeprefix("selfdistill.")
-
     def choose(self, runs: Sequence[Run], roles: Mapping[str, str]) -> tuple[Run, ...]:
         """Return the runs to show out of those of the listed experiments.
 

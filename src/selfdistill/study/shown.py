@@ -130,8 +130,7 @@ def curves_of(study: Study, name: str) -> list[str]:
     """Return the benchmarks that a figure draws by step."""
     labels = study.benchmark_labels()
     inside, outside = ([key for key, label in labels.items() if label["ood"] is ood] for ood in (False, True))
-    headline = study.file.benchmarks.headline or (inside[:1] + outside)[:2]
-    return {"": [], "headline": headline, "ood": outside or inside, "all": list(labels)}[
+    return {"": [], "headline": study.headline(), "ood": outside or inside, "all": list(labels)}[
         display_of(name).curves
     ]
 
@@ -176,7 +175,7 @@ def display_names(study: Study, name: str = "") -> dict[str, Any]:
         "labels": {model: study.model(model).label or model for model in models},
         "roles": {role: model for role, model in study.roles().items() if model in models},
         "benchmarks": study.benchmark_labels(),
-        "headline": list(study.file.benchmarks.headline),
+        "headline": study.headline(),
         "broad": study.file.domains.broad,
         "narrow": study.file.domains.narrow or "",
         "organism": all(study.base(name).organism for name in study.bases()),

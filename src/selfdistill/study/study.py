@@ -73,15 +73,14 @@ class Study:
         return {"template": self.family(model).name, "thinking": self.model(model).thinking}
 
     @cached_property
-    def _grid(self) -> dict[Run, Run]:
-        """Every run, the bases first, with the experiments that it serves."""
+    def _grid(self) -> dict[Run, tuple[str, ...]]:
+        """Every run, the bases first, and the experiments that it serves."""
         found: dict[Run, tuple[str, ...]] = {}
         for run, experiment in self._declared():
             found[run] = tuple(dict.fromkeys((*found.get(run, ()), experiment)))
         bases = {(run.model, run.replicate, run.seed): None for run in found}
         bases |= {(model, *draw): None for model in self.file.evaluate for draw in self.draws()}
-        grid = {base_run(*base): () for base in bases} | found
-        return {run: Run(**run.fields(), experiments=experiments) for run, experiments in grid.items()}
+        return {base_run(*base): () for base in bases} | found
 
     def draws(self, seeds: Sequence[int] | None = None) -> list[tuple[int, int]]:
         """Return the draws (replicate, seed) of the study, or of an entry of the grid with its own seeds."""
@@ -99,7 +98,7 @@ class Study:
         return tuple(
             run
             for run in self._grid
-            if run.method in methods and (not wanted or wanted & set(self._grid[run].experiments))
+            if run.method in methods and (not wanted or wanted & set(self._grid[run]))
         )
 
     def base_runs(self, *models: str) -> tuple[Run, ...]:
@@ -112,14 +111,14 @@ class Study:
 
     def experiments_of(self, run: Run) -> tuple[str, ...]:
         """The experiments that a run serves."""
-        return self._grid[run].experiments
+        return self._grid[run]
 
     def run(self, **fields: Any) -> Run:
         """The run with these fields (wildcards); raises StudyError if the grid does not declare it."""
         run = Run.from_fields(fields)
         if run not in self._grid:
             reject(self.path, "runs", f"no such run: {run}", [str(other) for other in self._grid])
-        return self._grid[run]
+        return run
 
     def models(self) -> tuple[str, ...]:
         """Every model that the study uses, in order of appearance."""
@@ -251,10 +250,20 @@ class Study:
         """Contexts of the off-policy data sets; none if the study leaves them out."""
         return sorted(self.file.off_policy.contexts) if self.file.off_policy else []
 
+    def headline(self) -> list[str]:
+        """The benchmarks of panels (b) and (c): as declared, else the first in domain and the first out of domain."""
+        outside = self.ood()
+        inside = [name for name in self.file.benchmarks.names if name not in outside]
+        return list(self.file.benchmarks.headline) or (inside[:1] + outside)[:2]
+
+    def headline_ood(self) -> list[str]:
+        """Those of the headline that are out of domain; all that are if the headline has none."""
+        outside = self.ood()
+        return [name for name in self.headline() if name in outside] or outside
+
     def shift_benchmark(self) -> str:
         """The benchmark on which Figure 12 compares word frequencies: the paper's AIME24, the last of the headline."""
-        benchmarks = self.file.benchmarks
-        return (benchmarks.headline or benchmarks.names)[-1]
+        return self.headline()[-1]
 
     def dataset_spec(self, name: str) -> dict[str, Any]:
         """How a training set is made: the slice that its problems depend on."""

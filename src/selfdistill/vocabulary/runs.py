@@ -1,7 +1,7 @@
 """What a run is: its fields, in the order of paths, columns and wildcards."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 RUN_KEY = ("model", "method", "context", "teacher", "dataset", "coverage", "variant")
@@ -12,6 +12,8 @@ RUN_FIELDS = (*RUN_KEY, *DRAW)
 """Fields that identify a run."""
 SEEDS = range(1000)
 """Seeds that a replicate can have."""
+SECTION_3 = "section-3"
+"""Name under which the problems of section 3 stand beside the benchmarks."""
 BASE = "base"
 """Method of a model before training."""
 FULL, DEFAULT = "full", "default"
@@ -30,7 +32,7 @@ def draw_seed(replicate: int, seed: int = 0) -> int:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the grid. experiments: those that use it; they do not distinguish runs."""
+    """One run of the grid."""
 
     model: str
     method: str
@@ -41,7 +43,6 @@ class Run:
     variant: str
     replicate: int
     seed: int
-    experiments: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_fields(cls, fields: Mapping[str, Any]) -> "Run":

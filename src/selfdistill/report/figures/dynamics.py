@@ -65,7 +65,7 @@ def draw_dynamics(
     benchmarks: how many of the headline benchmarks to show, from the last (2: in domain and OOD, 1: OOD).
     paper: the display of the paper's curves (reported.yaml), drawn below the last benchmark, and of its words below ours.
     """
-    runs, names = data.runs, data.headline_benchmarks()[-benchmarks:]
+    runs, names = data.runs, data.headline[-benchmarks:]
     curves = {metric: curves_of(data, paper, metric) for metric in (ACCURACY, LENGTH)}
     changes = words_of(data, paper, "change in count per response") if words else []
     lines = ["training", *names, *(["paper"] if any(curves.values()) else [])]

@@ -36,7 +36,7 @@ def draw_training_and_benchmark(
 
     columns: of the legend. styles: one per run, where the runs' own do not tell them apart.
     """
-    runs, name = data.runs, data.headline_benchmarks()[-1]
+    runs, name = data.runs, data.headline[-1]
     with paper_style():
         figure, axes = new_figure(2, 2)
         for axis, column in zip(axes[0], ("score", LENGTH), strict=True):
@@ -79,7 +79,7 @@ def distinct_styles(runs: Sequence[Mapping[str, str]]) -> list[LineStyle]:
 
 def draw_hybrid_teachers(data: StudyData) -> tuple[Figure, str]:
     """Draw Figure 15: accuracy, length and epistemic words by step, the hybrid teacher above and the pair that thinks below."""
-    name, by_model = data.headline_benchmarks()[-1], data.runs_by("model")
+    name, by_model = data.headline[-1], data.runs_by("model")
     off, on = (data.roles[role] for role in ("qwen3-nothink", "qwen3-think"))
     rows = [
         ("(a) student without thinking", by_model[off,], name),
@@ -95,7 +95,7 @@ def draw_hybrid_teachers(data: StudyData) -> tuple[Figure, str]:
 
 def draw_pass_at_k(data: StudyData) -> tuple[Figure, str]:
     """Draw Figure 19: pass@k by step, one row per model, one column per headline benchmark."""
-    names, models = data.headline_benchmarks(), data.runs_by("model")
+    names, models = data.headline, data.runs_by("model")
     with paper_style():
         figure, axes = new_figure(len(models), len(names))
         for line, ((model,), runs) in zip(axes, models.items(), strict=True):

@@ -31,6 +31,7 @@ from selfdistill.report.style import (
     shared_legend,
 )
 from selfdistill.vocabulary.contexts import FURTHER
+from selfdistill.vocabulary.runs import SECTION_3
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ GROUPS = ((True, "epistemic"), (False, "other words"))
 def context_rows(data: StudyData) -> pd.DataFrame:
     """Return the section 3 estimates; FigureError if the study has none."""
     known = [*CONTEXTS, *FURTHER]
-    return select(data.estimates, "section 3 estimate", benchmark="section-3", context=known)
+    return select(data.estimates, "section 3 estimate", benchmark=SECTION_3, context=known)
 
 
 def contexts_in(rows: pd.DataFrame) -> list[str]:

@@ -20,6 +20,7 @@ from selfdistill.report.study_data import (
 from selfdistill.report.style import CONTEXT_SYMBOLS, method_style
 from selfdistill.report.tables.form import MARKS_TEXT, NO_VALUE, Entry, TableParts, counts_note, ours
 from selfdistill.report.tables.reported import reported, reported_rows
+from selfdistill.vocabulary.runs import SECTION_3
 from selfdistill.vocabulary.words import REPETITION
 
 REPEATED_TEXT = (
@@ -48,8 +49,8 @@ def contexts_table(data: StudyData) -> TableParts:
             own = frame[(frame["model"] == model) & (frame["context"] == context)]
             run = runs_of(own)[0] if len(own) else base_run(model)
             for name, metric, digits in quantities:
-                row[name.capitalize()] = ours(final_cell(frame, run, "section-3", metric), digits)
-            repeated = final_cell(frame, run, "section-3", REPETITION)
+                row[name.capitalize()] = ours(final_cell(frame, run, SECTION_3, metric), digits)
+            repeated = final_cell(frame, run, SECTION_3, REPETITION)
             row["Repeated"] = ours(repeated, 1, 100)
             for name, _, digits in quantities:
                 fields = {"place": "table1", "context": context, "quantity": name}
