@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from selfdistill.study.load import load_study
-from selfdistill.study.shown import display_names, main_runs, run_keys, runs_shown
+from selfdistill.study.load import load_study, study_from_config
+from selfdistill.study.shown import command_of, display_names, main_runs, run_keys, runs_shown
 from selfdistill.study.yaml import StudyError
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -107,3 +107,23 @@ def test_a_role_is_declared_and_not_guessed(edit):
     for name in ("mini", "paper", "single_gpu", "released", "test", "smollm"):
         declared = load_study(CONFIG / f"{name}.yaml")
         assert set(declared.roles().values()) <= set(declared.models())
+
+
+@pytest.mark.parametrize(
+    ("choice", "command"),
+    [
+        ({}, "replicates=0 seeds=0"),
+        ({"replicates": [0, 2], "seeds": [1]}, "replicates=0,2 seeds=1"),
+        ({"experiments": ["off-policy"]}, "replicates=0 seeds=0 experiments=off-policy"),
+        ({"models": ["olmo3-mini"]}, "models=olmo3-mini"),
+    ],
+)
+def test_the_command_of_the_report_does_what_was_done(choice, command):
+    """Read back, it declares the same jobs."""
+    study = load_study(CONFIG / "mini.yaml", **choice)
+    found = command_of(study)
+    assert found.startswith("snakemake --config study=mini ") and command in found
+    given = dict(word.split("=") for word in found.split()[2:])
+    again = study_from_config(given, CONFIG)
+    assert again.runs() == study.runs() and again.base_runs() == study.base_runs()
+    assert (again.section_3_models(), again.file.figures) == (study.section_3_models(), study.file.figures)

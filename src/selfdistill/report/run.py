@@ -36,7 +36,7 @@ def make_report(task: Task) -> Facts:
         },
         costs=loading.job_costs(manifests),
         training_costs=loading.training_costs(manifests),
-        provenance=loading.provenance(manifests, f"snakemake --config study={asked.study}"),
+        provenance=loading.provenance(manifests, asked.command),
         deviations=loading.read_deviations(source.deviations),
         examples=pick_examples(samples, questions, asked.examples, asked.benchmark),
         overview=Overview(

@@ -7,6 +7,7 @@ the inputs from them, so a run that a figure does not show redraws nothing of it
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from selfdistill.study.display import Display
@@ -36,10 +37,12 @@ class DisplayJob(JobParams):
 class ReportJob(JobParams):
     """What the report shows beside its inputs.
 
-    titles: of every figure; runs: those that it sums up; examples: those whose responses it shows, on `benchmark`.
+    command: which repeats it; titles: of every figure; runs: those that it sums up; examples: those whose responses it shows, on
+    `benchmark`.
     """
 
     study: str
+    command: str
     title: str
     names: dict[str, Any]
     titles: dict[str, str]
@@ -196,10 +199,24 @@ def display_job(study: Study, name: str) -> DisplayJob:
     )
 
 
+def command_of(study: Study) -> str:
+    """Return the command that does what is done of a study: its draws, and its experiments and models if some are left out."""
+    file, whole = study.file, study.whole or study.file
+    given = {key: list(map(str, getattr(file, key))) for key in ("replicates", "seeds")}
+    experiments, usual = ({entry.experiment for entry in one.runs} for one in (file, whole))
+    if experiments != usual - {*file.on_request}:
+        given["experiments"] = sorted(experiments)
+    if len(study.models()) < len(replace(study, file=whole).models()):
+        given["models"] = list(study.models())
+    chosen = (f"{key}={','.join(own)}" for key, own in given.items())
+    return " ".join(["snakemake --config", f"study={study.name}", *chosen])
+
+
 def report_job(study: Study) -> ReportJob:
     """Return the job of the report."""
     return ReportJob(
         study=study.name,
+        command=command_of(study),
         title=study.file.title,
         names=display_names(study),
         titles={name: figure.title for name, figure in FIGURES.items()},
