@@ -83,9 +83,10 @@ def measured_runs(study: Study) -> tuple[Run, ...]:
 
 def diagnosed_params(study: Study) -> DiagnosedParams:
     """Return what the table of finished runs depends on beside its files. OOD: the headline benchmarks that are, if any, else all."""
+    outside = study.ood()
     plans = {plan: number for number, plan in enumerate(plans_of(study))}
     return DiagnosedParams(
-        ood=study.headline_ood(),
+        ood=[name for name in study.headline() if name in outside] or outside,
         runs=[
             DiagnosedRun(
                 run=run.fields(),

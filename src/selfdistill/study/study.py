@@ -256,11 +256,6 @@ class Study:
         inside = [name for name in self.file.benchmarks.names if name not in outside]
         return list(self.file.benchmarks.headline) or (inside[:1] + outside)[:2]
 
-    def headline_ood(self) -> list[str]:
-        """Those of the headline that are out of domain; all that are if the headline has none."""
-        outside = self.ood()
-        return [name for name in self.headline() if name in outside] or outside
-
     def shift_benchmark(self) -> str:
         """The benchmark on which Figure 12 compares word frequencies: the paper's AIME24, the last of the headline."""
         return self.headline()[-1]
