@@ -19,6 +19,7 @@ from selfdistill.study.methods import RolloutSettings
 from selfdistill.study.study import Study
 from selfdistill.study.yaml import read_yaml, validated
 from selfdistill.text import pipe_table
+from selfdistill.vocabulary.marks import MARKS
 
 SETTINGS = Path("config/paper_settings.yaml")
 STUDY = Path("config/paper.yaml")
@@ -43,7 +44,7 @@ class PaperSetting(Section):
     name: str = Field(min_length=1, description="the setting in words")
     value: Value = Field(description="the paper's value")
     ours: str | None = Field(description="key of our resolved settings (null: none)")
-    mark: Literal["F", "V", "S2", "S1", "D", "I"] = Field(description="how well it is known")
+    mark: Literal[(*MARKS,)] = Field(description="how well it is known")
     place: str = Field(min_length=1, description="section of paper.md, and the name there")
     trl: dict[str, bool | int | float | str] = Field(
         default={}, description="attribute of TRL's arguments: value in TRL's form"
