@@ -53,7 +53,7 @@ class Use:
 
     @property
     def longest_prompt(self) -> int | None:
-        """Tokens of the longest prompt, None where a real tokenizer or data file decides."""
+        """Return the tokens of the longest prompt, None where a real tokenizer or data file decides."""
         specs = [self.study.file.datasets[name] for name in self.datasets]
         made = all(made_here(self.study, model) for model in self.models)
         if not made or any(spec.source != "organism" for spec in specs):
