@@ -2,6 +2,7 @@
 # Targets: `snakemake claims`, `snakemake overview`.
 from selfdistill.claims.elsewhere import load_elsewhere
 from selfdistill.claims.ledger import ledger_of, load_ledger
+from selfdistill.claims.reported import reported_entries
 from selfdistill.claims.selection import as_params, needed_files, plan_claims
 
 LEDGER = str(STUDY.ledger)
@@ -9,6 +10,7 @@ CLAIM_PARTS = plan_claims(ledger_of(STUDY), STUDY)
 ELSEWHERE = os.path.relpath(f"{workflow.basedir}/config/elsewhere.yaml")
 # a wrong entry is refused before any job; readings name the paper's claims, whatever the study is judged by
 load_elsewhere(ELSEWHERE, load_ledger(f"{workflow.basedir}/config/claims.yaml"))
+reported_entries(REPORTED)
 VERDICTS = surroundings("judge_claims", PATHS.claims("json"), "numbers")
 OVERVIEW = surroundings("draw_overview", PATHS.overview("png"), "report")
 

@@ -243,6 +243,9 @@ def drawing_code(rule, name):
 
 def declared(name, path, suffixes):
     """Return the input function of a named target, which raises StudyError if the study does not declare it."""
-    return lambda wildcards: shown.experiments_shown(STUDY, name) is not None and [
-        path(name, suffix) for suffix in suffixes
-    ]
+
+    def files(wildcards):
+        shown.experiments_shown(STUDY, name)  # raises
+        return [path(name, suffix) for suffix in suffixes]
+
+    return files

@@ -42,9 +42,7 @@ rule evaluate_intervention:
         model=evaluated_model,
         base=base_of,
         benchmarks=lambda wildcards: [
-            PATHS.benchmark(name)
-            for run in [run_of(wildcards)]
-            for name in STUDY.benchmarks_at(run, STUDY.steps_of(run)[-1])
+            PATHS.benchmark(name) for name in STUDY.benchmarks_of(run_of(wildcards))
         ],
     output:
         samples=PATHS.intervention(),

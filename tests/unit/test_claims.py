@@ -70,6 +70,34 @@ def test_a_wrong_part_is_refused(tmp_path, change, message):
     assert "claims.C3.parts.0" in str(error.value)
 
 
+def two_shifts(tmp_path, **change):
+    """A ledger with a second part on word shifts, with these fields."""
+    content = yaml.safe_load((CONFIG / "claims.yaml").read_text(encoding="utf-8"))
+    parts = content["claims"]["C8"]["parts"]
+    parts.append(parts[3] | change)
+    path = tmp_path / "claims.yaml"
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return load_ledger(path)
+
+
+@pytest.mark.parametrize("key", ["plus", "minus"])
+def test_word_shifts_of_a_second_run_of_a_model_are_refused_with_both_parts(tmp_path, key):
+    grpo = {"experiment": "on-policy", "method": "grpo"}
+    with pytest.raises(StudyError) as error:
+        two_shifts(tmp_path, **{key: grpo})
+    assert "claims.C8.parts.4: `shift_epistemic` of " in str(error.value)
+    assert "must be of one trained run, claims.C8.parts.3 has another" in str(error.value)
+
+
+def test_word_shifts_of_the_same_run_or_of_another_model_are_allowed(tmp_path):
+    written_out = {"experiment": "on-policy", "method": "sdpo", "context": "solution", "teacher": "fixed"}
+    assert two_shifts(tmp_path, plus=written_out, above=2)
+    grpo = {"experiment": "on-policy", "method": "grpo"}
+    divisor = {"plus": grpo | {"metric": "shift_other"}, "minus": {"method": "base", "metric": "shift_other"}}
+    other = {"plus": grpo, "share_of": divisor, "models": ["qwen3-nothink"], "also": []}
+    assert two_shifts(tmp_path, **other)
+
+
 def test_every_direction_that_counts_has_a_smallest_effect_of_interest(ledger):
     """Else a null effect could not be decided; bounds other than 0 are margins themselves."""
     directed = [

@@ -7,7 +7,8 @@ import pandas
 import pytest
 
 from selfdistill.commands import measure, plan
-from selfdistill.commands.costs import Assumptions, token_flops
+from selfdistill.commands.costs import Assumptions, CostModel, token_flops
+from selfdistill.commands.ranges import Range
 from selfdistill.records.paths import Paths
 from selfdistill.study.load import load_study
 from selfdistill.study.methods import METHODS, ON_POLICY
@@ -31,6 +32,15 @@ def seconds(tokens: int, passes: float, share: float) -> float:
     return tokens * passes * token_flops(PARAMETERS, 1000) / (PEAK * share)
 
 
+def trained_seconds(run, tokens: int) -> float:
+    """What a training took: rollouts, passes, and the demonstrations of a teacher, each another response of 1,000."""
+    wall = seconds(tokens, 1, DECODING) + seconds(tokens, METHODS[run.method].passes, TRAINING)
+    if METHODS[run.method].has_teacher:
+        both = 2 * tokens * token_flops(PARAMETERS, 2000) / (PEAK * TRAINING)
+        wall += both - seconds(tokens, 1, TRAINING)
+    return wall
+
+
 def finish(run) -> None:
     """Write what a finished evaluation and, of an on-policy run, a finished training leave, at the two shares."""
     samples = Path(PATHS.samples(run, STUDY.steps_of(run)[0]))
@@ -41,8 +51,7 @@ def finish(run) -> None:
     if run.method in ON_POLICY:
         own = STUDY.settings_for(run)
         tokens = own.steps * own.prompts * own.rollouts * 1000
-        wall = seconds(tokens, 1, DECODING) + seconds(tokens, METHODS[run.method].passes, TRAINING)
-        took = {"rule": "train_on_policy", "wall_seconds": wall, "tokens": tokens}
+        took = {"rule": "train_on_policy", "wall_seconds": trained_seconds(run, tokens), "tokens": tokens}
         write(PATHS.run_manifest(run), took | {"peak_gpu_memory_mb": 40_000.0})
 
 
@@ -59,6 +68,18 @@ def test_shares_of_the_peak_come_back(finished):
     assert found["assumptions"]["decoding_utilisation"] == pytest.approx(DECODING)
     assert found["assumptions"]["training_utilisation"] == pytest.approx(TRAINING)
     assert found["device"] == "1 x a GPU"
+
+
+def test_the_plan_of_the_measured_study_is_what_it_took(finished):
+    lengths = {name: Range(1000.0, 1000.0, 1000.0) for name in ("thinking_tokens", "plain_tokens")}
+    shares = measure.measured(STUDY)["assumptions"]
+    ranges = {name: measure.ALL.times(shares[name]) for name in shares if name != "peak_tflops"}
+    model = CostModel(STUDY, Assumptions(**lengths, **ranges))
+    taught = [run for run in STUDY.runs(methods=ON_POLICY) if METHODS[run.method].has_teacher]
+    assert taught
+    for run in STUDY.runs(methods=ON_POLICY):
+        took = json.loads(Path(PATHS.run_manifest(run)).read_text())["wall_seconds"]
+        assert model.training(run).hours.mid * 3600 == pytest.approx(took), run
 
 
 def test_a_stage_has_seconds_tokens_per_second_and_peaks(finished):

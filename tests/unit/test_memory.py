@@ -115,10 +115,7 @@ def test_plan_says_per_stage_and_card_what_fits():
 
 def test_a_pass_of_more_tokens_than_the_longest_row_counts():
     def of(limit):
-        rl = PAPER.file.training["rl"] | {"micro_tokens": limit}
-        study = replace(
-            PAPER, file=PAPER.file.model_copy(update={"training": PAPER.file.training | {"rl": rl}})
-        )
+        study = with_rl(micro_tokens=limit)
         return training_of(study, study.runs("on-policy", methods=("grpo",))[1])
 
     assert of(1) == of(22528) == training_of(PAPER, PAPER.runs("on-policy", methods=("grpo",))[1])
@@ -129,10 +126,33 @@ def test_a_pass_of_more_tokens_than_the_longest_row_counts():
     )  # the inputs of all layers, and one layer again, of as many tokens
 
 
+def test_without_micro_batch_and_micro_tokens_a_pass_is_the_whole_mini_batch_of_a_card():
+    study = with_rl(micro_tokens=None)
+    grpo = training_of(study, study.runs("on-policy", methods=("grpo",))[1])
+    assert (grpo.rows, grpo.tokens) == (256 * 8 // 2 // 4, 2048 + 20480), "of 4 cards"
+    sft = PAPER.file.training["sft"] | {"micro_batch": None, "batch_size": 32}
+    training = PAPER.file.training | {"sft": sft}
+    study = replace(PAPER, file=PAPER.file.model_copy(update={"training": training}))
+    assert training_of(study, study.runs(methods=("sft",))[0]).rows == 32 // 4
+
+
+def test_the_longest_sequence_of_a_job_is_its_prompt_and_response():
+    longest = {(need.stage, need.longest) for need in needs_of(PAPER)}
+    narrow, broad = 2048 + 8192, 2048 + 20480
+    trained = {("sft, sft", 16384)} | {(f"rl, {m}", own) for m in ("grpo", "sdpo") for own in (narrow, broad)}
+    shows_a_response = 2048 + 32768 + 32768
+    assert longest == trained | {("evaluate", 2048 + 38912), ("section_3", shows_a_response)}
+
+
+def with_rl(**changed) -> object:
+    """The paper's study with other settings of its on-policy trainings."""
+    training = PAPER.file.training | {"rl": PAPER.file.training["rl"] | changed}
+    return replace(PAPER, file=PAPER.file.model_copy(update={"training": training}))
+
+
 def greedy() -> object:
     """The paper's study with the share that a sleeping engine seems to allow."""
-    rl = PAPER.file.training["rl"] | {"vllm_memory": 0.85}
-    return replace(PAPER, file=PAPER.file.model_copy(update={"training": PAPER.file.training | {"rl": rl}}))
+    return with_rl(vllm_memory=0.85)
 
 
 def test_plan_and_doctor_name_what_does_not_fit_with_the_number():

@@ -85,5 +85,7 @@ def test_a_place_that_no_study_draws_is_listed_and_a_wrong_one_refused(tmp_path:
     path.write_text(
         "entries: [{place: figur3, paper: Fig. 3, quantity: score, value: 1.0, mark: F}]", encoding="utf-8"
     )
-    with pytest.raises(ValueError, match=r"entry 0 needs .* a place of figure1, "):
+    with pytest.raises(
+        ValueError, match=r"entries\.0\.place: 'figur3' .*allowed: figure1, .*did you mean figure3"
+    ):
         load_reported(path)

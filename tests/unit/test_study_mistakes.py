@@ -108,6 +108,14 @@ MISTAKES = {
     "pool too large": ({"section_3.pool": 9999}, ["section_3.pool", "at most 4096"]),
     "impossible solve rate": ({"section_3.solve_rate": [5, 2]}, ["section_3", "solve_rate"]),
     "updates do not divide": ({"training.rl.updates_per_step": 5}, ["training.rl.updates_per_step", "does not divide"]),
+    "updates of a variant do not divide": (
+        {"variants.coverage": {"rl": {"updates_per_step": 5}}},
+        ["variants.coverage.rl.updates_per_step: 5 does not divide", "variant coverage"],
+    ),
+    "updates do not divide, on several GPUs": (
+        {"training.rl.updates_per_step": 5, "resources": {"rl": {"gpus": 4, "accelerate": "fsdp"}}},
+        ["training.rl.updates_per_step", "does not divide"],
+    ),
     "variant of nothing": ({"runs.0": SFT | {"variants": ["coverage"]}}, ["variants.coverage", "changes nothing for sft"]),
     "several GPUs without a configuration": (
         {"resources": {"rl": {"gpus": 4}}},

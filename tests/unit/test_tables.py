@@ -16,6 +16,7 @@ from selfdistill.report.study_data import FigureError, StudyData, rows_of_run
 from selfdistill.report.study_data import base_run as run_of_base
 from selfdistill.report.tables.reported import load_reported, reported_table
 from selfdistill.study.displays import TABLES
+from selfdistill.study.yaml import StudyError
 from selfdistill.vocabulary.contexts import FURTHER, SECTION_3
 
 
@@ -162,7 +163,7 @@ def test_every_reported_number_has_a_mark_and_a_shape() -> None:
 def test_a_number_without_a_mark_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "reported.yaml"
     path.write_text("entries: [{place: table1, value: 1.0}]", encoding="utf-8")
-    with pytest.raises(ValueError, match="entry 0"):
+    with pytest.raises(StudyError, match=r"reported\.yaml: entries\.0\.mark: missing"):
         load_reported(path)
 
 

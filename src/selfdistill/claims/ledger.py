@@ -59,6 +59,11 @@ class ArmSpec(Section):
             raise ValueError("a base cannot be forced to the words that it writes itself")
         return self
 
+    def run(self) -> dict[str, str]:
+        """Return the fields of a trained arm that select its run in a model."""
+        fields = {"experiment", "method", "context", "teacher", "dataset", "coverage", "variant"}
+        return METHODS[self.method].defaults() | self.model_dump(include=fields, exclude_none=True)
+
 
 def listed(arms: ArmSpec | list[ArmSpec]) -> list[ArmSpec]:
     """Return one arm or several as a list."""
@@ -195,7 +200,27 @@ def load_ledger(path: str | Path) -> Ledger:
                     "`models` must be given unless every arm has a `model`",
                     ROLES,
                 )
+    check_shifts(path, ledger)
     return ledger
+
+
+def check_shifts(path: Path, ledger: Ledger) -> None:
+    """Raise StudyError if the parts measure the word shifts of two trained runs of a model: each would sign the base's words its own way."""
+    first: dict[Role, tuple[dict[str, str], str]] = {}
+    parts = {
+        f"claims.{name}.parts.{index}": (claim, part)
+        for name, claim in ledger.claims.items()
+        for index, part in enumerate(claim.parts)
+        if SHIFTS[0] in part.metrics
+    }
+    for key, (claim, part) in parts.items():
+        roles = {role for together, _ in claim.models_of(part) for role in together}
+        for run, role in ((arm.run(), arm.model) for arm, *_ in part.weighted() if arm.method != BASE):
+            for model in sorted([role] if role else roles):
+                known, place = first.setdefault(model, (run, key))
+                if known != run:
+                    problem = f"`{SHIFTS[0]}` of {model} must be of one trained run, {place} has another"
+                    reject(path, key, problem)
 
 
 def ledger_of(study: Study) -> Ledger:

@@ -131,6 +131,11 @@ class CostModel:
         peak, share = a.peak_tflops, a.training_utilisation
         return gpu_hours(self.size(model), tokens, length, METHODS[method].passes, peak, share)
 
+    def updates(self, run: Run, tokens: Range, length: Range) -> Range:
+        """Return the GPU-hours of a run's updates on rollouts of a mean length, with what a teacher reads before each."""
+        hours = self.passes(run.model, tokens, length, run.method)
+        return hours + (self.demonstrations(run, tokens, length) if METHODS[run.method].has_teacher else ZERO)
+
     def demonstrations(self, run: Run, tokens: Range, length: Range) -> Range:
         """Return the GPU-hours of what the teacher reads before each response: at most another whole response of the step.
 
@@ -207,8 +212,7 @@ class CostModel:
             return self.sft(run, settings)
         length = response_tokens(self.study, run.model, settings.max_new_tokens, self.assumed)
         tokens = length.times(settings.steps * settings.prompts * settings.rollouts)
-        hours = self.decode(run.model, tokens, length) + self.passes(run.model, tokens, length, run.method)
-        hours += self.demonstrations(run, tokens, length) if METHODS[run.method].has_teacher else ZERO
+        hours = self.decode(run.model, tokens, length) + self.updates(run, tokens, length)
         return self.trained(run, hours, tokens, BYTES_PER_TOKEN * tokens.mid)
 
     def trained(self, run: Run, hours: Range, tokens: Range, text: float) -> Cost:

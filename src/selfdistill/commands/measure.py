@@ -9,6 +9,7 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,10 @@ def stages(study: Study) -> dict[str, dict[str, Any]]:
     return {rule: stage_of(manifests) for rule, manifests in found.items()}
 
 
-def one_pass(model: CostModel, run: Run, tokens: int, responses: int, passes: float) -> float:
-    """Return the GPU-hours of `passes` forward passes over a run's tokens at the whole peak."""
+def one_pass(model: CostModel, run: Run, tokens: int, responses: int) -> float:
+    """Return the GPU-hours of a forward pass over a run's tokens at the whole peak."""
     length = ALL.times(tokens / responses)
-    return gpu_hours(
-        model.size(run.model), ALL.times(tokens), length, passes, model.assumed.peak_tflops, ALL
-    ).mid
+    return gpu_hours(model.size(run.model), ALL.times(tokens), length, 1, model.assumed.peak_tflops, ALL).mid
 
 
 def evaluations(study: Study) -> Iterator[tuple[Run, Mapping[str, Any], int]]:
@@ -86,7 +85,7 @@ def decoding_share(study: Study, model: CostModel) -> float | None:
     ideal = taken = 0.0
     gpus = max(study.resources_for("evaluate").gpus, 1)
     for run, manifest, responses in evaluations(study):
-        ideal += one_pass(model, run, manifest["tokens"], responses, 1)
+        ideal += one_pass(model, run, manifest["tokens"], responses)
         taken += gpus * manifest["wall_seconds"] / 3600
     return ideal / taken if taken else None
 
@@ -94,13 +93,14 @@ def decoding_share(study: Study, model: CostModel) -> float | None:
 def training_share(study: Study, model: CostModel, decoding: float) -> float | None:
     """Return the share of the peak at which the finished on-policy runs trained, None if their decoding explains all their time."""
     ideal = taken = 0.0
+    whole = CostModel(study, replace(model.assumed, training_utilisation=ALL))
     for run in study.runs(methods=ON_POLICY):
         if manifest := read_manifest(Paths(study.name).run_manifest(run)):
             settings, tokens = study.settings_for(run), manifest["tokens"]
             responses = settings.steps * settings.prompts * settings.rollouts
             gpus = max(study.resources_for(METHODS[run.method].stage).gpus, 1)
-            decoded = one_pass(model, run, tokens, responses, 1) / decoding
-            ideal += one_pass(model, run, tokens, responses, METHODS[run.method].passes)
+            decoded = one_pass(model, run, tokens, responses) / decoding
+            ideal += whole.updates(run, ALL.times(tokens), ALL.times(tokens / responses)).mid
             taken += gpus * manifest["wall_seconds"] / 3600 - decoded
     return ideal / taken if taken > 0 else None
 

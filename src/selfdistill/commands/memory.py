@@ -1,7 +1,7 @@
 """The memory that a study's jobs need on each GPU, computed from the shapes of its models; nothing here is measured.
 
 Used by `plan` and `doctor`. A training card holds, in bytes, of a model with P parameters (layers L, width d, feed-forward width f,
-vocabulary V) shared out to n cards, and T tokens in its largest pass (the longest row, or `micro_tokens` if that is more):
+vocabulary V) shared out to n cards, and T tokens in its largest pass (its rows, each the longest; or `micro_tokens`):
 
 - weights 4 P / n, Adam's two moments 8 P / n, gradients 4 P / n, all float32 (Rajbhandari et al. 2020, ZeRO, section 3.1);
   gradients whole, 4 P, if they are summed before they are shared out (`sync_each_batch` off);
@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from selfdistill.commands.costs import parameters
+from selfdistill.study.feasibility.training import rows_per_update
 from selfdistill.study.methods import METHODS
 from selfdistill.study.methods.base import RolloutSettings
 from selfdistill.study.models import OrganismBase, RandomBase
@@ -38,6 +39,8 @@ ASLEEP = 1.3
 """GiB that a sleeping engine keeps (assumed)."""
 MARGIN = 1.5
 """GiB that must stay free: CUDA context, NCCL's buffers, fragmentation (assumed)."""
+QUESTION = 2048
+"""Tokens of the longest question of section 3 and of the benchmarks (assumed: what the paper's trainings allow)."""
 SHARDING = ("fsdp", "zero3")
 """Configurations of config/accelerate that share out weights, gradients and optimizer; the others copy them."""
 
@@ -193,7 +196,7 @@ def cache_tokens(shape: Shape, share: float, card: float) -> int:
 
 @dataclass(frozen=True)
 class Need:
-    """What a job needs. stage: stage, and method of a training; longest: tokens of its longest sequence in the engine."""
+    """What a job needs. stage: stage, and method of a training; longest: tokens of its longest prompt and response together."""
 
     stage: str
     model: str
@@ -211,9 +214,7 @@ class Need:
         if (size := self.size(card)) > card - MARGIN:
             return f"needs {size:.0f} GiB and {MARGIN} GiB free, the card has {card:.0f}"
         if self.share and (room := cache_tokens(self.shape, self.share, card)) < self.longest:
-            return (
-                f"vLLM's cache has room for {room:,} tokens, a response and its prompt take {self.longest:,}"
-            )
+            return f"vLLM's cache has room for {room:,} tokens, a prompt and response take {self.longest:,}"
         return ""
 
     def rank(self, card: float) -> tuple[bool, float, int]:
@@ -224,24 +225,27 @@ class Need:
 def training_of(study: Study, run: Run) -> Training:
     """Return what decides the memory of a run's training."""
     settings, method = study.settings_for(run), METHODS[run.method]
-    asked = study.resources_for(method.stage)
-    common = {
-        "shape": shape_of(study, study.model(run.model).base),
-        "rows": settings.micro_batch or 1,
-        "cards": asked.process_count if asked.accelerate in SHARDING else 1,
-        "teacher": method.has_teacher,
-    }
+    asked, limit = study.resources_for(method.stage), getattr(settings, "micro_tokens", None)
+    tokens, vllm = max(longest_row(study, run), limit or 0), getattr(settings, "backend", None) == "vllm"
+    rows = 1 if limit else settings.micro_batch or rows_per_update(settings) // asked.process_count
+    cards = asked.process_count if asked.accelerate in SHARDING else 1
+    engine = {"share": settings.vllm_memory, "sleep": settings.vllm_sleep} if vllm else {}
+    shape = shape_of(study, study.model(run.model).base)
+    return Training(shape, tokens, rows, cards, method.has_teacher, **engine)
+
+
+def longest_row(study: Study, run: Run) -> int:
+    """Return the tokens of the longest row of a run's training: of a prompt and its response, or of an example."""
+    settings = study.settings_for(run)
     if isinstance(settings, RolloutSettings):
-        tokens = max(settings.max_prompt_tokens + settings.max_new_tokens, settings.micro_tokens or 0)
-        engine = {"share": settings.vllm_memory, "sleep": settings.vllm_sleep}
-        return Training(tokens=tokens, **common, **(engine if settings.backend == "vllm" else {}))
-    return Training(tokens=settings.max_tokens or study.file.benchmarks.max_new_tokens, **common)
+        return settings.max_prompt_tokens + settings.max_new_tokens
+    return settings.max_tokens or study.file.benchmarks.max_new_tokens
 
 
 def needs_of(study: Study) -> list[Need]:
     """Return what the jobs that request GPUs need, stage by stage, each need once."""
     found = [
-        Need(f"{method.stage}, {name}", run.model, made.shape, made.share, made.tokens, made)
+        Need(f"{method.stage}, {name}", run.model, made.shape, made.share, longest_row(study, run), made)
         for name, method in METHODS.items()
         if study.resources_for(method.stage).gpus
         for run in study.runs(methods=(name,))
@@ -251,14 +255,14 @@ def needs_of(study: Study) -> list[Need]:
 
 
 def _engines(study: Study) -> Iterator[Need]:
-    """Yield what the stages without training need."""
+    """Yield what the stages without training need; a prompt of section 3 may show a whole response."""
     section_3, limit = study.file.section_3, study.file.benchmarks.max_new_tokens
     own = (section_3.max_new_tokens or limit) if section_3 else limit
-    stages = {"evaluate": (study.models(), limit), "section_3": (study.section_3_models(), own)}
+    stages = {"evaluate": (study.models(), limit), "section_3": (study.section_3_models(), 2 * own)}
     for stage, (models, longest) in stages.items():
         for model in models if study.resources_for(stage).gpus else ():
             shape = shape_of(study, study.model(model).base)
-            yield Need(stage, model, shape, EVALUATION_SHARE, longest)
+            yield Need(stage, model, shape, EVALUATION_SHARE, QUESTION + longest)
 
 
 def most_demanding(needs: Iterable[Need], card: float) -> dict[str, Need]:

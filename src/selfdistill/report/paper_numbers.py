@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from selfdistill.claims.ledger import ROLLOUTS
+from selfdistill.claims.reported import MEASURES, UNKNOWN, Measure
 from selfdistill.claims.selection import step_at
-from selfdistill.report.study_data import ACCURACY, EPISTEMIC, LENGTH
+from selfdistill.report.study_data import ACCURACY
 from selfdistill.report.tables.form import number
 from selfdistill.vocabulary.contexts import NONE
 from selfdistill.vocabulary.interventions import NONE as NO_INTERVENTION
@@ -30,40 +31,6 @@ PAPER_MODELS = {
     "olmo3": "Olmo-3-7B-Instruct",
 }
 """Role (vocabulary.roles) -> the paper's model, as reported.yaml names it."""
-
-
-class Measure(NamedTuple):
-    """What a quantity of reported.yaml measures: the metric, its scale, the place in training (0: start, 1: end), the benchmark."""
-
-    metric: str
-    scale: float = 1.0
-    at: float = 1.0
-    benchmark: str = ""
-
-
-UNKNOWN = "unknown benchmark"
-MEASURES = {
-    "score": Measure(ACCURACY),
-    "accuracy": Measure(ACCURACY, 0.01),
-    "acc@16": Measure(ACCURACY),
-    "acc@16 at start": Measure(ACCURACY, at=0.0),
-    "acc@16 at end": Measure(ACCURACY),
-    "acc@16 (%) at start": Measure(ACCURACY, 0.01, 0.0),
-    "acc@16 (%) at end": Measure(ACCURACY, 0.01),
-    "acc@16 (%) at end, about": Measure(ACCURACY, 0.01),
-    "avg@16 (%)": Measure(ACCURACY, 0.01),
-    "avg@16 (%), best within 5 h": Measure(ACCURACY, 0.01),
-    "training score": Measure(ACCURACY, benchmark="training"),
-    "training score, start and end": Measure(ACCURACY, benchmark="training"),
-    "length": Measure(LENGTH),
-    "length (tokens)": Measure(LENGTH),
-    "length (tokens), start and end": Measure(LENGTH),
-    # the panel of GRPO may not show the quantity that the panel of SDPO shows (docs/paper.md, Fig. 7): compared with itself only
-    "length (tokens) at end, about": Measure(LENGTH, benchmark=UNKNOWN),
-    "epistemic": Measure(EPISTEMIC),
-    "count per response": Measure("substring"),
-}
-"""Quantities of reported.yaml that are a level of one arm; changes, shifts and sizes of data sets are not."""
 UNNAMED = {"table1": SECTION_3, "figure9": SECTION_3, "figure7": "training"}
 """Display -> the benchmark that its entries leave out."""
 BENCHMARKS = {"chemistry": "narrow"}

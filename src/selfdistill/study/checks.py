@@ -146,9 +146,7 @@ def check_settings(study: "Study") -> None:
     """
     used = {(entry.method, variant) for entry in study.file.runs for variant in entry.variants}
     for method, variant in sorted(used):
-        settings = study.resolve(method, variant)
-        if isinstance(settings, RolloutSettings):
-            check_batches(study, method, variant, settings)
+        study.resolve(method, variant)
         sections = study.file.variants[variant]
         if sections and not set(sections) & set(METHODS[method].sections):
             reject(
@@ -157,15 +155,6 @@ def check_settings(study: "Study") -> None:
                 f"changes nothing for {method}, which uses it",
                 METHODS[method].sections,
             )
-
-
-def check_batches(study: "Study", method: str, variant: str, settings: RolloutSettings) -> None:
-    """A step's rollouts must split into its updates."""
-    rows = settings.prompts * settings.rollouts
-    if rows % settings.updates_per_step:
-        who = f"{method}, variant {variant}"
-        problem = f"{settings.updates_per_step} does not divide prompts x rollouts = {rows} ({who})"
-        reject(study.path, "training.rl.updates_per_step", problem)
 
 
 def check_processes(study: "Study") -> None:
@@ -230,6 +219,8 @@ def check_shares(study: "Study", key: str, processes: int, method: str, variant:
             problem = f"{processes} processes cannot share {settings.prompts} prompts per step as whole groups ({who})"
             reject(study.path, f"{key}.processes", problem)
         rows = settings.prompts * settings.rollouts / settings.updates_per_step
+        if rows % 1:
+            return  # feasibility.training.check_rollouts refuses that, whatever the processes
     else:
         rows = settings.batch_size
     share = rows / processes

@@ -19,6 +19,7 @@ from selfdistill.study.methods import RolloutSettings
 from selfdistill.study.study import Study
 from selfdistill.study.yaml import read_yaml, validated
 from selfdistill.text import pipe_table
+from selfdistill.vocabulary.marks import MARKS
 
 SETTINGS = Path("config/paper_settings.yaml")
 STUDY = Path("config/paper.yaml")
@@ -43,7 +44,7 @@ class PaperSetting(Section):
     name: str = Field(min_length=1, description="the setting in words")
     value: Value = Field(description="the paper's value")
     ours: str | None = Field(description="key of our resolved settings (null: none)")
-    mark: Literal["F", "V", "S2", "S1", "D", "I"] = Field(description="how well it is known")
+    mark: Literal[(*MARKS,)] = Field(description="how well it is known")
     place: str = Field(min_length=1, description="section of paper.md, and the name there")
     trl: dict[str, bool | int | float | str] = Field(
         default={}, description="attribute of TRL's arguments: value in TRL's form"
@@ -58,18 +59,18 @@ class PaperSettings(Section):
 
 
 def load_settings(path: Path = SETTINGS) -> list[PaperSetting]:
-    """The rows of the file; raises StudyError with the key of what is wrong."""
+    """Return the rows of the file; raise StudyError with the key of what is wrong."""
     return validated(PaperSettings, read_yaml(path), path).settings
 
 
 def used_methods(study: Study) -> list[tuple[str, str, str]]:
-    """(arm, method, variant) of everything that the grid trains: `grpo`, `grpo/coverage`, …"""
+    """Return (arm, method, variant) of everything that the grid trains: `grpo`, `grpo/coverage`, …"""
     used = dict.fromkeys((run.method, run.variant) for run in study.runs())
     return [(m if v == "default" else f"{m}/{v}", m, v) for m, v in used]
 
 
 def facts(study: Study) -> dict[str, dict[str, Any]]:
-    """What a study resolves to, by arm: settings of each method and variant, sampling, data, resources."""
+    """Return what a study resolves to, by arm: settings of each method and variant, sampling, data, resources."""
     found: dict[str, dict[str, Any]] = {}
     for arm, method, variant in used_methods(study):
         settings = study.resolve(method, variant)
@@ -93,18 +94,18 @@ def facts(study: Study) -> dict[str, dict[str, Any]]:
 
 
 def same(ours: Any, paper: Any) -> bool:
-    """Whether two values are equal; true is not 1."""
+    """Return whether two values are equal; true is not 1."""
     return ours == paper and isinstance(ours, bool) == isinstance(paper, bool)
 
 
 def problems(study: Study, rows: list[PaperSetting]) -> list[str]:
-    """What is wrong, one line each: silent differences, stale deviations, unknown arms and keys."""
+    """Return what is wrong, one line each: silent differences, stale deviations, unknown arms and keys."""
     known = facts(study)
     return [line for row in rows for arm in row.arms for line in row_problems(row, arm, known)]
 
 
 def row_problems(row: PaperSetting, arm: str, known: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """What is wrong with one row for one arm."""
+    """Yield what is wrong with one row for one arm."""
     where = f"{arm}: {row.name}"
     if arm not in known:
         yield f"{where}: unknown arm; allowed: {', '.join(known)}"
@@ -122,7 +123,7 @@ def row_problems(row: PaperSetting, arm: str, known: dict[str, dict[str, Any]]) 
 
 
 def deviation_table(rows: list[PaperSetting]) -> str:
-    """The rows that differ, as a Markdown table."""
+    """Return the rows that differ, as a Markdown table."""
     cells = []
     for row in rows:
         if row.deviation is not None:
@@ -132,7 +133,7 @@ def deviation_table(rows: list[PaperSetting]) -> str:
 
 
 def with_table(page: str, rows: list[PaperSetting]) -> str:
-    """The page of deviations with its written part renewed."""
+    """Return the page of deviations with its written part renewed."""
     head, _, rest = page.partition(BEGIN)
     _, found, tail = rest.partition(END)
     if not found:

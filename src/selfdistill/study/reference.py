@@ -161,7 +161,7 @@ checkpoint, from which the run goes on with the same configuration.
 
 
 def type_text(annotation: Any) -> str:
-    """A type in words: `int`, `list of str`, `` `on` `off` `` for choices."""
+    """Return a type in words: `int`, `list of str`, `` `on` `off` `` for choices."""
     kind = unwrapped(annotation)
     if get_origin(kind) is Annotated:
         return type_text(get_args(kind)[0])
@@ -183,12 +183,12 @@ def type_text(annotation: Any) -> str:
 
 
 def is_section(kind: Any) -> bool:
-    """Whether a type is one of the config models."""
+    """Return whether a type is one of the config models."""
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def default_text(default: Any) -> str:
-    """A default as YAML shows it; nothing for a required key."""
+    """Return a default as YAML shows it; nothing for a required key."""
     if default is PydanticUndefined:
         return "required"
     if default is None or is_section(type(default)):
@@ -197,7 +197,7 @@ def default_text(default: Any) -> str:
 
 
 def new_keys(model: type[BaseModel], described: Sequence[type[BaseModel]]) -> dict[str, FieldInfo]:
-    """The fields of one model without those that are the same in a model of `described`."""
+    """Return the fields of one model without those that are the same in a model of `described`."""
     return {
         name: field
         for name, field in model.model_fields.items()
@@ -206,7 +206,7 @@ def new_keys(model: type[BaseModel], described: Sequence[type[BaseModel]]) -> di
 
 
 def table(model: type[BaseModel], described: Sequence[type[BaseModel]] = ()) -> str:
-    """The keys of one model as a Markdown table, without those that are the same in a model of `described`."""
+    """Return the keys of one model as a Markdown table, without those that are the same in a model of `described`."""
     first_line = (model.__doc__ or "").strip().splitlines()[0]
     rows = []
     for name, field in new_keys(model, described).items():
@@ -222,7 +222,7 @@ def table(model: type[BaseModel], described: Sequence[type[BaseModel]] = ()) -> 
 
 
 def sections(kind: Any) -> Iterator[type[BaseModel]]:
-    """A model and every model below it, each in order of appearance."""
+    """Yield a model and every model below it, each in order of appearance."""
     kind = unwrapped(kind)
     if is_section(kind):
         yield kind
@@ -234,7 +234,7 @@ def sections(kind: Any) -> Iterator[type[BaseModel]]:
 
 
 def readme() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [INTRODUCTION]
     for title, root in (
         ("A study file", StudyFile),

@@ -85,7 +85,7 @@ def reject(
 
 
 def suggestion(value: str, names: Iterable[str]) -> str:
-    """`; did you mean …?` if a name is close to `value`, else nothing."""
+    """Return `; did you mean …?` if a name is close to `value`, else nothing."""
     close = difflib.get_close_matches(value, list(names), n=1)
     return f"; did you mean {close[0]}?" if close else ""
 
@@ -93,7 +93,7 @@ def suggestion(value: str, names: Iterable[str]) -> str:
 def validated(
     kind: type[Model], content: Any, path: Path, prefix: Callable[[str], str] | None = None
 ) -> Model:
-    """`content` as a `kind`; raises StudyError with one line for each thing that is wrong.
+    """Return `content` as a `kind`; raise StudyError with one line for each thing that is wrong.
 
     prefix: where a top-level key of `content` stands in the file, if not at its top.
     """
@@ -105,7 +105,7 @@ def validated(
 
 
 def describe(kind: type[BaseModel], error: Any, prefix: Callable[[str], str] | None) -> str:
-    """One validation error in words: key path, what is wrong, what is allowed."""
+    """Return one validation error in words: key path, what is wrong, what is allowed."""
     model, place = walk(kind, error["loc"])
     if prefix is not None and place:
         place = [prefix(place[0]), *place]
@@ -123,7 +123,7 @@ def describe(kind: type[BaseModel], error: Any, prefix: Callable[[str], str] | N
 
 
 def describe_choice(value: Any, context: dict[str, str]) -> str:
-    """A value that is not among the choices, the choices, and what may have been meant."""
+    """Return in words a value that is not among the choices, the choices, and what may have been meant."""
     expected = context.get("expected") or context["expected_tags"]
     names = [name.strip(" '") for name in expected.replace(" or ", ", ").split(",")]
     shown = value.get("source") if isinstance(value, dict) else value
@@ -154,7 +154,7 @@ def walk(kind: Any, location: tuple[Any, ...]) -> tuple[type[BaseModel] | None, 
 
 
 def unwrapped(kind: Any) -> Any:
-    """A type without Annotated and without the None of an optional."""
+    """Return a type without Annotated and without the None of an optional."""
     while True:
         if get_origin(kind) is Annotated:
             kind = get_args(kind)[0]
@@ -168,7 +168,7 @@ def unwrapped(kind: Any) -> Any:
 
 
 def member(union: Any, tag: Any) -> Any:
-    """The member of a union that a location's tag names: by its `source` literal, or None."""
+    """Return the member of a union that a location's tag names: by its `source` literal, or None."""
     for candidate in get_args(union):
         fields = getattr(unwrapped(candidate), "model_fields", {})
         if (
@@ -181,7 +181,7 @@ def member(union: Any, tag: Any) -> Any:
 
 
 def known(path: Path, key: str, names: Iterable[str], allowed: Iterable[str], where: str = "") -> None:
-    """Each name must be one of the allowed ones."""
+    """Raise StudyError for a name that is not one of the allowed ones."""
     allowed = list(allowed)
     for name in names:
         if name not in allowed:
@@ -189,7 +189,7 @@ def known(path: Path, key: str, names: Iterable[str], allowed: Iterable[str], wh
 
 
 def distinct(path: Path, key: str, values: Sequence[object]) -> None:
-    """No value may be listed twice."""
+    """Raise StudyError for a value that is listed twice."""
     for value in values:
         if list(values).count(value) > 1:
             reject(path, key, f"{value!r} is listed twice")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from selfdistill.claims.reported import MEASURES
 from selfdistill.report.figures.curves import AXIS_LABELS, WORD_LIMITS, fit_limits
-from selfdistill.report.paper_numbers import MEASURES
 from selfdistill.report.style import LineStyle, method_style
 from selfdistill.report.tables.reported import reported_rows
 from selfdistill.vocabulary.contexts import NONE

@@ -8,36 +8,15 @@ from typing import Any
 
 import pandas as pd
 
+from selfdistill.claims.reported import reported_entries
 from selfdistill.report.study_data import StudyData
 from selfdistill.report.style import CONTEXT_SYMBOLS, method_style
 from selfdistill.report.tables.form import MARKS_TEXT, NO_VALUE, Entry, Table, number
-from selfdistill.study.displays import FIGURES, TABLES
-from selfdistill.study.yaml import read_yaml
-from selfdistill.vocabulary.marks import MARKS
-
-NOT_DRAWN = ("figure17",)
-"""Figures of the paper of which numbers are known and that this project does not draw; the report lists them at the end of its figures."""
-
-
-def is_place(name: str) -> bool:
-    """Return whether reported numbers may name this place."""
-    return name in FIGURES or name in TABLES or name in NOT_DRAWN
 
 
 def load_reported(path: Path) -> pd.DataFrame:
-    """Return config/reported.yaml as a frame, one row per entry.
-
-    Raises:
-        ValueError: an entry without a known mark, or whose place is neither a display of ours nor one of NOT_DRAWN,
-            named by its position.
-    """
-    entries = read_yaml(Path(path))["entries"]
-    for position, entry in enumerate(entries):
-        if entry.get("mark") not in MARKS or not is_place(entry.get("place") or ""):
-            allowed = ", ".join((*FIGURES, *TABLES, *NOT_DRAWN))
-            raise ValueError(
-                f"{path}: entry {position} needs a mark of {', '.join(MARKS)} and a place of {allowed}: {entry}"
-            )
+    """Return config/reported.yaml as a frame, one row per entry; raise StudyError for a wrong one (`claims.reported`)."""
+    entries = [entry.model_dump(exclude_unset=True) for entry in reported_entries(path)]
     return pd.DataFrame(entries).astype(object).where(lambda frame: frame.notna(), None)
 
 

@@ -53,7 +53,7 @@ class Use:
 
     @property
     def longest_prompt(self) -> int | None:
-        """Tokens of the longest prompt, None where a real tokenizer or data file decides."""
+        """Return the tokens of the longest prompt, None where a real tokenizer or data file decides."""
         specs = [self.study.file.datasets[name] for name in self.datasets]
         made = all(made_here(self.study, model) for model in self.models)
         if not made or any(spec.source != "organism" for spec in specs):
@@ -76,9 +76,9 @@ def check_training(study: "Study") -> Iterator[Impossible]:
     """Every used method and variant, setting by setting."""
     for use in uses(study):
         yield from check_rate(use.key("learning_rate"), use.settings.learning_rate)
+        yield from (check_rollouts if hasattr(use.settings, "rollouts") else check_examples)(use)
         yield from check_micro_batch(use)
         yield from check_prompt(use)
-        yield from (check_rollouts if hasattr(use.settings, "rollouts") else check_examples)(use)
         if hasattr(use.settings, "success_threshold"):
             yield from check_distillation(use)
         if getattr(use.settings, "rule", None) == ADAPTIVE:
@@ -133,8 +133,12 @@ def check_prompt(use: Use) -> Iterator[Impossible]:
 
 
 def check_rollouts(use: Use) -> Iterator[Impossible]:
-    """The warm-up ends within the run; the temperature is no slip of the pen."""
+    """A step's rollouts split into its updates; the warm-up ends within the run; the temperature is no slip of the pen."""
     settings = use.settings
+    rows = settings.prompts * settings.rollouts
+    if rows % settings.updates_per_step:
+        problem = f"{settings.updates_per_step} does not divide prompts x rollouts = {rows}"
+        yield use.impossible("updates_per_step", problem)
     yield from at_most(
         use.key("warmup_steps"), settings.warmup_steps, settings.steps, f"steps = {settings.steps}"
     )
