@@ -33,7 +33,7 @@ def test_the_record_is_plain_json_without_nan(record):
 
 def test_the_summary_is_three_sentences_from_the_ledger(record):
     sentences = summary_sentences(record)
-    assert len(sentences) == 3
+    assert len(sentences) == 3 and "no verdict" not in " ".join(sentences)
     assert "19 claims this study tests 1, and 1 (C5) are reproduced" in sentences[0]
     assert "18 (C1, C2" in sentences[2]
 
@@ -47,7 +47,9 @@ def test_the_summary_of_a_study_with_claims_of_its_own_counts_these(record):
 def test_a_claim_without_verdict_does_not_hide_those_of_the_others(record):
     verdicts = {"C1": NO_VERDICT, "C5": REPRODUCED}
     claims = [claim | {"verdict": verdicts.get(claim["name"], NOT_RUN)} for claim in record["claims"]]
-    assert "and 1 (C5) are reproduced" in summary_sentences(record | {"claims": claims})[0]
+    first, _, last = summary_sentences(record | {"claims": claims})
+    assert "19 claims this study tests 2, and 1 (C5) are reproduced" in first
+    assert "replicates: 0; no verdict: 1 (C1); not run: 17 (C2, C3, C4, C6," in last
     claims = [claim | {"verdict": NO_VERDICT} for claim in claims]
     assert "there is no verdict" in summary_sentences(record | {"claims": claims})[1]
 

@@ -36,10 +36,11 @@ def summary_sentences(record: Record) -> list[str]:
             "It has one replicate, so there is no verdict: a base and a training are one draw, and another may differ.",
             f"Not run: {listed(NOT_RUN)}.",
         ]
+    single = f" no verdict: {listed(NO_VERDICT)};" if names[NO_VERDICT] else ""
     return [
         f"Of {whose} {len(claims)} claims this study tests {tested}, and {listed(REPRODUCED)} are reproduced; in part: {listed(PARTLY)}.",
         f"Not reproduced: {listed(NOT_REPRODUCED)}; their effects lie outside of what is claimed, or are too small to be of interest.",
-        f"Inconclusive at this number of problems and replicates: {listed(INCONCLUSIVE)}; not run: {listed(NOT_RUN)}.",
+        f"Inconclusive at this number of problems and replicates: {listed(INCONCLUSIVE)};{single} not run: {listed(NOT_RUN)}.",
     ]
 
 

@@ -141,10 +141,12 @@ def draw_overview(rows: Mapping[str, Row | str], form: Form) -> Figure:
 
 
 def warning_lines(rows: Sequence[Row], form: Form) -> list[str]:
-    """Return what says that a study of one draw has effects and no verdicts."""
-    if NO_VERDICT not in {row.verdict for row in rows}:
+    """Return what says that rows of one draw have effects and no verdicts, and which rows if others have verdicts."""
+    names = [row.claim for row in rows if row.verdict == NO_VERDICT]
+    if not names:
         return []
-    text = "No verdicts: one replicate with one seed. These are effects of one draw; the intervals are over problems only."
+    what = "No verdicts" if len(names) == len(rows) else f"No verdict on {', '.join(names)}"
+    text = f"{what}: one replicate with one seed. These are effects of one draw; the intervals are over problems only."
     return textwrap.wrap(text, int(form.width * 14))
 
 
