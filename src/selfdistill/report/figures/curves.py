@@ -85,7 +85,7 @@ def draw_training(
     title: str = "",
     styles: Sequence[LineStyle] | None = None,
 ) -> pd.DataFrame:
-    """Draw a column of the training record for each run: faint batch means, bold running mean, seed band."""
+    """Draw a column of the training record for each run: faint batch means, bold running mean, band over draws."""
     drawn = []
     for rank, run in enumerate(runs):
         rows = rows_of_run(frame, run)
