@@ -19,7 +19,7 @@ from selfdistill.report.claim_parts import claim_forest
 from selfdistill.report.claims_summary import counts_of, summary_sentences
 from selfdistill.report.deciding import leading_part
 from selfdistill.report.elsewhere import elsewhere_lines, elsewhere_text, html_elsewhere
-from selfdistill.report.forest import ACCURACIES, VERDICT_LOOKS, Record, is_ratio
+from selfdistill.report.forest import VERDICT_LOOKS, Record, kind_of
 from selfdistill.report.loading import claim_frames
 from selfdistill.report.tables.form import number
 from selfdistill.text import pipe_table, span
@@ -53,27 +53,19 @@ def judge(task: Task) -> Facts:
     return counts_of(record)
 
 
-def is_percent(part: Record) -> bool:
-    """Return whether an effect is shown in points or percent."""
-    return not is_ratio(part) and (part["relative"] or part["metric"] in ACCURACIES)
-
-
 def effect_text(part: Record) -> str:
     """Return a part's effect with its interval: points for accuracies, percent for relative effects, else the unit itself."""
     if part["effect"] is None:
         return SYMBOLS[NOT_RUN]
-    level, share = len(part["arms"]) == 1, is_percent(part)
-    scale, digits, sign = (100 if share else 1), (1 if share else 2), ("" if level or is_ratio(part) else "+")
-    values = [
-        number(part[key] * scale, digits, sign) for key in ("effect", "low", "high") if part[key] is not None
-    ]
-    unit = " %" if part["relative"] or (level and share) else " points" if share else ""
-    return values[0] + (f" [{', '.join(values[1:])}]" if len(values) == 3 else "") + unit
+    kind = kind_of(part)
+    known = [part[key] * kind.scale for key in ("effect", "low", "high") if part[key] is not None]
+    values = [number(value, 1 if kind.unit else 2, kind.sign) for value in known]
+    return values[0] + (f" [{', '.join(values[1:])}]" if len(values) == 3 else "") + kind.unit
 
 
 def expected_text(part: Record) -> str:
     """Return the claimed bounds of a part, and the smallest effect of interest, in the units of `effect_text`."""
-    scale = 100 if is_percent(part) else 1
+    scale = kind_of(part).scale
 
     def shown(value: float) -> str:
         value = round(value * scale, 10)
