@@ -344,7 +344,9 @@ def test_what_the_paper_does_not_report_stays_unknown() -> None:
     assert paper(part(arm("sdpo", 1.0, "solution", variant="topk-50"), BASE)) == []
     assert paper(part(arm("sdpo", 1.0, "solution", teacher="ema-0.05"), BASE)) == []
     assert row_of({"name": "C9", "parts": []}, part(SDPO, BASE)).paper_text == "direction only"
-    assert row_of({"name": "X1", "parts": []}, part(SDPO, BASE)).paper_text == "none, a control of ours"
+    assert (
+        row_of({"name": "X1", "parts": []}, part(SDPO, BASE)).paper_text == "none, an extension of this study"
+    )
     lengths = [
         arm(name, weight, context, coverage="8")
         for name, weight, context in (("sdpo", 1, "solution"), ("grpo", -1, "none"))

@@ -10,7 +10,7 @@ import json
 
 from selfdistill.claims.elsewhere import load_elsewhere
 from selfdistill.claims.judge import judge_parts
-from selfdistill.claims.ledger import load_ledger
+from selfdistill.claims.ledger import is_own, load_ledger
 from selfdistill.claims.selection import from_params
 from selfdistill.claims.verdicts import NOT_RUN, as_record, judge_claims
 from selfdistill.records.files import write_text
@@ -206,7 +206,7 @@ HEADS = ("Claim", "Verdict", "Deciding part", "Effect", "p for", "p against", CO
 def html_row(claim: Record) -> str:
     """Return one claim's row in HTML."""
     part = leading_part(claim["parts"], claim["verdict"])
-    kind, place = claim["name"][0], int(claim["name"][1:])
+    place = int(claim["name"][1:]) + 100 * is_own(claim["name"])
     texts = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"])]
     texts += [part["name"] if part else claim["reason"], effect_text(part) if part else SYMBOLS[NOT_RUN]]
     texts += [clause_text(claim, "p_for"), clause_text(claim, "p_against"), counts_text(claim)]
@@ -214,7 +214,7 @@ def html_row(claim: Record) -> str:
     known = [clause for clause in claim["clauses"] if clause["p_for"] is not None]
     p_for = max((clause["p_for"] for clause in known), default=None)
     p_against = min((clause["p_against"] for clause in known), default=None)
-    sort = [place + 100 * (kind == "X"), None, None, None, p_for, p_against, None, None]
+    sort = [place, None, None, None, p_for, p_against, None, None]
     css = ["", f"verdict {claim['verdict'].replace(' ', '-')}", "", "number", "", "", "", ""]
     cells = [html_cell(text, value, name) for text, value, name in zip(texts, sort, css, strict=True)]
     return f"<tr>{''.join(cells)}<td>{html_link(claim['figure'])}</td></tr>"

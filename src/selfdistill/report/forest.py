@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from selfdistill.claims.ledger import is_own
 from selfdistill.claims.verdicts import (
     INCONCLUSIVE,
     NO_VERDICT,
@@ -123,14 +124,14 @@ class Row:
 
     @property
     def own(self) -> bool:
-        """Return whether the claim is one of ours, of which the paper reports nothing."""
-        return self.claim.startswith("X")
+        """Return whether the claim is one of our own, of which the paper reports nothing."""
+        return is_own(self.claim)
 
     @property
     def paper_text(self) -> str:
         """Return what the paper reports: a number, or the range of several, and where, with its mark; else that it has no number."""
         if self.own:
-            return "none, a control of ours"
+            return "none, an extension of this study"
         if not self.paper:
             return self.note or "direction only"
         values = sorted(one.value for one in self.paper)

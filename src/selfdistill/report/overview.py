@@ -83,7 +83,7 @@ def overview_caption(record: Record) -> str:
         "and above it the paper's effect, computed from its reported numbers by the same formula (line: error of digitising), or an arrow "
         "where no number of it is known. Where ours is a mean over models, each of them is a dot below it. Where ours is no single benchmark "
         "or model of the paper, each of the paper's has a mark. The shaded range is the one that the claim asks of ours "
-        "(config/claims.yaml); in its yellow part an effect is smaller than the smallest of interest. X: controls of this study. "
+        "(config/claims.yaml); in its yellow part an effect is smaller than the smallest of interest. X: extensions of this study. "
         "Models and benchmarks are named by the part of the paper that they stand for; they differ from the paper's, so compare directions "
         "and rough sizes. Accuracy is in points; length and words are in percent of the arm that is subtracted. "
         "Elsewhere: how many measurements of others are for and against the claim (config/elsewhere.yaml). "
