@@ -12,6 +12,7 @@ from selfdistill.report.style import CONTEXT_SYMBOLS, new_figure, paper_style, s
 from selfdistill.statistics.prediction import CHANGE, FEWEST_GROUPS, GROUPS
 from selfdistill.vocabulary.contexts import CONTEXTS
 from selfdistill.vocabulary.families import FAMILIES
+from selfdistill.vocabulary.looks import BLUE, GREEN, PURPLE, VERMILLION
 from selfdistill.vocabulary.teachers import FIXED
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = dict(zip(FAMILIES, cycle(("#0072B2", "#D55E00", "#009E73", "#CC79A7")), strict=False))
+COLOURS = dict(zip(FAMILIES, cycle((BLUE, VERMILLION, GREEN, PURPLE)), strict=False))
 PREDICTED = "predicted"
 
 
