@@ -1,6 +1,6 @@
-"""Loads what figures, tables and the report are drawn from: the frames that a rule names among its inputs.
+"""Loads what figures, tables and the report are drawn from and claims are judged from: the frames that a rule names among its inputs.
 
-Used by the scripts of rules/figures.smk, tables.smk and report.smk. A frame that a rule does not name stays empty.
+The judge of claims and regrading use it too. A frame that a rule does not name stays empty.
 """
 
 import re
