@@ -91,7 +91,7 @@ def verdict_text(verdict: str) -> str:
     return f"{SYMBOLS[verdict]} {verdict}"
 
 
-def counts_text(claim: Record) -> str:
+def ledger_counts(claim: Record) -> str:
     """Return problems, samples, replicates and seeds behind a claim's parts."""
     run = [part for part in claim["parts"] if part["seeds"]]
     if not run:
@@ -142,7 +142,7 @@ def claim_cells(claim: Record) -> list[str]:
     part = leading_part(claim["parts"], claim["verdict"])
     effect = f"{part['name']}: {effect_text(part)}" if part else claim["reason"]
     cells = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"]), effect]
-    cells += [clause_text(claim, "p_for"), clause_text(claim, "p_against"), counts_text(claim)]
+    cells += [clause_text(claim, "p_for"), clause_text(claim, "p_against"), ledger_counts(claim)]
     return [*cells, elsewhere_text(claim)]
 
 
@@ -209,7 +209,7 @@ def html_row(claim: Record) -> str:
     place = int(claim["name"][1:]) + 100 * is_own(claim["name"])
     texts = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"])]
     texts += [part["name"] if part else claim["reason"], effect_text(part) if part else SYMBOLS[NOT_RUN]]
-    texts += [clause_text(claim, "p_for"), clause_text(claim, "p_against"), counts_text(claim)]
+    texts += [clause_text(claim, "p_for"), clause_text(claim, "p_against"), ledger_counts(claim)]
     texts += [elsewhere_text(claim)]
     known = [clause for clause in claim["clauses"] if clause["p_for"] is not None]
     p_for = max((clause["p_for"] for clause in known), default=None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from selfdistill.report.diagnosis import TOO_FEW, DiagnosedData, counts_text, judgements, measured
+from selfdistill.report.diagnosis import TOO_FEW, DiagnosedData, groups_text, judgements, measured
 from selfdistill.report.style import CONTEXT_SYMBOLS, new_figure, paper_style, shared_legend
 from selfdistill.statistics.prediction import CHANGE, FEWEST_GROUPS, GROUPS
 from selfdistill.vocabulary.contexts import CONTEXTS
@@ -62,5 +62,5 @@ def draw_prediction(data: DiagnosedData) -> tuple[Figure, str]:
         "Predicted by ridge regression on what the base gives before training, learned from the runs of the other groups. Line: predicted as "
         "measured. Colours: model families; markers: contexts of the teacher, hollow where it moves with the model. "
         f"Fewer than {FEWEST_GROUPS} groups: nothing is predicted. "
-        f"{counts_text(data)}"
+        f"{groups_text(data)}"
     )
