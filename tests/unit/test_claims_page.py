@@ -13,6 +13,7 @@ from selfdistill.claims.judge import Frames, judge_parts
 from selfdistill.claims.verdicts import NO_VERDICT, NOT_RUN, REPRODUCED, VERDICTS, as_record, judge_claims
 from selfdistill.report.claims_page import effect_text, expected_text, to_html, to_markdown
 from selfdistill.report.claims_summary import counts_of, summary_sentences
+from selfdistill.report.forest import LEVEL, kind_of
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def test_the_record_is_plain_json_without_nan(record):
 
 def test_the_summary_is_three_sentences_from_the_ledger(record):
     sentences = summary_sentences(record)
-    assert len(sentences) == 3
+    assert len(sentences) == 3 and "no verdict" not in " ".join(sentences)
     assert "19 claims this study tests 1, and 1 (C5) are reproduced" in sentences[0]
     assert "18 (C1, C2" in sentences[2]
 
@@ -47,7 +48,9 @@ def test_the_summary_of_a_study_with_claims_of_its_own_counts_these(record):
 def test_a_claim_without_verdict_does_not_hide_those_of_the_others(record):
     verdicts = {"C1": NO_VERDICT, "C5": REPRODUCED}
     claims = [claim | {"verdict": verdicts.get(claim["name"], NOT_RUN)} for claim in record["claims"]]
-    assert "and 1 (C5) are reproduced" in summary_sentences(record | {"claims": claims})[0]
+    first, _, last = summary_sentences(record | {"claims": claims})
+    assert "19 claims this study tests 2, and 1 (C5) are reproduced" in first
+    assert "replicates: 0; no verdict: 1 (C1); not run: 17 (C2, C3, C4, C6," in last
     claims = [claim | {"verdict": NO_VERDICT} for claim in claims]
     assert "there is no verdict" in summary_sentences(record | {"claims": claims})[1]
 
@@ -65,7 +68,7 @@ def test_pages_show_every_claim_in_order_with_its_reason(record, ledger):
 
 def test_effects_are_shown_in_their_units():
     shown = {
-        "arms": [{"over": 0.0}] * 2,
+        "arms": [{"weight": weight, "over": 0.0} for weight in (1.0, -1.0)],
         "relative": False,
         "metric": "accuracy",
         "effect": -0.123,
@@ -74,17 +77,23 @@ def test_effects_are_shown_in_their_units():
     }
     assert effect_text(shown) == "−12.3 [−20.0, −5.0] points"
     assert effect_text(shown | {"relative": True, "metric": "response_tokens"}) == "−12.3 [−20.0, −5.0] %"
-    assert (
-        effect_text(shown | {"arms": [{"over": 0.0}], "effect": 0.9, "low": 0.85, "high": 0.95})
-        == "90.0 [85.0, 95.0] %"
-    )
     assert effect_text(shown | {"metric": "response_tokens", "effect": 3.25}).startswith("+3.25")
     assert expected_text(shown | {"above": None, "below": -0.05, "margin": 0.0}) == "< −5"
     assert expected_text(shown | {"above": -0.05, "below": 0.05, "margin": 0.0}) == "> −5 and < 5"
     assert expected_text(shown | {"above": None, "below": 0, "margin": 0.03}) == "< 0, by 3"
-    ratio = shown | {"arms": [{"over": 1.0}], "effect": 0.3, "low": 0.1, "high": 0.5}
+    ratio = shown | {"arms": [{"weight": 0.0, "over": 1.0}], "effect": 0.3, "low": 0.1, "high": 0.5}
     assert effect_text(ratio) == "0.30 [0.10, 0.50]"
     assert expected_text(ratio | {"above": 0.7, "below": None, "margin": 0.0}) == "> 0.70"
+
+
+@pytest.mark.parametrize("weights", [[1.0], [0.5, 0.5]])
+def test_a_level_has_no_sign_and_the_same_unit_in_tables_and_pictures(weights):
+    arms = [{"weight": weight, "over": 0.0} for weight in weights]
+    level = {"arms": arms, "relative": False, "metric": "accuracy", "effect": 0.9, "low": 0.85, "high": 0.95}
+    assert effect_text(level) == "90.0 [85.0, 95.0] %" and kind_of(level) == LEVEL
+    tokens = level | {"metric": "response_tokens", "effect": 310.5, "low": None}
+    assert effect_text(tokens) == kind_of(tokens).text(310.5) == "310.50"
+    assert kind_of(tokens).title == "Response tokens (its own unit)"
 
 
 def test_a_page_says_over_what_its_intervals_are(record, ledger):

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from synthetic_study import claims_record
 
-from selfdistill.claims.elsewhere import Elsewhere, Measurement, counts_text, load_elsewhere
+from selfdistill.claims.elsewhere import Elsewhere, Measurement, load_elsewhere, readings_text
 from selfdistill.report.claims_page import to_html, to_markdown
 from selfdistill.report.deciding import deciding_rows
 from selfdistill.report.overview import WIDE, number_lines
@@ -84,9 +84,9 @@ def test_numbers_are_shown_with_mark_note_and_source():
 
 
 def test_readings_are_counted_for_and_against():
-    assert counts_text([]) == ""
+    assert readings_text([]) == ""
     readings = ["supports", "silent", "mixed", "supports", "against"]
-    assert counts_text([{"reading": one} for one in readings]) == "2 for, 1 against, 1 mixed, 1 silent"
+    assert readings_text([{"reading": one} for one in readings]) == "2 for, 1 against, 1 mixed, 1 silent"
 
 
 def test_a_claim_gets_its_own_readings_with_their_clause():
@@ -103,7 +103,7 @@ def test_a_claim_gets_its_own_readings_with_their_clause():
 def test_the_ledger_shows_them_beside_paper_and_ours_and_judges_without_them(elsewhere):
     record = claims_record()
     claim = next(one for one in record["claims"] if one["name"] == "C5")
-    count = counts_text(claim["elsewhere"])
+    count = readings_text(claim["elsewhere"])
     assert claim["elsewhere"] == elsewhere.of_claim("C5")
     text, page = to_markdown(record), to_html(record)
     (row,) = [line for line in text.splitlines() if line.startswith("| C5. ")]

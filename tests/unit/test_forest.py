@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -282,7 +283,15 @@ def test_one_draw_shows_effects_and_says_that_there_is_no_verdict() -> None:
 
 
 def test_several_draws_carry_no_such_warning(rows) -> None:
-    assert not any(text.get_text().startswith("No verdicts") for text in draw_overview(rows, WIDE).texts)
+    assert not any(text.get_text().startswith("No verdict") for text in draw_overview(rows, WIDE).texts)
+
+
+def test_rows_without_a_verdict_beside_others_are_named(rows) -> None:
+    mixed = rows | {name: replace(rows[name], verdict=NO_VERDICT) for name in ("C5", "C9a")}
+    for form in (WIDE, NARROW):
+        texts = " ".join(text.get_text() for text in draw_overview(mixed, form).texts)
+        assert "No verdict on C5, C9a: one replicate with one seed." in texts
+        assert "No verdicts" not in texts
 
 
 def test_what_was_not_run_for_one_reason_is_listed_once() -> None:
@@ -335,7 +344,9 @@ def test_what_the_paper_does_not_report_stays_unknown() -> None:
     assert paper(part(arm("sdpo", 1.0, "solution", variant="topk-50"), BASE)) == []
     assert paper(part(arm("sdpo", 1.0, "solution", teacher="ema-0.05"), BASE)) == []
     assert row_of({"name": "C9", "parts": []}, part(SDPO, BASE)).paper_text == "direction only"
-    assert row_of({"name": "X1", "parts": []}, part(SDPO, BASE)).paper_text == "none, a control of ours"
+    assert (
+        row_of({"name": "X1", "parts": []}, part(SDPO, BASE)).paper_text == "none, an extension of this study"
+    )
     lengths = [
         arm(name, weight, context, coverage="8")
         for name, weight, context in (("sdpo", 1, "solution"), ("grpo", -1, "none"))

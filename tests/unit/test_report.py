@@ -23,6 +23,7 @@ from selfdistill.report.page import (
     pick_examples,
     summary,
 )
+from selfdistill.report.run_browser import run_browser
 from selfdistill.report.study_data import Cell, StudyData, base_run, final_cell, rows_of_run
 from selfdistill.report.style import save_figure
 from selfdistill.study.displays import FIGURES, TABLES
@@ -237,6 +238,17 @@ def test_run_browser_has_every_run_with_its_numbers_and_costs(page: str) -> None
     assert (grpo["Training (s)"], grpo["Tokens"]) == ("41", "2,000"), "both seeds"
     base = next(row for row in found if row["Method"] == "base")
     assert base["Δ In domain"] == base["Context"] == base["Training (s)"] == "–"
+
+
+def test_numbers_over_replicates_say_so() -> None:
+    data = study()
+    single, both = run_browser(data, pd.DataFrame()), data.estimates.assign(n_replicates=3, n_seeds=2)
+    assert '<th scope="col">Draws</th>' in single and ' data-sort="1" class=number>1 seed</td>' in single
+    data = replace(data, estimates=both)
+    table = run_browser(data, pd.DataFrame())
+    assert table.count(' data-sort="6" class=number>3 replicates of 2 seeds</td>') == table.count("<tr><td")
+    assert "summed over draws" in table and "Seeds" not in table
+    assert all("draws of the base: 3 replicates of 2 seeds)" in head for head, _ in summary(data))
 
 
 def test_summary_begins_with_the_findings_of_the_ledger() -> None:

@@ -83,7 +83,7 @@ def level_text(level: float | Sequence[float]) -> str:
     return f"{level:g}" if isinstance(level, float | int) else " to ".join(f"{one:g}" for one in level)
 
 
-def counts_text(readings: Sequence[Mapping[str, Any]]) -> str:
+def readings_text(readings: Sequence[Mapping[str, Any]]) -> str:
     """Return how many readings are for and against a claim: `2 for, 1 against`; `""` for none."""
     counts = Counter(one["reading"] for one in readings)
     return ", ".join(f"{counts[name]} {short}" for name, short in READINGS.items() if counts[name])

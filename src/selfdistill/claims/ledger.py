@@ -35,6 +35,11 @@ Metric = Literal[
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
+def is_own(name: str) -> bool:
+    """Return whether a claim, or the claim of a clause, is an extension of this study (`X1`, `X1a`), not one of the paper's (`C1`)."""
+    return name.startswith("X")
+
+
 class ArmSpec(Section):
     """Which run an effect uses; omitted fields have the method's defaults (`Method.defaults`)."""
 

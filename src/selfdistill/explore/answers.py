@@ -15,6 +15,7 @@ import pandas as pd
 from selfdistill.explore.results import ResultsError, StudyResults
 from selfdistill.report.page import mark_words
 from selfdistill.statistics import last_step
+from selfdistill.vocabulary.looks import BLUE, VERMILLION
 from selfdistill.vocabulary.runs import RUN_FIELDS
 
 _COLUMNS = ("problem_id", "question", "answers", "label", "response", "extracted_answer", "correct")
@@ -74,7 +75,7 @@ def answers_html(answers: pd.DataFrame, problem_ids: Sequence[str]) -> str:
 
 def _card(row: pd.Series) -> str:
     """Return one answer: who gave it, whether it is right (in words, not only by colour), how long, its text."""
-    style = _CARD.format(colour="#0072B2" if row["correct"] else "#D55E00")
+    style = _CARD.format(colour=BLUE if row["correct"] else VERMILLION)
     verdict = "✓ right" if row["correct"] else f"✗ {row['outcome'].replace('_', ' ')}"
     counts = f"{row['response_tokens']} tokens, {row['epistemic_substring']} epistemic words"
     head = f"<b>{html.escape(row['label'])}</b><br>{verdict}, {counts}"

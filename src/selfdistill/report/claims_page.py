@@ -10,7 +10,7 @@ import json
 
 from selfdistill.claims.elsewhere import load_elsewhere
 from selfdistill.claims.judge import judge_parts
-from selfdistill.claims.ledger import load_ledger
+from selfdistill.claims.ledger import is_own, load_ledger
 from selfdistill.claims.selection import from_params
 from selfdistill.claims.verdicts import NOT_RUN, as_record, judge_claims
 from selfdistill.records.files import write_text
@@ -19,7 +19,7 @@ from selfdistill.report.claim_parts import claim_forest
 from selfdistill.report.claims_summary import counts_of, summary_sentences
 from selfdistill.report.deciding import leading_part
 from selfdistill.report.elsewhere import elsewhere_lines, elsewhere_text, html_elsewhere
-from selfdistill.report.forest import ACCURACIES, VERDICT_LOOKS, Record, is_ratio
+from selfdistill.report.forest import VERDICT_LOOKS, Record, kind_of
 from selfdistill.report.loading import claim_frames
 from selfdistill.report.tables.form import number
 from selfdistill.text import pipe_table, span
@@ -53,27 +53,19 @@ def judge(task: Task) -> Facts:
     return counts_of(record)
 
 
-def is_percent(part: Record) -> bool:
-    """Return whether an effect is shown in points or percent."""
-    return not is_ratio(part) and (part["relative"] or part["metric"] in ACCURACIES)
-
-
 def effect_text(part: Record) -> str:
     """Return a part's effect with its interval: points for accuracies, percent for relative effects, else the unit itself."""
     if part["effect"] is None:
         return SYMBOLS[NOT_RUN]
-    level, share = len(part["arms"]) == 1, is_percent(part)
-    scale, digits, sign = (100 if share else 1), (1 if share else 2), ("" if level or is_ratio(part) else "+")
-    values = [
-        number(part[key] * scale, digits, sign) for key in ("effect", "low", "high") if part[key] is not None
-    ]
-    unit = " %" if part["relative"] or (level and share) else " points" if share else ""
-    return values[0] + (f" [{', '.join(values[1:])}]" if len(values) == 3 else "") + unit
+    kind = kind_of(part)
+    known = [part[key] * kind.scale for key in ("effect", "low", "high") if part[key] is not None]
+    values = [number(value, 1 if kind.unit else 2, kind.sign) for value in known]
+    return values[0] + (f" [{', '.join(values[1:])}]" if len(values) == 3 else "") + kind.unit
 
 
 def expected_text(part: Record) -> str:
     """Return the claimed bounds of a part, and the smallest effect of interest, in the units of `effect_text`."""
-    scale = 100 if is_percent(part) else 1
+    scale = kind_of(part).scale
 
     def shown(value: float) -> str:
         value = round(value * scale, 10)
@@ -99,7 +91,7 @@ def verdict_text(verdict: str) -> str:
     return f"{SYMBOLS[verdict]} {verdict}"
 
 
-def counts_text(claim: Record) -> str:
+def ledger_counts(claim: Record) -> str:
     """Return problems, samples, replicates and seeds behind a claim's parts."""
     run = [part for part in claim["parts"] if part["seeds"]]
     if not run:
@@ -150,7 +142,7 @@ def claim_cells(claim: Record) -> list[str]:
     part = leading_part(claim["parts"], claim["verdict"])
     effect = f"{part['name']}: {effect_text(part)}" if part else claim["reason"]
     cells = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"]), effect]
-    cells += [clause_text(claim, "p_for"), clause_text(claim, "p_against"), counts_text(claim)]
+    cells += [clause_text(claim, "p_for"), clause_text(claim, "p_against"), ledger_counts(claim)]
     return [*cells, elsewhere_text(claim)]
 
 
@@ -214,15 +206,15 @@ HEADS = ("Claim", "Verdict", "Deciding part", "Effect", "p for", "p against", CO
 def html_row(claim: Record) -> str:
     """Return one claim's row in HTML."""
     part = leading_part(claim["parts"], claim["verdict"])
-    kind, place = claim["name"][0], int(claim["name"][1:])
+    place = int(claim["name"][1:]) + 100 * is_own(claim["name"])
     texts = [f"{claim['name']}. {claim['statement']}", verdict_text(claim["verdict"])]
     texts += [part["name"] if part else claim["reason"], effect_text(part) if part else SYMBOLS[NOT_RUN]]
-    texts += [clause_text(claim, "p_for"), clause_text(claim, "p_against"), counts_text(claim)]
+    texts += [clause_text(claim, "p_for"), clause_text(claim, "p_against"), ledger_counts(claim)]
     texts += [elsewhere_text(claim)]
     known = [clause for clause in claim["clauses"] if clause["p_for"] is not None]
     p_for = max((clause["p_for"] for clause in known), default=None)
     p_against = min((clause["p_against"] for clause in known), default=None)
-    sort = [place + 100 * (kind == "X"), None, None, None, p_for, p_against, None, None]
+    sort = [place, None, None, None, p_for, p_against, None, None]
     css = ["", f"verdict {claim['verdict'].replace(' ', '-')}", "", "number", "", "", "", ""]
     cells = [html_cell(text, value, name) for text, value, name in zip(texts, sort, css, strict=True)]
     return f"<tr>{''.join(cells)}<td>{html_link(claim['figure'])}</td></tr>"

@@ -1,5 +1,6 @@
 """The ledger in three sentences and in counts."""
 
+from selfdistill.claims.ledger import is_own
 from selfdistill.claims.verdicts import (
     INCONCLUSIVE,
     NO_VERDICT,
@@ -14,13 +15,13 @@ from selfdistill.report.forest import Record
 
 def claims_counted(record: Record) -> list[Record]:
     """Return the paper's claims, or the study's own if it has none of these."""
-    return [one for one in record["claims"] if one["name"].startswith("C")] or record["claims"]
+    return [one for one in record["claims"] if not is_own(one["name"])] or record["claims"]
 
 
 def summary_sentences(record: Record) -> list[str]:
     """Return three sentences from the ledger: how many claims hold, which do not, what was not run or stays open."""
     claims = claims_counted(record)
-    whose = "the paper's" if claims[0]["name"].startswith("C") else "the study's own"
+    whose = "the study's own" if is_own(claims[0]["name"]) else "the paper's"
     names = {
         verdict: [claim["name"] for claim in claims if claim["verdict"] == verdict] for verdict in VERDICTS
     }
@@ -36,10 +37,11 @@ def summary_sentences(record: Record) -> list[str]:
             "It has one replicate, so there is no verdict: a base and a training are one draw, and another may differ.",
             f"Not run: {listed(NOT_RUN)}.",
         ]
+    single = f" no verdict: {listed(NO_VERDICT)};" if names[NO_VERDICT] else ""
     return [
         f"Of {whose} {len(claims)} claims this study tests {tested}, and {listed(REPRODUCED)} are reproduced; in part: {listed(PARTLY)}.",
         f"Not reproduced: {listed(NOT_REPRODUCED)}; their effects lie outside of what is claimed, or are too small to be of interest.",
-        f"Inconclusive at this number of problems and replicates: {listed(INCONCLUSIVE)}; not run: {listed(NOT_RUN)}.",
+        f"Inconclusive at this number of problems and replicates: {listed(INCONCLUSIVE)};{single} not run: {listed(NOT_RUN)}.",
     ]
 
 

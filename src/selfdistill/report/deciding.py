@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from selfdistill.claims.elsewhere import counts_text
+from selfdistill.claims.elsewhere import readings_text
 from selfdistill.claims.verdicts import NOT_REPRODUCED
 from selfdistill.report.forest import Kind, PaperNumber, Record, Row, members_of, row_of
 from selfdistill.report.paper_numbers import (
@@ -74,7 +74,7 @@ def deciding_rows(record: Record, reported: pd.DataFrame) -> dict[str, Row | str
             if part is None:
                 rows[name] = clause["reason"]
                 continue
-            others = counts_text([one for one in claim["elsewhere"] if one["clause"] == clause["name"]])
+            others = readings_text([one for one in claim["elsewhere"] if one["clause"] == clause["name"]])
             shown = {
                 "claim": name,
                 "verdict": clause["verdict"],

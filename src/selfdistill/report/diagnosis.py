@@ -82,7 +82,7 @@ def judgements(rows: pd.DataFrame) -> dict[str, Judged | None]:
     return {kind: judge(rows, kind) for kind in GROUPS}
 
 
-def counts_text(data: DiagnosedData) -> str:
+def groups_text(data: DiagnosedData) -> str:
     """Return how many runs and groups the errors are of."""
     rows = measured(data)
     unknown = len(data.diagnosis) - len(rows)

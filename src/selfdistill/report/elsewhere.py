@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import html
 
-from selfdistill.claims.elsewhere import counts_text
+from selfdistill.claims.elsewhere import readings_text
 from selfdistill.report.forest import Record
 from selfdistill.report.tables.form import NO_VALUE
 
 
 def elsewhere_text(claim: Record) -> str:
     """Return how many measurements of others are for and against a claim, `–` for none."""
-    return counts_text(claim["elsewhere"]) or NO_VALUE
+    return readings_text(claim["elsewhere"]) or NO_VALUE
 
 
 def reading_text(one: Record) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from selfdistill.claims.ledger import is_own
 from selfdistill.claims.verdicts import (
     INCONCLUSIVE,
     NO_VERDICT,
@@ -46,26 +47,32 @@ VERDICT_LOOKS = {
 
 
 class Kind(NamedTuple):
-    """What an axis shows: its title, by how much an effect is multiplied, whether a number shows its sign, its digits."""
+    """What an axis shows: its title, by how much an effect is multiplied, whether a number shows its sign, its digits, its unit."""
 
     title: str
     scale: float = 100
     signed: bool = True
     digits: int = 1
+    unit: str = " %"
+
+    @property
+    def sign(self) -> str:
+        """Return how `number` shows a sign."""
+        return "+" if self.signed else ""
 
     def text(self, value: float) -> str:
         """Return a number of this kind, without its unit."""
         shown = round(value, self.digits) + 0.0
-        return number(shown, self.digits, "+" if self.signed and shown else "")
+        return number(shown, self.digits, self.sign if shown else "")
 
 
-POINTS = Kind("Change in accuracy (points)")
+POINTS = Kind("Change in accuracy (points)", unit=" points")
 LEVEL = Kind("Accuracy (%)", signed=False)
 LENGTH = Kind("Change in response length (% of the reference)", digits=0)
 WORDS = Kind("Change in epistemic words (% of the reference)", digits=0)
 SHARE = Kind("Relative change (%)", digits=0)
-RATIO = Kind("Effect as a share of another (ratio)", 1, signed=False, digits=2)
-SHIFT = Kind("Shift of epistemic words over that of others (ratio)", 1, signed=False)
+RATIO = Kind("Effect as a share of another (ratio)", 1, signed=False, digits=2, unit="")
+SHIFT = Kind("Shift of epistemic words over that of others (ratio)", 1, signed=False, unit="")
 KINDS = (POINTS, LEVEL, LENGTH, WORDS, SHARE, RATIO, SHIFT)
 
 
@@ -117,14 +124,14 @@ class Row:
 
     @property
     def own(self) -> bool:
-        """Return whether the claim is one of ours, of which the paper reports nothing."""
-        return self.claim.startswith("X")
+        """Return whether the claim is one of our own, of which the paper reports nothing."""
+        return is_own(self.claim)
 
     @property
     def paper_text(self) -> str:
         """Return what the paper reports: a number, or the range of several, and where, with its mark; else that it has no number."""
         if self.own:
-            return "none, a control of ours"
+            return "none, an extension of this study"
         if not self.paper:
             return self.note or "direction only"
         values = sorted(one.value for one in self.paper)
@@ -162,22 +169,20 @@ def measure_of(part: Record) -> str:
     return word if word != part["metric"] else named.get(word, "")
 
 
-def is_ratio(part: Record) -> bool:
-    """Return whether an effect is a ratio of effects, which has no unit."""
-    return not part["relative"] and any(arm["over"] for arm in part["arms"])
-
-
 def kind_of(part: Record) -> Kind:
-    """Return what kind of effect a part is."""
-    if is_ratio(part):
-        return SHIFT if part["metric"].startswith("shift") else RATIO
+    """Return what kind of effect a part is: relative, a ratio of effects, a level (nothing is subtracted) or a difference."""
+    metric, level = part["metric"], all(arm["weight"] > 0 for arm in part["arms"])
     if part["relative"]:
-        if part["metric"] == "response_tokens":
+        if metric == "response_tokens":
             return LENGTH
-        return WORDS if part["metric"].startswith(("epistemic", "substring")) else SHARE
-    if part["metric"] in ACCURACIES:
-        return LEVEL if all(arm["weight"] > 0 for arm in part["arms"]) else POINTS
-    return Kind(f"Effect on {part['metric'].replace('_', ' ')} (its own unit)", 1, digits=2)
+        return WORDS if metric.startswith(("epistemic", "substring")) else SHARE
+    if any(arm["over"] for arm in part["arms"]):
+        return SHIFT if metric.startswith("shift") else RATIO
+    if metric in ACCURACIES:
+        return LEVEL if level else POINTS
+    name = metric.replace("_", " ")
+    title = name.capitalize() if level else f"Effect on {name}"
+    return Kind(f"{title} (its own unit)", 1, signed=not level, digits=2, unit="")
 
 
 def members_of(claim: Record, part: Record) -> list[Record]:

@@ -53,7 +53,7 @@ def draw_row(axes: Axes, row: Row, y: float) -> None:
 
 
 def draw_paper(axes: Axes, row: Row, y: float) -> None:
-    """Draw the paper's numbers, or the claimed direction where it has none; a control of this study has only the range."""
+    """Draw the paper's numbers, or the claimed direction where it has none; a claim of our own has only the range."""
     for one in row.paper:
         if one.error:
             axes.plot(

@@ -1,6 +1,6 @@
-"""Loads what figures, tables and the report are drawn from: the frames that a rule names among its inputs.
+"""Loads what figures, tables and the report are drawn from and claims are judged from: the frames that a rule names among its inputs.
 
-Used by the scripts of rules/figures.smk, tables.smk and report.smk. A frame that a rule does not name stays empty.
+The judge of claims and regrading use it too. A frame that a rule does not name stays empty.
 """
 
 import re
@@ -48,7 +48,9 @@ def load_data(
         if name in inputs
     }
     if "training" in inputs:
-        frames["training"] = read_tables(inputs["training"])
+        frames["training"] = joined(
+            read_table(path, training_schema()) for path in as_list(inputs["training"])
+        )
     if "richness" in inputs:
         rows = joined(read_table(path, richness_schema()) for path in as_list(inputs["richness"]))
         frames["richness"] = richness_estimates(rows)
@@ -74,11 +76,6 @@ def named_files(files: Any) -> dict[str, Any]:
 def as_list(paths: str | Iterable[str]) -> list[str]:
     """Return one path or several as a list."""
     return [paths] if isinstance(paths, str) else list(paths)
-
-
-def read_tables(paths: str | Iterable[str]) -> pd.DataFrame:
-    """Return the training records of several runs in one frame; empty for none."""
-    return joined(read_table(path, training_schema()) for path in as_list(paths))
 
 
 def intervention_samples(intervened: Sequence[str], untouched: Sequence[str]) -> pd.DataFrame:

@@ -112,7 +112,7 @@ def repetition_estimates(last: pd.DataFrame, section_3: pd.DataFrame) -> pd.Data
 def intervention_numbers(samples: pd.DataFrame, ood: Sequence[str]) -> pd.DataFrame:
     """Return what runs do under interventions on every benchmark and in the mean over the OOD benchmarks.
 
-    samples: statistics.intervention_estimates. ood: names of the OOD benchmarks.
+    samples: as `statistics.intervention_estimates` takes them. ood: names of the OOD benchmarks.
     """
     outside, by = ood_samples(samples, ood), [name for name in INTERVENTION_GROUP if name != "benchmark"]
     frames = [intervention_estimates(outside, by).assign(benchmark=OOD_MEAN)] if len(outside) else []

@@ -83,7 +83,7 @@ def overview_caption(record: Record) -> str:
         "and above it the paper's effect, computed from its reported numbers by the same formula (line: error of digitising), or an arrow "
         "where no number of it is known. Where ours is a mean over models, each of them is a dot below it. Where ours is no single benchmark "
         "or model of the paper, each of the paper's has a mark. The shaded range is the one that the claim asks of ours "
-        "(config/claims.yaml); in its yellow part an effect is smaller than the smallest of interest. X: controls of this study. "
+        "(config/claims.yaml); in its yellow part an effect is smaller than the smallest of interest. X: extensions of this study. "
         "Models and benchmarks are named by the part of the paper that they stand for; they differ from the paper's, so compare directions "
         "and rough sizes. Accuracy is in points; length and words are in percent of the arm that is subtracted. "
         "Elsewhere: how many measurements of others are for and against the claim (config/elsewhere.yaml). "
@@ -141,10 +141,12 @@ def draw_overview(rows: Mapping[str, Row | str], form: Form) -> Figure:
 
 
 def warning_lines(rows: Sequence[Row], form: Form) -> list[str]:
-    """Return what says that a study of one draw has effects and no verdicts."""
-    if NO_VERDICT not in {row.verdict for row in rows}:
+    """Return what says that rows of one draw have effects and no verdicts, and which rows if others have verdicts."""
+    names = [row.claim for row in rows if row.verdict == NO_VERDICT]
+    if not names:
         return []
-    text = "No verdicts: one replicate with one seed. These are effects of one draw; the intervals are over problems only."
+    what = "No verdicts" if len(names) == len(rows) else f"No verdict on {', '.join(names)}"
+    text = f"{what}: one replicate with one seed. These are effects of one draw; the intervals are over problems only."
     return textwrap.wrap(text, int(form.width * 14))
 
 

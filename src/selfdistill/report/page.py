@@ -28,6 +28,7 @@ from selfdistill.report.study_data import (
     Cell,
     StudyData,
     base_run,
+    draws_text,
     final_cell,
     first_draw,
     rows_of_run,
@@ -75,7 +76,7 @@ class Report:
         missing: name of a figure that the study does not draw -> reason.
         costs: one row per job: rule, seconds (wall), max_rss_mb, tokens (`run_browser.costs_table`).
         training_costs: one row per training run: run fields, seconds, tokens (`run_browser.run_browser`).
-        provenance: name -> value: commit, config hash, versions, device, command.
+        provenance: name -> value: command, commits, devices, versions, tokens (`loading.provenance`).
         deviations: one sentence each. examples: see `pick_examples`.
         overview: the picture of the claims ledger, if any. claims: its HTML, if any. verdicts: verdict -> number of claims with it.
         findings: sentences computed from the ledger; the summary begins with them.
@@ -171,7 +172,8 @@ def summary(data: StudyData) -> list[tuple[str, list[str]]]:
         sentences = [sentence for run in runs if (sentence := run_sentence(data, run))]
         base = final_cell(data.estimates, base_run(model), data.inside, ACCURACY)
         if sentences and base is not None:
-            counts = f"n = {base.n_problems} problems, k = {base.k}, seeds of the base: {base.n_seeds}"
+            draws = draws_text(str(base.n_replicates), str(base.n_seeds))
+            counts = f"n = {base.n_problems} problems, k = {base.k}, draws of the base: {draws}"
             head = f"{data.label(model)}: base {ours(base, 1, 100).text} % in domain ({counts})"
             found.append((head, sentences))
     return found

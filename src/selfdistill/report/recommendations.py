@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from selfdistill.claims.elsewhere import counts_text
+from selfdistill.claims.elsewhere import readings_text
 from selfdistill.claims.recommendations import Recommendation, Recommendations
 from selfdistill.claims.verdicts import NOT_RUN
 from selfdistill.report.claims_page import effect_text, verdict_text
@@ -37,7 +37,7 @@ def measured(claim: Record, clause: Record) -> str:
     """Return the effect that decides a clause, and how many measurements of others are for and against it."""
     part = leading_part([one for one in claim["parts"] if one["clause"] == clause["name"]], clause["verdict"])
     effect = f"{part['name']}: {effect_text(part)}" if part else clause["reason"]
-    others = counts_text([one for one in claim["elsewhere"] if one["clause"] == clause["name"]])
+    others = readings_text([one for one in claim["elsewhere"] if one["clause"] == clause["name"]])
     return effect + (f"; elsewhere {others}" if others else "")
 
 

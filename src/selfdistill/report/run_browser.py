@@ -15,7 +15,9 @@ from selfdistill.report.study_data import (
     ACCURACY,
     EPISTEMIC,
     LENGTH,
+    Cell,
     StudyData,
+    draws_text,
     final_cell,
     of_metric,
     rows_of_run,
@@ -52,7 +54,7 @@ def run_browser(data: StudyData, training_costs: pd.DataFrame) -> str:
         "Last step of each run. Accuracies in percent; Δ in points against the run's own base, paired by problem; "
         "length (tokens), epistemic words (the authors' substring count), repeated 4-grams of words (percent) and outcomes of grading on "
         f"{data.benchmark_label(data.inside)}. "
-        f"Training: wall time and tokens generated (SFT generates none), summed over seeds. {counts_note(rows)}"
+        f"Training: wall time and tokens generated (SFT generates none), summed over draws. {counts_note(rows)}"
     )
     return Table("run-browser", "All runs", note, rows).to_html("sortable browser")
 
@@ -62,7 +64,7 @@ def run_row(data: StudyData, run: Mapping[str, str], inside: str, costs: pd.Data
     accuracy = final_cell(data.estimates, run, inside, ACCURACY)
     row = {"Model": Entry(data.label(run["model"]))}
     row |= {head: Entry(NO_VALUE if run[name] == "none" else run[name]) for name, head in RUN_COLUMNS.items()}
-    row["Seeds"] = Entry(str(accuracy.n_seeds), accuracy.n_seeds) if accuracy else Entry(NO_VALUE)
+    row["Draws"] = draws(accuracy) if accuracy else Entry(NO_VALUE)
     for head, benchmark in (("In domain", inside), ("OOD mean", OOD_MEAN)):
         change = final_cell(data.differences, run, benchmark, ACCURACY, "difference")
         row[head] = ours(final_cell(data.estimates, run, benchmark, ACCURACY), 1, 100)
@@ -76,6 +78,12 @@ def run_row(data: StudyData, run: Mapping[str, str], inside: str, costs: pd.Data
     for head, column in (("Training (s)", "seconds"), ("Tokens", "tokens")):
         row[head] = amount(own[column].sum()) if len(own) else Entry(NO_VALUE)
     return row
+
+
+def draws(cell: Cell) -> Entry:
+    """Return over what draws a number is, sorted by how many there are."""
+    text = draws_text(str(cell.n_replicates), str(cell.n_seeds))
+    return Entry(text, cell.n_replicates * cell.n_seeds)
 
 
 def share(data: StudyData, run: Mapping[str, str], benchmark: str, metrics: Sequence[str]) -> Entry:

@@ -85,7 +85,7 @@ def draw_training(
     title: str = "",
     styles: Sequence[LineStyle] | None = None,
 ) -> pd.DataFrame:
-    """Draw a column of the training record for each run: faint batch means, bold running mean, seed band."""
+    """Draw a column of the training record for each run: faint batch means, bold running mean, band over draws."""
     drawn = []
     for rank, run in enumerate(runs):
         rows = rows_of_run(frame, run)
@@ -181,14 +181,19 @@ def draw_word_changes(
         axis.bar(places, heights, width=width * 0.95, linewidth=0.3, **method_style(run).bar())
         draw_intervals(axis, places, rows.set_index("word").reindex(EPISTEMIC_WORDS), "difference")
     axis.axhline(0, color="#333333", linewidth=0.8)
+    word_axis(axis)
+    axis.set_ylabel("change in count / response")
+    axis.set_title(title)
+    return pd.concat([rows for _, rows in changes]) if changes else pd.DataFrame()
+
+
+def word_axis(axis: Axes) -> None:
+    """Name the epistemic words under their groups of bars."""
     axis.set_xticks(
         range(len(EPISTEMIC_WORDS)), EPISTEMIC_WORDS, rotation=30, ha="right", rotation_mode="anchor"
     )
     axis.set_xlim(*WORD_LIMITS)
-    axis.set_ylabel("change in count / response")
-    axis.set_title(title)
     axis.grid(visible=False, axis="x")
-    return pd.concat([rows for _, rows in changes]) if changes else pd.DataFrame()
 
 
 def draw_intervals(axis: Axes, places: np.ndarray, rows: pd.DataFrame, column: str) -> None:

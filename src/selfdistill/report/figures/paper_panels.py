@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from selfdistill.claims.reported import MEASURES
-from selfdistill.report.figures.curves import AXIS_LABELS, WORD_LIMITS, fit_limits
+from selfdistill.report.figures.curves import AXIS_LABELS, finish, word_axis
 from selfdistill.report.style import LineStyle, method_style
 from selfdistill.report.tables.reported import reported_rows
 from selfdistill.vocabulary.contexts import NONE
@@ -66,11 +66,10 @@ def run_of_entry(entry: Mapping[str, Any]) -> dict[str, str]:
     return {"method": entry["method"], "context": context, "teacher": entry.get("teacher") or "fixed"}
 
 
-def paper_panel(axis: Axes, title: str, ylabel: str) -> None:
-    """Give a panel the look of the paper's: ground, title, labels."""
+def paper_panel(axis: Axes, title: str) -> None:
+    """Give a panel the look of the paper's: ground and title."""
     axis.set_facecolor(GROUND)
     axis.set_title(title, fontstyle="italic")
-    axis.set_ylabel(ylabel)
 
 
 def draw_paper_curves(
@@ -88,8 +87,6 @@ def draw_paper_curves(
     A curve of which only start and end are known is a thin line. styles: coverage -> style, where the lines of a panel are coverages.
     floor: whether the axis begins at zero.
     """
-    from matplotlib.ticker import MaxNLocator
-
     for entry in entries:
         measure = MEASURES[entry["quantity"]]
         style = styles[entry["coverage"]] if styles else method_style(run_of_entry(entry))
@@ -101,13 +98,10 @@ def draw_paper_curves(
             axis.fill_between(
                 steps, values - half, values + half, color=style.colour, alpha=0.16, linewidth=0
             )
-    paper_panel(axis, title, ylabel or AXIS_LABELS[metric])
-    axis.set_xlabel("step")
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
-    axis.margins(x=0.03)
+    finish(axis, title, ylabel or AXIS_LABELS[metric], floor=floor)
+    paper_panel(axis, title)
     if entries and max(len(entry["steps"]) for entry in entries) == 1:
         axis.set_xlim(0, 1.03 * max(entry["steps"][0] for entry in entries))
-    fit_limits([axis], floor=floor)
 
 
 def draw_paper_words(
@@ -134,12 +128,9 @@ def draw_paper_words(
                 "?", (places[word], 0), (0, 2), textcoords="offset points", ha="center", fontsize=6.5
             )
     axis.axhline(0, color="#333333", linewidth=0.8)
-    axis.set_xticks(
-        range(len(EPISTEMIC_WORDS)), EPISTEMIC_WORDS, rotation=30, ha="right", rotation_mode="anchor"
-    )
-    axis.set_xlim(*WORD_LIMITS)
-    axis.grid(visible=False, axis="x")
-    paper_panel(axis, title, ylabel)
+    word_axis(axis)
+    axis.set_ylabel(ylabel)
+    paper_panel(axis, title)
 
 
 def arm_key(fields: Mapping[str, Any]) -> str:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from selfdistill.report.diagnosis import TOO_FEW, DiagnosedData, counts_text, judgements, measured
+from selfdistill.report.diagnosis import TOO_FEW, DiagnosedData, groups_text, judgements, measured
 from selfdistill.report.style import CONTEXT_SYMBOLS, new_figure, paper_style, shared_legend
 from selfdistill.statistics.prediction import CHANGE, FEWEST_GROUPS, GROUPS
 from selfdistill.vocabulary.contexts import CONTEXTS
 from selfdistill.vocabulary.families import FAMILIES
+from selfdistill.vocabulary.looks import BLUE, GREEN, PURPLE, VERMILLION
 from selfdistill.vocabulary.teachers import FIXED
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = dict(zip(FAMILIES, cycle(("#0072B2", "#D55E00", "#009E73", "#CC79A7")), strict=False))
+COLOURS = dict(zip(FAMILIES, cycle((BLUE, VERMILLION, GREEN, PURPLE)), strict=False))
 PREDICTED = "predicted"
 
 
@@ -61,5 +62,5 @@ def draw_prediction(data: DiagnosedData) -> tuple[Figure, str]:
         "Predicted by ridge regression on what the base gives before training, learned from the runs of the other groups. Line: predicted as "
         "measured. Colours: model families; markers: contexts of the teacher, hollow where it moves with the model. "
         f"Fewer than {FEWEST_GROUPS} groups: nothing is predicted. "
-        f"{counts_text(data)}"
+        f"{groups_text(data)}"
     )

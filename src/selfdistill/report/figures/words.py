@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from selfdistill.report.figures.curves import WORD_LIMITS, draw_intervals
+from selfdistill.report.figures.curves import draw_intervals, word_axis
 from selfdistill.report.figures.paper_panels import (
     arm_key,
     draw_paper_words,
@@ -80,13 +80,9 @@ def draw_context_counts(axis: Axes, counts: pd.DataFrame, title: str) -> None:
             **context_bar(context),
         )
         draw_intervals(axis, places, rows, "estimate")
-    axis.set_xticks(
-        range(len(EPISTEMIC_WORDS)), EPISTEMIC_WORDS, rotation=30, ha="right", rotation_mode="anchor"
-    )
-    axis.set_xlim(*WORD_LIMITS)
+    word_axis(axis)
     axis.set_ylabel("count / response")
     axis.set_title(title)
-    axis.grid(visible=False, axis="x")
 
 
 def draw_words_by_context(data: StudyData, *, paper: str = "") -> tuple[Figure, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from selfdistill.report.diagnosis import TOO_FEW, DiagnosedData, counts_text, judgements, measured
+from selfdistill.report.diagnosis import TOO_FEW, DiagnosedData, groups_text, judgements, measured
 from selfdistill.report.tables.form import Entry, TableParts, number
 from selfdistill.statistics.prediction import FEWEST_GROUPS, GROUPS
 from selfdistill.vocabulary.diagnosis import FEATURES
@@ -31,7 +31,7 @@ def diagnosis_table(data: DiagnosedData) -> TableParts:
     note = (
         "Root mean square error of the OOD change, in points, on the runs of a group that was left out. Change: on headline benchmarks, against "
         f"the base of the same draw. Features: ridge regression on the {len(FEATURES)} numbers that the base gives before training. Mean of the "
-        f"others: the constant predictor. {TOO_FEW.capitalize()}: below {FEWEST_GROUPS}. {counts_text(data)}"
+        f"others: the constant predictor. {TOO_FEW.capitalize()}: below {FEWEST_GROUPS}. {groups_text(data)}"
     )
     return rows, note
 
