@@ -36,7 +36,7 @@ from selfdistill.report.numbers import (
 from selfdistill.report.repetition import repeated as repeated_in
 from selfdistill.report.samples import joined
 from selfdistill.report.screening import with_screening
-from selfdistill.report.study_data import StudyData, base_run, rows_of_runs
+from selfdistill.report.study_data import StudyData, rows_of_runs
 from selfdistill.report.tables.form import Table
 from selfdistill.report.tables.reported import load_reported
 from selfdistill.statistics import last_step, richness_estimates
@@ -53,7 +53,7 @@ from selfdistill.study.shown import (
 )
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.diagnosis import FEATURES
-from selfdistill.vocabulary.runs import RUN_KEY
+from selfdistill.vocabulary.runs import RUN_KEY, base_key
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -173,7 +173,7 @@ def benchmarks_beside(fields: dict[str, str]) -> list[str]:
 def samples_frame(seeds: int, at: tuple[int, ...] = (10, 20, 30, STEPS)) -> pd.DataFrame:
     """Return the samples of every run, at some steps (SFT: its end), and of the bases."""
     frames = []
-    for fields in [base_run(model) for model in MODELS] + all_runs():
+    for fields in [base_key(model) for model in MODELS] + all_runs():
         method = fields["method"]
         steps = {"base": (0,), "sft": (STEPS,)}.get(method, at)
         for step in steps:
@@ -203,7 +203,7 @@ def section_3_frame(effects: Mapping[str, float] = CONTEXT_EFFECT) -> pd.DataFra
     frames = []
     for model in list(MODELS)[:2]:
         for context, effect in effects.items():
-            fields = {**base_run(model), "context": context, "dataset": "chain"}
+            fields = {**base_key(model), "context": context, "dataset": "chain"}
             frames.append(responses(fields, "chain", 0, 0, effect))
     return pd.concat(frames, ignore_index=True)
 
@@ -219,7 +219,7 @@ def richness_frame(effects: Mapping[str, float] = CONTEXT_EFFECT) -> pd.DataFram
     for model, (context, written) in product(list(MODELS)[:2], pairs):
         for problem, sample in np.ndindex(PROBLEMS, 3):
             told = (1 - effects[context]) * (12 + rng.normal(0, 1)) * (1 if written == context else -1)
-            key = {**base_run(model), "context": context, "written": written, "replicate": 0, "seed": 0}
+            key = {**base_key(model), "context": context, "written": written, "replicate": 0, "seed": 0}
             key |= {"problem_id": f"chain-{problem}", "sample_index": sample}
             key |= {"source": written == "unguided" and sample == 0}
             rows += [{**key, "position": at, "tokens": 4, "nats": told / 2} for at in ("answer", "other")]
@@ -254,7 +254,7 @@ def claim_frames(replicates: int) -> Frames:
     """Return what the ledger is judged from: samples, section 3 and last training steps of every replicate."""
     draws = range(replicates)
     section_3 = [
-        responses({**base_run(model), "context": context, "dataset": "chain"}, "chain", 0, draw, effect)
+        responses({**base_key(model), "context": context, "dataset": "chain"}, "chain", 0, draw, effect)
         for model in STUDY.section_3_models()
         for context, effect in CONTEXT_EFFECT.items()
         for draw in draws

@@ -13,10 +13,11 @@ from synthetic_study import BENCHMARKS, MODELS, draw, drawn, run, samples_frame,
 from selfdistill.report.drawing import drawing_function
 from selfdistill.report.figures.curves import training_curve
 from selfdistill.report.numbers import OOD_MEAN, study_estimates
-from selfdistill.report.study_data import FigureError, base_run, rows_of_run, run_order, runs_of
+from selfdistill.report.study_data import FigureError, rows_of_run, run_order, runs_of
 from selfdistill.report.style import coverage_styles, method_style, save_figure
 from selfdistill.study.displays import FIGURES, TABLES
 from selfdistill.study.methods import METHODS
+from selfdistill.vocabulary.runs import base_key
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 
@@ -55,7 +56,7 @@ def test_a_figure_gets_the_rows_of_its_runs_and_their_bases_and_no_others(name: 
     for frame in set(FIGURES[name].frames) - {"reported"}:  # the paper's numbers are of no run
         found = {tuple(run.values()) for run in runs_of(getattr(data, frame))}
         there = {tuple(run.values()) for run in runs_of(getattr(full, frame))}
-        bases = {tuple(base_run(model).values()) for model in models} & there
+        bases = {tuple(base_key(model).values()) for model in models} & there
         assert found == wanted | bases
 
 
@@ -81,7 +82,7 @@ def test_figure3_draws_the_estimates_from_the_base_on() -> None:
         (data.estimates["benchmark"] == "paired") & (data.estimates["metric"] == "accuracy")
     ]
     own = rows_of_run(rows, run("r1-mini", "sdpo", "solution", "fixed")).sort_values("step")
-    base = rows_of_run(rows, base_run("r1-mini"))["estimate"].item()
+    base = rows_of_run(rows, base_key("r1-mini"))["estimate"].item()
     points = drawn["SDPO (c=s)"]
     np.testing.assert_allclose(points[0], (0, base))
     np.testing.assert_allclose(points[1:], own[["step", "estimate"]].to_numpy())

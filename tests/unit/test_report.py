@@ -24,10 +24,11 @@ from selfdistill.report.page import (
     summary,
 )
 from selfdistill.report.run_browser import run_browser
-from selfdistill.report.study_data import Cell, StudyData, base_run, final_cell, rows_of_run
+from selfdistill.report.study_data import Cell, StudyData, final_cell, rows_of_run
 from selfdistill.report.style import save_figure
 from selfdistill.study.displays import FIGURES, TABLES
 from selfdistill.study.shown import example_runs, run_keys
+from selfdistill.vocabulary.runs import base_key
 
 VOID = {"meta", "link", "img", "br", "hr", "input", "source"}
 
@@ -167,7 +168,7 @@ def test_text_from_outside_is_escaped(page: str) -> None:
 
 def test_examples_are_the_first_problems_at_the_last_step() -> None:
     samples, arms = samples_frame(1), run_keys(example_runs(STUDY))
-    assert arms[0] == base_run("r1-mini") and [arm["method"] for arm in arms[1:]] == ["grpo", "sdpo", "sdpo"]
+    assert arms[0] == base_key("r1-mini") and [arm["method"] for arm in arms[1:]] == ["grpo", "sdpo", "sdpo"]
     examples = pick_examples(samples, {}, arms, "longer", count=2)
     assert [example.problem_id for example in examples] == sorted(
         samples["problem_id"][samples["benchmark"] == "longer"].unique()

@@ -15,14 +15,14 @@ from selfdistill.records.files import write_table
 from selfdistill.records.schemas import samples_schema
 from selfdistill.report.drawing import make_table
 from selfdistill.report.screening import screening_benchmarks, screening_samples, with_screening
-from selfdistill.report.study_data import FigureError, StudyData, base_run
+from selfdistill.report.study_data import FigureError, StudyData
 from selfdistill.statistics import BASE_GROUP, GROUP_COLUMNS, contrasts
 from selfdistill.statistics.screening import INSIDE, OUTSIDE, STEPS, TOKENS, screened
 from selfdistill.study.displays import TABLES
 from selfdistill.study.load import load_study
 from selfdistill.study.methods import ON_POLICY
 from selfdistill.study.shown import run_keys, runs_shown, with_bases
-from selfdistill.vocabulary.runs import RUN_KEY
+from selfdistill.vocabulary.runs import RUN_KEY, base_key
 
 BENCHMARKS = {INSIDE: ["in-domain"], OUTSIDE: ["longer", "paired"]}
 SDPO = dict(zip(RUN_KEY, ("m", "sdpo", "solution", "fixed", "chain", "full", "default"), strict=True))
@@ -37,7 +37,7 @@ PROBLEMS = 30
 def samples(draws: int = 1) -> pd.DataFrame:
     """Right and wrong answers of four runs, by SHARES; with several draws, each is a replicate."""
     frames = []
-    for fields in (base_run("m"), SDPO, GRPO, ALONE):
+    for fields in (base_key("m"), SDPO, GRPO, ALONE):
         for step, share in SHARES[fields["method"]].items():
             for benchmark in (name for names in BENCHMARKS.values() for name in names):
                 rng = np.random.default_rng([step, len(benchmark), len(fields["method"])])
@@ -220,4 +220,4 @@ def test_the_study_past_the_paper_screens_all_its_runs():
     runs = runs_shown(study, "screening")
     assert set(runs) == set(study.runs(methods=ON_POLICY))
     bases = with_bases(runs)[: -len(runs)]
-    assert run_keys(bases) == [base_run("r1-mini")] and [run.replicate for run in bases] == [0, 1]
+    assert run_keys(bases) == [base_key("r1-mini")] and [run.replicate for run in bases] == [0, 1]

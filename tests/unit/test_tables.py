@@ -13,11 +13,11 @@ from synthetic_study import REPORTED, drawn, further_study, problem_frame, run, 
 
 from selfdistill.report.numbers import OOD_MEAN, problems_summary
 from selfdistill.report.study_data import FigureError, StudyData, rows_of_run
-from selfdistill.report.study_data import base_run as run_of_base
 from selfdistill.report.tables.reported import load_reported, reported_table
 from selfdistill.study.displays import TABLES
 from selfdistill.study.yaml import StudyError
 from selfdistill.vocabulary.contexts import FURTHER, SECTION_3
+from selfdistill.vocabulary.runs import base_key
 
 
 def test_table1_shows_every_context_beside_the_paper() -> None:
@@ -77,7 +77,7 @@ def test_every_draw_has_a_row_with_the_changes_against_its_own_base() -> None:
     draws = data.draws[(data.draws["benchmark"] == OOD_MEAN) & (data.draws["seed"] == 1)]
     sdpo, base = (
         rows_of_run(draws, one)["accuracy"].item()
-        for one in (run("r1-mini", "sdpo", "solution", "fixed"), run_of_base("r1-mini"))
+        for one in (run("r1-mini", "sdpo", "solution", "fixed"), base_key("r1-mini"))
     )
     assert own["Base, OOD"].iloc[1] == f"{100 * base:.1f}"
     assert own["Δ SDPO (c=s)"].iloc[1] == f"{100 * (sdpo - base):+.1f}".replace("-", "−")

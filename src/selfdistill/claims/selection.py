@@ -15,7 +15,7 @@ from selfdistill.study.methods import METHODS
 from selfdistill.study.shown import intervened
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.interventions import NONE
-from selfdistill.vocabulary.runs import BASE, LAST, SECTION_3, Run, Step, base_run
+from selfdistill.vocabulary.runs import BASE, LAST, SECTION_3, Run, Step, base_key
 
 PLUMBING_REASON = "the study only tests the pipeline"
 
@@ -204,12 +204,12 @@ def run_fields(arm: ArmSpec, model: str, benchmark: str, study: Study) -> dict[s
     if benchmark == SECTION_3:
         if model not in study.section_3_models():
             raise Missing(f"section 3 of the study does not include {model}")
-        return base_run(model, 0, 0).key() | {
+        return base_key(model) | {
             "context": arm.context or "none",
             "dataset": study.section_3_dataset(),
         }
     if arm.method == BASE:
-        return base_run(model, 0, 0).key()
+        return base_key(model)
     wanted = wanted_fields(arm, model, study)
     runs = {str(run.key()): run.key() for run in study.runs(arm.experiment or "")}
     found = [

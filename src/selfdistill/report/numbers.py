@@ -19,7 +19,7 @@ from selfdistill.records.schemas import FAILED_OUTCOMES, samples_schema
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.repetition import repetition
 from selfdistill.report.samples import NUMBER_COLUMNS, joined, responses_of
-from selfdistill.report.study_data import base_run, rows_of_run, runs_of
+from selfdistill.report.study_data import rows_of_run, runs_of
 from selfdistill.statistics import (
     BASE_GROUP,
     GROUP_COLUMNS,
@@ -32,7 +32,7 @@ from selfdistill.statistics import (
 )
 from selfdistill.study.jobs import NumbersParams
 from selfdistill.study.methods import ON_POLICY
-from selfdistill.vocabulary.runs import BASE, DRAW, RUN_FIELDS, SECTION_3
+from selfdistill.vocabulary.runs import BASE, DRAW, RUN_FIELDS, SECTION_3, base_key
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS, REPETITION, SUBSTRING_COLUMNS
 
 OOD_MEAN = "ood-mean"
@@ -172,10 +172,10 @@ def frequency_shifts(samples: pd.DataFrame, benchmark: str) -> pd.DataFrame:
     if samples.empty:
         return pd.DataFrame()
     rows = samples[samples["benchmark"] == benchmark]
-    start = cache(lambda model: counts_by_problem(rows_of_run(rows, base_run(model))))
+    start = cache(lambda model: counts_by_problem(rows_of_run(rows, base_key(model))))
     frames = []
     for run in runs_of(rows[rows["method"].isin(ON_POLICY)]):
-        own, base = last_step(rows_of_run(rows, run)), rows_of_run(rows, base_run(run["model"]))
+        own, base = last_step(rows_of_run(rows, run)), rows_of_run(rows, base_key(run["model"]))
         if len(base):
             numbers = own[[*DRAW]]
             counts = {

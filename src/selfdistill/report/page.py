@@ -27,7 +27,6 @@ from selfdistill.report.study_data import (
     LENGTH,
     Cell,
     StudyData,
-    base_run,
     draws_text,
     final_cell,
     first_draw,
@@ -39,7 +38,7 @@ from selfdistill.report.tables.reported import reported_elsewhere, reported_tabl
 from selfdistill.statistics import last_step
 from selfdistill.study.displays import heading
 from selfdistill.vocabulary.marks import MARKS
-from selfdistill.vocabulary.runs import RUN_KEY
+from selfdistill.vocabulary.runs import RUN_KEY, base_key
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
 _WORDS = re.compile("|".join(EPISTEMIC_WORDS), re.IGNORECASE)
@@ -158,7 +157,7 @@ def run_sentence(data: StudyData, run: Mapping[str, str]) -> str | None:
         text += f", {points(changes[1])} on the OOD mean"
     for metric, name in ((LENGTH, "length"), (EPISTEMIC, "epistemic words")):
         own, base = (
-            final_cell(data.estimates, one, data.inside, metric) for one in (run, base_run(run["model"]))
+            final_cell(data.estimates, one, data.inside, metric) for one in (run, base_key(run["model"]))
         )
         if own is not None and base is not None and base.estimate:
             text += f", {name} × {number(own.estimate / base.estimate, 2)}"
@@ -170,7 +169,7 @@ def summary(data: StudyData) -> list[tuple[str, list[str]]]:
     found = []
     for (model,), runs in data.runs_by("model").items():
         sentences = [sentence for run in runs if (sentence := run_sentence(data, run))]
-        base = final_cell(data.estimates, base_run(model), data.inside, ACCURACY)
+        base = final_cell(data.estimates, base_key(model), data.inside, ACCURACY)
         if sentences and base is not None:
             draws = draws_text(str(base.n_replicates), str(base.n_seeds))
             counts = f"n = {base.n_problems} problems, k = {base.k}, draws of the base: {draws}"

@@ -14,12 +14,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from selfdistill.report.style import coverage_key
-from selfdistill.statistics import BASE_GROUP
 from selfdistill.study.methods import METHODS
 from selfdistill.text import span
 from selfdistill.vocabulary import runs as vocabulary
 from selfdistill.vocabulary.contexts import SECTION_3
-from selfdistill.vocabulary.runs import DRAW, RUN_KEY
+from selfdistill.vocabulary.runs import DRAW, RUN_KEY, base_key
 
 CONTEXTS = SECTION_3
 METHOD_ORDER = (vocabulary.BASE, *METHODS)
@@ -123,7 +122,7 @@ class StudyData:
     def of_runs(self, runs: Iterable[Mapping[str, str]]) -> StudyData:
         """Return the study with these runs to show, and with their rows and those of their bases only."""
         shown = self.in_order(runs)
-        kept = [*shown, *(base_run(run["model"]) for run in shown)]
+        kept = [*shown, *(base_key(run["model"]) for run in shown)]
         names = ("training", "estimates", "differences", "shift", "draws")
         frames = {name: rows_of_runs(getattr(self, name), kept) for name in names}
         return replace(self, runs=shown, **frames)
@@ -210,18 +209,12 @@ def first_draw(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[(rows[list(DRAW)] == lowest).all(axis=1)]
 
 
-def base_run(model: str) -> dict[str, str]:
-    """Return the RUN_KEY fields of a model's base."""
-    fields = {"model": model, **BASE_GROUP}
-    return {name: str(fields[name]) for name in RUN_KEY}
-
-
 def trajectory(data: StudyData, run: Mapping[str, str], benchmark: str, metric: str) -> pd.DataFrame:
     """Return a run's estimates of one metric on one benchmark by step, the base's as step 0."""
     rows = of_metric(data.estimates, metric)
     rows = rows[rows["benchmark"] == benchmark]
     own = rows_of_run(rows, run)
-    start = rows_of_run(rows, base_run(run["model"])) if not (own["step"] == 0).any() else own.iloc[:0]
+    start = rows_of_run(rows, base_key(run["model"])) if not (own["step"] == 0).any() else own.iloc[:0]
     return pd.concat([start.assign(step=0), own] if len(start) else [own]).sort_values("step")
 
 

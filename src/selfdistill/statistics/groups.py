@@ -8,13 +8,13 @@ import pandas as pd
 from selfdistill.statistics.cells import CellTable, Design
 from selfdistill.statistics.metrics import METRICS
 from selfdistill.statistics.student import Student, linear_contrast, priors, student
-from selfdistill.vocabulary.runs import DRAW, RUN_KEY
+from selfdistill.vocabulary.runs import DRAW, RUN_KEY, base_key
 
 GROUP_COLUMNS = (*RUN_KEY, "step", "benchmark")
 """Columns of the default grouping: all but those that number draws."""
-BASE_GROUP: dict[str, str | int] = {"method": "base", "variant": "default", "step": 0} | dict.fromkeys(
-    ("context", "teacher", "dataset", "coverage"), "none"
-)
+BASE_GROUP: dict[str, str | int] = {
+    name: value for name, value in base_key("").items() if name != "model"
+} | {"step": 0}
 """Fields of a base model: `contrasts(…, against=BASE_GROUP)` compares every group with its base on the same benchmark."""
 
 

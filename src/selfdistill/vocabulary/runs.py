@@ -70,3 +70,8 @@ class Run:
 def base_run(model: str, replicate: int, seed: int) -> Run:
     """Return a model before training as a run."""
     return Run(model, BASE, "none", "none", "none", "none", DEFAULT, replicate, seed)
+
+
+def base_key(model: str) -> dict[str, str]:
+    """Return the RUN_KEY fields of a model before training."""
+    return base_run(model, 0, 0).key()

@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from selfdistill.report.numbers import OOD_MEAN
-from selfdistill.report.study_data import FigureError, StudyData, base_run, rows_of_run
+from selfdistill.report.study_data import FigureError, StudyData, rows_of_run
 from selfdistill.report.style import method_style
 from selfdistill.report.tables.form import NO_VALUE, Entry, TableParts, number
-from selfdistill.vocabulary.runs import DRAW
+from selfdistill.vocabulary.runs import DRAW, base_key
 
 NOTE = (
     "Plain means of one draw at the last step, without interval: how far the draws of a row's model lie apart is what the "
@@ -29,7 +29,7 @@ def draws_table(data: StudyData) -> TableParts:
     columns = list(dict.fromkeys(label for _, label in labels))
     rows = []
     for (model,), runs in data.runs_by("model").items():
-        base = rows_of_run(data.draws, base_run(model))
+        base = rows_of_run(data.draws, base_key(model))
         for draw in base[[*DRAW]].drop_duplicates().to_dict("records"):
             start = of_draw(base, draw)
             row = {

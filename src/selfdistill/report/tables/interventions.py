@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from selfdistill.report.numbers import OOD_MEAN
-from selfdistill.report.study_data import ACCURACY, EPISTEMIC, LENGTH, StudyData, base_run, rows_of_run
+from selfdistill.report.study_data import ACCURACY, EPISTEMIC, LENGTH, StudyData, rows_of_run
 from selfdistill.report.style import method_style
 from selfdistill.report.tables.form import Entry, TableParts, counts_note, estimated
 from selfdistill.statistics.interventions import CHANGE, RETURNED
 from selfdistill.vocabulary.interventions import INTERVENTIONS, NEUTRAL_WORD, NONE
+from selfdistill.vocabulary.runs import base_key
 
 
 def interventions_table(data: StudyData) -> TableParts:
     """Return one row per run (bases too) and intervention: score in and out of domain, share of the loss that returns, length, words."""
     rows = []
     for (model,), runs in data.runs_by("model").items():
-        for run in (base_run(model), *runs):
+        for run in (base_key(model), *runs):
             found = set(rows_of_run(data.interventions, run)["intervention"])
             rows += [intervention_row(data, run, name) for name in (NONE, *INTERVENTIONS) if name in found]
     note = (

@@ -12,7 +12,6 @@ from selfdistill.report.study_data import (
     LENGTH,
     Cell,
     StudyData,
-    base_run,
     final_cell,
     runs_of,
     select,
@@ -20,7 +19,7 @@ from selfdistill.report.study_data import (
 from selfdistill.report.style import CONTEXT_SYMBOLS, method_style
 from selfdistill.report.tables.form import MARKS_TEXT, NO_VALUE, Entry, TableParts, counts_note, ours
 from selfdistill.report.tables.reported import reported, reported_rows
-from selfdistill.vocabulary.runs import SECTION_3
+from selfdistill.vocabulary.runs import SECTION_3, base_key
 from selfdistill.vocabulary.words import REPETITION
 
 REPEATED_TEXT = (
@@ -47,7 +46,7 @@ def contexts_table(data: StudyData) -> TableParts:
             }
             # the samples of section 3 carry the training set that their problems come from
             own = frame[(frame["model"] == model) & (frame["context"] == context)]
-            run = runs_of(own)[0] if len(own) else base_run(model)
+            run = runs_of(own)[0] if len(own) else base_key(model)
             for name, metric, digits in quantities:
                 row[name.capitalize()] = ours(final_cell(frame, run, SECTION_3, metric), digits)
             repeated = final_cell(frame, run, SECTION_3, REPETITION)
@@ -69,7 +68,7 @@ def fine_tuning_table(data: StudyData) -> TableParts:
     columns = list(paper["benchmark"].unique()) if len(paper) else []
     rows = []
     for (model,), runs in data.runs_by("model").items():
-        for run in (base_run(model), *runs):
+        for run in (base_key(model), *runs):
             row = {"Model": Entry(data.label(model)), "Trained on": Entry(method_style(run).label)}
             for name in data.benchmark_names():
                 cell = final_cell(data.estimates, run, name, ACCURACY)
