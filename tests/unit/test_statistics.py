@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from selfdistill import statistics
-from selfdistill.statistics import BASE_GROUP, contrasts, estimates, last_step, pass_at_k
+from selfdistill.statistics import BASE_GROUP, contrasts, estimates, last_step, pass_at_k, with_common_end
 from selfdistill.statistics.student import Student
 
 RUN = {"model": "m", "method": "sdpo", "context": "solution", "teacher": "fixed"} | {
@@ -187,6 +187,22 @@ def test_degenerate_groups() -> None:
     assert single["estimate"] == 0.5
     assert math.isnan(single["low"])
     assert math.isnan(single["high"])
+
+
+def test_draws_that_end_at_different_steps_are_one_run() -> None:
+    """SFT has as many steps as its data of a draw ask for; on-policy runs have several steps, which stay."""
+    draw = np.random.default_rng(3)
+    ends = [
+        make_samples(draw.random((1, 20, 4)) < 0.5, method="sft", step=step).assign(replicate=replicate)
+        for replicate, step in enumerate((44, 48, 44))
+    ]
+    curve = [make_samples(draw.random((1, 20, 4)) < 0.5, step=step) for step in (20, 40)]
+    found = with_common_end(pd.concat([*ends, *curve], ignore_index=True))
+    assert found.groupby("method")["step"].unique().map(list).to_dict() == {"sft": [48], "sdpo": [20, 40]}
+    (row,) = estimates(found[found["method"] == "sft"], metrics=["accuracy"]).to_dict("records")
+    assert row["n_replicates"] == 3
+    assert row["estimate"] == pytest.approx(np.mean([rows["correct"].mean() for rows in ends]))
+    assert with_common_end(found.iloc[:0]).empty
 
 
 def test_what_would_give_a_wrong_number_is_refused() -> None:

@@ -27,7 +27,7 @@ from selfdistill.report.samples import CLAIM_COLUMNS, joined
 from selfdistill.report.study_data import StudyData
 from selfdistill.report.tables.reported import load_reported
 from selfdistill.report.word_shifts import with_columns, word_shifts
-from selfdistill.statistics import richness_estimates
+from selfdistill.statistics import richness_estimates, with_common_end
 from selfdistill.study.methods import METHODS
 from selfdistill.vocabulary.interventions import NONE
 from selfdistill.vocabulary.runs import RUN_FIELDS
@@ -118,7 +118,7 @@ def claim_frames(
     )  # first: the responses have left the memory when the samples come
     kinds = {"samples": samples, "section_3": samples, "rollouts": rollouts}
     frames = {name: joined(map(read, as_list(getattr(inputs, name)))) for name, read in kinds.items()}
-    frames["samples"] = with_columns(frames["samples"], shifts)
+    frames["samples"] = with_common_end(with_columns(frames["samples"], shifts))
     under: dict[str, list[pd.DataFrame]] = {}
     for path in as_list(inputs.interventions):
         under.setdefault(Path(path).stem, []).append(samples(path))

@@ -29,6 +29,7 @@ from selfdistill.statistics import (
     group_shifts,
     intervention_estimates,
     last_step,
+    with_common_end,
 )
 from selfdistill.study.jobs import NumbersParams
 from selfdistill.study.methods import ON_POLICY
@@ -49,14 +50,15 @@ DIFFERENCE_METRICS = ("accuracy", "response_tokens", "epistemic_substring", "epi
 def estimate(task: Task) -> Facts:
     """Write all estimates, differences to base, means of each draw and word shifts of one model, from every sample of it."""
     params = NumbersParams.model_validate(task.params["job"])
-    samples = declared_samples(task.input.samples, params)
+    samples = with_common_end(declared_samples(task.input.samples, params))
     section_3 = joined(read_table(path, samples_schema(), NUMBER_COLUMNS) for path in task.input.section_3)
     found = study_estimates(samples, section_3, params.ood)
     write_frame(task.output.differences, study_differences(samples, params.ood))
     write_frame(task.output.draws, draw_means(samples, params.ood))
     count = len(samples)
     del samples, section_3  # before the texts come
-    repeated = repetition_estimates(repetition(task.input.last), repetition(task.input.section_3))
+    last, in_section_3 = repetition(task.input.last), repetition(task.input.section_3)
+    repeated = repetition_estimates(with_common_end(last), in_section_3)
     write_frame(task.output.estimates, joined([found, repeated]))
     responses = responses_of(task.input.last, params.shift_benchmark)
     write_frame(task.output.shift, frequency_shifts(responses, params.shift_benchmark))

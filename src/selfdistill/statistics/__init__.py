@@ -30,7 +30,14 @@ Modules, in the order of the data flow: `metrics` (what a metric is made of), `c
 
 from selfdistill.statistics.cells import Cells, CellTable, NoContrast
 from selfdistill.statistics.comparison import Arm, Comparison, compare, pooled
-from selfdistill.statistics.groups import BASE_GROUP, GROUP_COLUMNS, contrasts, estimates, last_step
+from selfdistill.statistics.groups import (
+    BASE_GROUP,
+    GROUP_COLUMNS,
+    contrasts,
+    estimates,
+    last_step,
+    with_common_end,
+)
 from selfdistill.statistics.interventions import INTERVENTION_GROUP, intervention_estimates
 from selfdistill.statistics.metrics import COLUMN_OF, METRICS, RATIOS, majority_vote, pass_at_k
 from selfdistill.statistics.power import lent_freedom, minimum_detectable_effect
@@ -63,4 +70,5 @@ __all__ = [
     "pass_at_k",
     "pooled",
     "richness_estimates",
+    "with_common_end",
 ]

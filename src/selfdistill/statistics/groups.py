@@ -23,6 +23,21 @@ def last_step(samples: pd.DataFrame, by: Sequence[str] = RUN_KEY) -> pd.DataFram
     return samples[samples["step"] == samples.groupby([*by, *DRAW])["step"].transform("max")]
 
 
+def with_common_end(samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the samples with one step for all draws of a run that each have one step only: the largest.
+
+    Its data decide how many steps SFT has, so draws of one run end at different ones; as groups of a step they would be compared with nothing.
+    """
+    if samples.empty:
+        return samples
+    by = list(RUN_KEY)
+    steps = samples.groupby([*by, *DRAW], observed=True)["step"].nunique()
+    most = steps.groupby(by, observed=True).transform("max").rename("most")
+    most = samples[[*by, *DRAW]].merge(most.reset_index(), how="left", on=[*by, *DRAW])["most"].to_numpy()
+    end = samples.groupby(by, observed=True)["step"].transform("max")
+    return samples.assign(step=samples["step"].where(most > 1, end))
+
+
 def estimates(
     samples: pd.DataFrame,
     by: Sequence[str] = GROUP_COLUMNS,
