@@ -14,7 +14,7 @@ from selfdistill.report.drawing import drawing_function
 from selfdistill.report.figures.curves import training_curve
 from selfdistill.report.numbers import OOD_MEAN, study_estimates
 from selfdistill.report.study_data import FigureError, rows_of_run, run_order, runs_of
-from selfdistill.report.style import coverage_styles, method_style, save_figure
+from selfdistill.report.style import coverage_styles, method_style, new_figure, save_figure, shared_legend
 from selfdistill.study.displays import FIGURES, TABLES
 from selfdistill.study.methods import METHODS
 from selfdistill.vocabulary.runs import base_key
@@ -212,3 +212,14 @@ def test_a_mean_over_ood_benchmarks_has_no_step_at_which_one_was_not_evaluated()
     gone = whole[lost.to_numpy()]
     assert set(gone["step"]) == {10, 20} and set(gone["method"]) == {"sdpo"}
     assert set(gone["benchmark"]) == {"longer", OOD_MEAN}
+
+
+def test_a_legend_has_no_more_columns_than_fit():
+    """Twelve long labels in four columns would reach out of a figure of two panels."""
+    figure, axes = new_figure(1, 2)
+    for number in range(12):
+        axes[0, 0].plot([0, 1], label=f"a run with a long label, {number}")
+    shared_legend(figure, list(axes.flat))
+    (legend,) = figure.legends
+    assert legend.get_window_extent().width <= figure.bbox.width
+    assert len(legend.get_texts()) == 12

@@ -160,21 +160,28 @@ def new_figure(
 
 
 def shared_legend(figure: Figure, axes: Sequence[Axes], columns: int = 4, order: Sequence[str] = ()) -> None:
-    """Put one legend for all panels above the figure; every label appears once: those of `order`, then others in order of first use."""
+    """Put one legend for all panels above the figure, in at most so many columns as fit into its width.
+
+    Every label appears once: those of `order`, then others in order of first use.
+    """
     found: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     entries = {label: found.pop(label) for label in order if label in found} | found
-    if entries:
-        figure.legend(
+    for number in range(min(columns, len(entries)), 0, -1):
+        legend = figure.legend(
             entries.values(),
             entries.keys(),
             loc="outside upper center",
-            ncols=min(columns, len(entries)),
+            ncols=number,
             handlelength=3.0,
             columnspacing=1.4,
         )
+        if legend.get_window_extent().width <= figure.bbox.width:
+            break
+        if number > 1:
+            legend.remove()
 
 
 def save_figure(figure: Figure, path_png: Path, path_svg: Path) -> None:
