@@ -178,7 +178,7 @@ def shared_legend(figure: Figure, axes: Sequence[Axes], columns: int = 4, order:
             handlelength=3.0,
             columnspacing=1.4,
         )
-        if legend.get_window_extent().width <= figure.bbox.width:
+        if legend.get_window_extent().width <= 0.95 * figure.bbox.width:
             break
         if number > 1:
             legend.remove()
