@@ -41,14 +41,17 @@ def arm(
     return grid.assign(benchmark=benchmark, correct=right, response_tokens=np.where(right, 10, 20))
 
 
+@pytest.mark.parametrize("relative", [False, True])
 @pytest.mark.parametrize(("seeds", "reference_seeds"), [(1, 1), (3, 3), (3, 2)])
-def test_two_arms_are_the_contrast_that_the_tables_show(seeds: int, reference_seeds: int) -> None:
+def test_two_arms_are_the_contrast_that_the_tables_show(
+    relative: bool, seeds: int, reference_seeds: int
+) -> None:
     plain = {"model": "m", "method": "sdpo", "context": "solution", "teacher": "fixed", "dataset": "chain"}
     run = plain | {"coverage": "full", "variant": "default", "step": 40}
     trained, base = arm(0.4, seeds=seeds), arm(0.6, seeds=reference_seeds)
     samples = pd.concat([trained.assign(**run), base.assign(**run | BASE_GROUP)])
-    (row,) = contrasts(samples, BASE_GROUP, metrics=["accuracy"]).to_dict("records")
-    found = compare([Arm(trained, 1), Arm(base, -1)], "accuracy")
+    (row,) = contrasts(samples, BASE_GROUP, metrics=["accuracy"], relative=relative).to_dict("records")
+    found = compare([Arm(trained, 1), Arm(base, -1, over=float(relative))], "accuracy")
     assert found.effect == pytest.approx(row["difference"])
     assert (found.low, found.high) == pytest.approx((row["low"], row["high"]))
     assert found.estimates == pytest.approx((row["estimate"], row["reference"]))

@@ -143,6 +143,10 @@ def test_contrast_against_base_and_grpo() -> None:
     assert row["difference"] == pytest.approx(expected)
     assert row["low"] < expected < row["high"] < 0
     assert row["n_seeds"] == 3
+    last = samples[samples["step"] == 40]
+    (row,) = contrasts(last, against, metrics=["accuracy"], relative=True).to_dict("records")
+    assert row["difference"] == pytest.approx(row["estimate"] / row["reference"] - 1)
+    assert -1 <= row["low"] < row["difference"] < row["high"] < 0
 
 
 def test_arms_of_unequal_k_are_compared_at_the_smaller() -> None:

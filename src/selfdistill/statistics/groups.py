@@ -68,12 +68,15 @@ def contrasts(
     against: Mapping[str, str | int],
     by: Sequence[str] = GROUP_COLUMNS,
     metrics: Sequence[str] = METRICS,
+    *,
+    relative: bool = False,
 ) -> pd.DataFrame:
     """Return the difference of every group from a reference group, paired by problem.
 
     The reference of a group has the same key with the fields in `against` replaced: `BASE_GROUP` for the base
     model, or `{"method": "grpo", "context": "none", "teacher": "none"}` for GRPO at the same step. Groups
-    without a reference, and the references themselves, are left out.
+    without a reference, and the references themselves, are left out. With `relative`, the result is
+    group / reference - 1.
 
     Columns: `by`..., metric, estimate, reference, difference, low, high, p_value, n_problems (those in both arms),
     k (smallest number of samples per problem in either arm, also for pass@k and maj@k), n_replicates, n_seeds (both the
@@ -93,9 +96,10 @@ def contrasts(
     if not pairs:
         raise ValueError(f"no group has a reference with {dict(against)}")
     designs = [table.pair(*pair) for pair in pairs.values()]
+    over = (0.0, 1.0) if relative else ()
     rows = []
     for key, design, found in zip(
-        pairs, designs, _students(table, by, list(pairs), designs, (1.0, -1.0)), strict=True
+        pairs, designs, _students(table, by, list(pairs), designs, (1.0, -1.0), over), strict=True
     ):
         low, high = found.interval()
         estimate, reference = (arm.estimate() for arm in design.arms)
@@ -111,6 +115,7 @@ def _students(
     keys: Sequence[tuple],
     designs: Sequence[Design],
     weights: Sequence[float],
+    over: Sequence[float] = (),
 ) -> list[Student]:
     """Return the distribution of each design's contrast, its draws pooled over the groups that do not share them.
 
@@ -122,7 +127,7 @@ def _students(
         else [name for name in by if name not in ("step", "benchmark", "intervention")]
     )
     units = [tuple(value for name, value in zip(by, key, strict=True) if name in shared) for key in keys]
-    found = [linear_contrast(design, weights) for design in designs]
+    found = [linear_contrast(design, weights, over) for design in designs]
     ratio, freedom = (np.array([getattr(one, name) for one in found]) for name in ("ratio", "draw_freedom"))
     lent = zip(*priors(ratio, freedom, units), strict=True)
     return [student(one, *prior) for one, prior in zip(found, lent, strict=True)]
