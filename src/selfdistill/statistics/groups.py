@@ -31,11 +31,11 @@ def with_common_end(samples: pd.DataFrame) -> pd.DataFrame:
     if samples.empty:
         return samples
     by = list(RUN_KEY)
-    steps = samples.groupby([*by, *DRAW], observed=True)["step"].nunique()
-    most = steps.groupby(by, observed=True).transform("max").rename("most")
-    most = samples[[*by, *DRAW]].merge(most.reset_index(), how="left", on=[*by, *DRAW])["most"].to_numpy()
-    end = samples.groupby(by, observed=True)["step"].transform("max")
-    return samples.assign(step=samples["step"].where(most > 1, end))
+    steps = samples.groupby([*by, *DRAW], observed=True)["step"].transform("nunique")
+    runs = samples[[*by, "step"]].assign(steps=steps).groupby(by, observed=True)
+    return samples.assign(
+        step=samples["step"].where(runs["steps"].transform("max") > 1, runs["step"].transform("max"))
+    )
 
 
 def estimates(
