@@ -53,6 +53,7 @@ onstart:
     check_outputs(PATHS.results)
     if not RETRAIN:
         check_retraining(STUDY, list(workflow.dag.needrun_jobs()))
+    print(f"Progress, in a second terminal: {shown.status_command(STUDY)}", file=sys.stderr)
     if workflow.local_exec and STUDY.file.backend == "transformers":
         start_server(PATHS.warm_log)
     # Snakemake's limit of 100 jobs per second lets each look for ready jobs set a timer for the next one. So looks never end, and every finished

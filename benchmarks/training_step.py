@@ -18,7 +18,6 @@ Writes benchmarks/results/training_step.json and benchmarks/training_step.md.
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import platform
@@ -85,7 +84,7 @@ def build(side: str, method: str, job, reward):
     from selfdistill.training.arguments import grpo_arguments, sdpo_arguments
 
     if side == "trl":  # whole mini-batches
-        job = dataclasses.replace(job, settings=job.settings.model_copy(update={"micro_batch": None}))
+        job = job.model_copy(update={"settings": job.settings.model_copy(update={"micro_batch": None})})
     if method == "sdpo":
         settings = sdpo_arguments(job.settings, job.run.teacher, job.thinking, job.resume, job.seed)
     else:

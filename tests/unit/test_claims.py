@@ -57,6 +57,15 @@ def test_a_wrong_claim_is_refused_with_its_key(tmp_path, change, message):
             {"minus": {"method": "base", "intervention": "ban", "step": 0.5}},
             "needs a benchmark of evaluations and the last step",
         ),
+        *(
+            (change, "shift_epistemic and shift_other are measured on one benchmark, at the last step")
+            for change in (
+                {"metrics": ["shift_epistemic"], "benchmark": "ood"},
+                {"metrics": ["shift_epistemic"], "benchmark": "training"},
+                {"metrics": ["shift_other"], "minus": {"method": "base", "step": 0.5}},
+                {"metrics": ["shift_other"], "minus": {"method": "base", "intervention": "ban"}},
+            )
+        ),
     ],
 )
 def test_a_wrong_part_is_refused(tmp_path, change, message):

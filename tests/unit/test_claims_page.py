@@ -53,6 +53,8 @@ def test_a_claim_without_verdict_does_not_hide_those_of_the_others(record):
     assert "replicates: 0; no verdict: 1 (C1); not run: 17 (C2, C3, C4, C6," in last
     claims = [claim | {"verdict": NO_VERDICT} for claim in claims]
     assert "there is no verdict" in summary_sentences(record | {"claims": claims})[1]
+    claims = [claim | {"verdict": NOT_RUN} for claim in claims]
+    assert "replicate, so" not in summary_sentences(record | {"claims": claims})[1]
 
 
 def test_pages_show_every_claim_in_order_with_its_reason(record, ledger):

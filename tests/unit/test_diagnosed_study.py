@@ -239,12 +239,13 @@ def finished(name: str) -> DiagnosedData:
 
 def test_the_table_shows_that_planted_features_predict_left_out_groups():
     data = finished("diagnosis")
-    family, base = table("diagnosis", data).rows
+    rows = family, context, base = table("diagnosis", data).rows
     changes, groups = data.diagnosis["change"].to_numpy(), data.diagnosis["family"].to_numpy()
     constant = left_out(matrix(data.diagnosis), changes, groups, [float("inf")])[0]
     assert family["Error of the mean of the others"].value == pytest.approx(100 * error(changes, constant))
+    assert [row["Groups"].value for row in rows] == [3, data.diagnosis["context"].nunique(), 3]
     for row in (family, base):
-        assert row["Groups"].value == 3 and row["Runs"].value == len(data.diagnosis) > 15
+        assert row["Runs"].value == len(data.diagnosis) > 15
         assert row["Error of the features"].value < row["Error of the mean of the others"].value
         assert row["Better"].text == "features"
     noise = np.random.default_rng(0).normal(size=len(data.diagnosis))
@@ -263,12 +264,12 @@ def test_too_few_groups_are_said_and_runs_without_a_feature_are_counted():
     }
     nothing = replace(data, diagnosis=alone.assign(nats_per_token=np.nan))
     assert (
-        f"0 runs, each replicate and seed one run, in groups: 0 of `family`, 0 of `base`; {len(alone)} others"
+        f"0 runs, each replicate and seed one run, in groups: 0 of `family`, 0 of `context`, 0 of `base`; {len(alone)} others"
         in (table("diagnosis", nothing).note)
     )
     for some in (one, nothing):
         figure, caption = draw("prediction", some)
-        assert [text.get_text() for axis in figure.axes for text in axis.texts] == ["too few groups"] * 2
+        assert [text.get_text() for axis in figure.axes for text in axis.texts] == ["too few groups"] * 3
     with pytest.raises(FigureError, match="no finished run"):
         table("diagnosis", replace(data, diagnosis=pd.DataFrame()))
 
@@ -277,7 +278,7 @@ def test_the_figure_has_one_point_per_run_where_the_other_groups_put_it():
     data = finished("prediction")
     rows, figure = data.diagnosis, draw("prediction", data)[0]
     changes = rows["change"].to_numpy()
-    for axis, kind in zip(figure.axes, ("family", "base"), strict=True):
+    for axis, kind in zip(figure.axes, ("family", "context", "base"), strict=True):
         line, *marks = axis.lines
         points = np.concatenate([np.column_stack(mark.get_data()) for mark in marks])
         predicted = held_out(matrix(rows), changes, rows[kind].to_numpy())

@@ -228,12 +228,13 @@ def test_the_command_on_another_tokenizer_and_a_file_of_lines(capsys, tmp_path):
     assert found["problems"] == 16 and 0 < found["demonstration_share"] < 1
     rng, names = np.random.default_rng(0), list(FEATURES)
     table = pd.DataFrame(rng.normal(size=(24, len(names))) ** 2, columns=names)
-    table = table.assign(family=[f"f{i % 3}" for i in range(24)], base=[f"b{i % 6}" for i in range(24)])
+    for name, count in {"family": 3, "context": 4, "base": 6}.items():
+        table[name] = [f"{name}-{i % count}" for i in range(24)]
     table.assign(change=rng.normal(-5, 1, 24)).to_csv(runs, index=False)
     command.main([*asked(tmp_path / "model", data, *more), "--runs", str(tmp_path)])
     output = capsys.readouterr().out
     assert lines_of(output) == found, "the same seed gives the same numbers"
-    assert "model family         3 groups: features" in output and "draw of a base       6 groups" in output
+    assert all(text in output for text in ("family         3 groups: features", "context              4 groups", "base       6 groups"))
     assert "cannot tell: outside of the finished runs: problems 16 (runs:" in output
 
 

@@ -389,7 +389,7 @@ def test_each_part_of_a_claim_has_its_line_of_marks(record, claims) -> None:
         assert shown.count('class="part pale"') == sum(not one["counts"] for one in known)
         assert all(0 <= float(at) <= 100 for at in re.findall(r' c?x[12]?="([0-9.]+)%"', shown))
     assert "<script" not in claim_forest(claims["C1"]) and claim_forest(claims["C19"]) == ""
-    assert "<span>b: GRPO not shorter (deepseek, aime24)</span>" in claim_forest(claims["C7"])
+    assert "<span>b: GRPO not shorter (deepseek; aime24)</span>" in claim_forest(claims["C7"])
     page = to_html(record)
     assert page.count('<figure class="forest">') >= 18
     assert len(page) < 400_000

@@ -25,14 +25,14 @@ LAW = np.array([0.02, 0, -0.01, 0, 0, -0.04, 0.03, 0, 0, 0])
 def finished(
     rng, bases: int = 12, each: int = 4, law=LAW, shared: float = 0.0, noise: float = 0.002
 ) -> pd.DataFrame:
-    """Runs of `bases` draws of four families; shared: standard deviation of what the runs of a base have in common."""
+    """Runs of `bases` draws of four families, each with other contexts; shared: standard deviation of what the runs of a base have in common."""
     rows = bases * each
     table = pd.DataFrame(rng.normal(size=(rows, len(NAMES))), columns=NAMES)
     table[list(COUNTS)] = 2.0 ** table[list(COUNTS)]
     base = np.repeat(np.arange(bases), each)
     change = matrix(table) @ law + shared * rng.normal(size=bases)[base] + rng.normal(size=rows) * noise
     names = {"family": [f"f{i % 4}" for i in base], "base": [f"b{i}" for i in base]}
-    return table.assign(**names, change=change - 0.01)
+    return table.assign(**names, context=[f"c{i % each}" for i in range(rows)], change=change - 0.01)
 
 
 def typical(**values: float) -> dict[str, float]:
@@ -64,15 +64,15 @@ def test_a_constant_feature_says_nothing():
 
 def test_a_known_law_is_recovered_on_left_out_families_and_bases():
     runs = finished(np.random.default_rng(0))
-    for kind, groups in (("family", 4), ("base", 12)):
+    for kind, groups in (("family", 4), ("context", 4), ("base", 12)):
         found = judge(runs, kind)
         assert found.groups == groups
         assert found.ridge < 0.004 < 0.04 < found.constant
         assert found.predicted == pytest.approx(runs["change"].to_numpy(), abs=0.015)
-    hurt = predict(runs, typical(problems=0.5, divergence=1.0))
+    hurt = predict(runs, typical(problems=0.5, divergence=1.0), "new")
     assert hurt.verdict == HURT and hurt.low < hurt.change < hurt.high < 0
     assert hurt.change == pytest.approx(-0.01 - 0.02 - 0.04, abs=0.005)
-    assert predict(runs, typical(divergence=-1.0, epistemic_change=1.0)).verdict == HELP
+    assert predict(runs, typical(divergence=-1.0, epistemic_change=1.0), "c0").verdict == HELP
 
 
 def test_noise_is_not_predicted_better_than_by_the_mean():
@@ -86,9 +86,9 @@ def test_noise_is_not_predicted_better_than_by_the_mean():
 
 def test_a_change_that_all_runs_share_is_said_to_be_their_mean():
     runs = finished(np.random.default_rng(1), law=0 * LAW, noise=0.01)
-    found = predict(runs.assign(change=runs["change"] - 0.2), typical())
+    found = predict(runs.assign(change=runs["change"] - 0.2), typical(), "c0")
     assert found.verdict == HURT and "the features add nothing" in found.why
-    assert predict(runs, typical()).verdict == UNKNOWN
+    assert predict(runs, typical(), "c0").verdict == UNKNOWN
 
 
 def test_intervals_hold_the_changes_of_new_bases():
@@ -97,26 +97,44 @@ def test_intervals_hold_the_changes_of_new_bases():
         rng = np.random.default_rng(seed)
         whole = finished(rng, bases=13, shared=0.03, noise=0.01)
         new = whole["base"] == "b12"
-        found = predict(whole[~new], whole[new].iloc[0][NAMES].to_dict())
+        found = predict(whole[~new], whole[new].iloc[0][NAMES].to_dict(), "c0")
         held.append(found.low <= whole.loc[new, "change"].iloc[0] <= found.high)
     assert 0.9 <= np.mean(held) <= 1.0
 
 
 def test_what_lies_outside_of_the_runs_cannot_be_told():
     runs = finished(np.random.default_rng(0))
-    found = predict(runs, typical(divergence=9.0))
+    found = predict(runs, typical(divergence=9.0), "c0")
     assert found.verdict == UNKNOWN and "divergence 9 (runs: -" in found.why and "; " not in found.why
     assert found.high < 0, "the number is shown all the same"
-    unknown = predict(runs, typical(nats_per_token=float("nan")))
+    unknown = predict(runs, typical(nats_per_token=float("nan")), "c0")
     assert unknown.verdict == UNKNOWN and "nats_per_token nan" in unknown.why
 
 
 def test_few_groups_cannot_tell():
     runs = finished(np.random.default_rng(0), bases=2)
-    assert "finished runs of 2 draws of a base to learn from, 3 are needed" in predict(runs, typical()).why
-    assert "no draws" in predict(runs[:0], typical()).why
+    assert "finished runs of 2 draws of a base to learn from, 3 are needed" in predict(runs, typical(), "new").why
+    assert "no draws" in predict(runs[:0], typical(), "c0").why
     runs.loc[runs["base"] == "b1", "divergence"] = np.nan
-    assert "1 draw of a base" in predict(runs, typical()).why
+    assert "1 draw of a base" in predict(runs, typical(), "c0").why
+
+
+def test_features_that_only_tell_known_contexts_apart_do_not_predict_a_new_one():
+    """Each context has a change and a feature of its own, without a law that joins them: another draw has the same contexts."""
+    rng = np.random.default_rng(0)
+    runs = finished(rng, law=0 * LAW)
+    number = runs["context"].str[1:].astype(int)
+    runs = runs.assign(divergence=number, change=number.map({0: -0.3, 1: 0.1, 2: -0.3, 3: 0.1}))
+    law = {name: number.map(dict(enumerate(rng.permutation(4)))) for name in ("accuracy", "fork_share")}
+    runs = runs.assign(**law)
+    assert judge(runs, "base").ridge < judge(runs, "base").constant
+    assert judge(runs, "context").ridge >= judge(runs, "context").constant
+    planned = runs.iloc[0][NAMES].to_dict()
+    known, new = (predict(runs, planned, context) for context in ("c0", "new"))
+    assert [own.kind for own in known.judged] == ["family", "base"]
+    assert [own.kind for own in new.judged] == ["family", "context", "base"]
+    assert known.verdict == HURT and "add nothing" not in known.why
+    assert new.verdict == UNKNOWN and new.change == pytest.approx(runs["change"].mean())
 
 
 def test_one_group_chooses_the_mean_and_equals_the_largest_penalty():

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from selfdistill.study.load import load_study, study_from_config
-from selfdistill.study.shown import command_of, display_names, main_runs, run_keys, runs_shown
+from selfdistill.study.shown import command_of, display_names, main_runs, run_keys, runs_shown, status_command
 from selfdistill.study.yaml import StudyError
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -124,6 +124,11 @@ def test_the_command_of_the_report_does_what_was_done(choice, command):
     found = command_of(study)
     assert found.startswith("snakemake --config study=mini ") and command in found
     given = dict(word.split("=") for word in found.split()[2:])
+    assert status_command(study).split() == [
+        "make",
+        "status",
+        *(f"{key.upper()}={value}" for key, value in given.items()),
+    ]
     again = study_from_config(given, CONFIG)
     assert again.runs() == study.runs() and again.base_runs() == study.base_runs()
     assert (again.section_3_models(), again.file.figures) == (study.section_3_models(), study.file.figures)

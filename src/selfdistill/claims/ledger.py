@@ -120,8 +120,16 @@ class PartSpec(Section):
             plain = (arm.benchmark or self.benchmark) in NOT_EVALUATED or arm.step != 1
             if arm.intervention != NONE and plain:
                 raise ValueError("an `intervention` needs a benchmark of evaluations and the last step")
-            if arm.intervention != NONE and set(self.metrics) & set(SHIFTS):
-                raise ValueError(f"{' and '.join(SHIFTS)} are not measured under an `intervention`")
+        return self
+
+    @model_validator(mode="after")
+    def _shifts(self) -> "PartSpec":
+        for arm, *_ in self.weighted() if set(self.metrics) & set(SHIFTS) else ():
+            many = (arm.benchmark or self.benchmark) in (*NOT_EVALUATED, "ood")
+            if many or arm.step != 1 or arm.intervention != NONE:
+                raise ValueError(
+                    f"{' and '.join(SHIFTS)} are measured on one benchmark, at the last step, without an `intervention`"
+                )
         return self
 
     def weighted(self) -> list[tuple[ArmSpec, float, float]]:

@@ -198,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"diagnose: {error}") from error
     print(numbers_text(found))
     print(
-        prediction_text(predict(runs, found))
+        prediction_text(predict(runs, found, options.context))
         if runs is not None
         else f"{UNKNOWN}: no finished runs to learn from"
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from selfdistill.commands.options import add_study, study_of
 from selfdistill.records.paths import Paths
 from selfdistill.report.regraded import grade_again
-from selfdistill.study.load import ANSWER_GRADERS
+from selfdistill.vocabulary.graders import ANSWER_GRADERS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdistill.records.files import read_json, slice_hash
-from selfdistill.study.methods import METHODS
+from selfdistill.study.methods import METHODS, TRAINING_RULES
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.runs import Run
 
@@ -27,8 +27,7 @@ def check_retraining(study: Study, planned: Collection[Any]) -> None:
     """
     if study.file.keep_checkpoints:
         return
-    rules = {method.rule for method in METHODS.values()}
-    again = [job for job in planned if job.rule.name in rules and is_repeated(job)]
+    again = [job for job in planned if job.rule.name in TRAINING_RULES and is_repeated(job)]
     if again:
         lines = [f"  {described(study, job, planned)}" for job in again]
         head = (

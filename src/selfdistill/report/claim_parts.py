@@ -55,7 +55,7 @@ def key(rows: Sequence[Row]) -> str:
 
 def line(row: Row, ends: tuple[float, float]) -> str:
     """Return one part: its label, its marks and its effect."""
-    label = html.escape(f"{row.label} ({row.detail})")
+    label = html.escape(row.name)
     kind = "part" if row.counts else "part pale"
     text = f"{VERDICT_LOOKS[row.verdict].symbol} {row.text}"
     return (

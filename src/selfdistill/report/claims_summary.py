@@ -31,7 +31,7 @@ def summary_sentences(record: Record) -> list[str]:
         found = ", ".join(names[verdict])
         return f"{len(names[verdict])}" + (f" ({found})" if found else "")
 
-    if len(names[NO_VERDICT]) == tested:
+    if tested and len(names[NO_VERDICT]) == tested:
         return [
             f"Of {whose} {len(claims)} claims this study shows the effects of {tested}.",
             "It has one replicate, so there is no verdict: a base and a training are one draw, and another may differ.",

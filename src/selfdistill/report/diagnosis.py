@@ -55,7 +55,7 @@ def finished_runs(
     for one in asked.runs:
         run, own = Run.from_fields(one.run), features[one.plan]
         change = accuracy[run] - accuracy[base_run(run.model, run.replicate, run.seed)]
-        groups = {name: getattr(one, name) for name in GROUPS}
+        groups = one.model_dump(include={"family", "base"})
         rows.append({**run.fields(), **groups, **{name: own[name] for name in FEATURES}, CHANGE: change})
     return pd.DataFrame(rows)
 

@@ -115,6 +115,11 @@ class Row:
     elsewhere: str = ""
 
     @property
+    def name(self) -> str:
+        """Return the part with what tells it from the claim's other parts."""
+        return f"{self.label} ({self.detail})"
+
+    @property
     def text(self) -> str:
         """Return the effect with its interval."""
         if self.value is None:
@@ -212,7 +217,7 @@ def row_of(claim: Record, part: Record) -> Row:
     return Row(
         claim=claim["name"],
         label=part["name"],
-        detail=", ".join(filter(None, (measure_of(part), part["model"], part["benchmark"]))),
+        detail="; ".join(filter(None, (measure_of(part), part["model"], part["benchmark"]))),
         kind=kind,
         verdict=part["verdict"],
         counts=part["counts"],

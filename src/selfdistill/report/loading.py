@@ -28,7 +28,7 @@ from selfdistill.report.study_data import StudyData
 from selfdistill.report.tables.reported import load_reported
 from selfdistill.report.word_shifts import with_columns, word_shifts
 from selfdistill.statistics import richness_estimates, with_common_end
-from selfdistill.study.methods import METHODS
+from selfdistill.study.methods import TRAINING_RULES
 from selfdistill.vocabulary.interventions import NONE
 from selfdistill.vocabulary.runs import RUN_FIELDS
 
@@ -144,11 +144,10 @@ def job_costs(manifests: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 def training_costs(manifests: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return one row per training run: its run fields, seconds (wall) and tokens."""
-    rules = {method.rule for method in METHODS.values()}
     rows = [
         {**m["config"]["job"]["run"], "seconds": m["wall_seconds"], "tokens": m["tokens"]}
         for m in manifests
-        if m["rule"] in rules
+        if m["rule"] in TRAINING_RULES
     ]
     return pd.DataFrame(rows, columns=[*RUN_FIELDS, "seconds", "tokens"])
 

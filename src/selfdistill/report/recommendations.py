@@ -10,7 +10,7 @@ from selfdistill.claims.recommendations import Recommendation, Recommendations
 from selfdistill.claims.verdicts import NOT_RUN
 from selfdistill.report.claims_page import effect_text, verdict_text
 from selfdistill.report.deciding import leading_part
-from selfdistill.report.forest import Record
+from selfdistill.report.forest import Record, row_of
 
 
 class Evidence(NamedTuple):
@@ -34,9 +34,9 @@ def evidence_of(records: Mapping[str, Record]) -> dict[str, Evidence]:
 
 
 def measured(claim: Record, clause: Record) -> str:
-    """Return the effect that decides a clause, and how many measurements of others are for and against it."""
+    """Return the effect that decides a clause, of which models and benchmark, and how many measurements of others are for and against it."""
     part = leading_part([one for one in claim["parts"] if one["clause"] == clause["name"]], clause["verdict"])
-    effect = f"{part['name']}: {effect_text(part)}" if part else clause["reason"]
+    effect = f"{row_of(claim, part).name}: {effect_text(part)}" if part else clause["reason"]
     others = readings_text([one for one in claim["elsewhere"] if one["clause"] == clause["name"]])
     return effect + (f"; elsewhere {others}" if others else "")
 

@@ -1,7 +1,7 @@
 """How much of a run's OOD change its base tells in advance: ridge regression on features, judged on groups that it has not seen.
 
-A predictor is fitted on finished runs and asked about the runs of a group (a model family, a draw of a base) that was left out. Beside it
-stands the constant predictor, the mean change of the others: features that do not beat it tell nothing. The penalty is chosen
+A predictor is fitted on finished runs and asked about the runs of a group (a model family, a teacher's context, a draw of a base) that was
+left out. Beside it stands the constant predictor, the mean change of the others: features that do not beat it tell nothing. The penalty is chosen
 within the fitted runs in the same way, and may be infinite, which is the constant. With g groups, an interval is the prediction plus and
 minus t(g - 1) times the root mean square of the errors on left-out groups.
 """
@@ -19,8 +19,8 @@ from selfdistill.vocabulary.diagnosis import COUNTS, FEATURES
 INFINITE = float("inf")
 PENALTIES = (INFINITE, *np.logspace(3, -3, 13).tolist())
 """Penalties of the squared coefficients, per run, of features with variance 1, from the largest."""
-GROUPS = {"family": "model family", "base": "draw of a base"}
-"""Column of the groups that are left out -> what they are."""
+GROUPS = {"family": "model family", "context": "context", "base": "draw of a base"}
+"""Column of the groups that are left out -> what they are. Runs of another draw have the same plans, those of another context do not."""
 FEWEST_GROUPS = 3
 """Fewest groups from which errors on left-out groups are taken."""
 CHANGE = "change"
@@ -145,18 +145,18 @@ class Prediction:
     judged: tuple[Judged, ...] = ()
 
 
-def predict(runs: pd.DataFrame, planned: Mapping[str, float]) -> Prediction:
-    """Return the prediction for a planned run from finished ones.
+def predict(runs: pd.DataFrame, planned: Mapping[str, float], context: str) -> Prediction:
+    """Return the prediction for a planned run, with this context, from finished ones.
 
     runs: see `judge`, rows with NaN are left out; planned: FEATURES. The ridge predicts if its error is below the constant's on every kind
-    of group, else the constant. The interval is the wider one of the kinds. The verdict is UNKNOWN if it holds 0, if a feature lies outside of
-    the finished runs, or if there are too few groups.
+    of group, else the constant; contexts are left out only if no run has the planned one. The interval is the widest one of the kinds. The
+    verdict is UNKNOWN if it holds 0, if a feature lies outside of the finished runs, or if there are too few groups.
     """
     runs = runs.dropna(subset=[*FEATURES, CHANGE])
-    judged = tuple(filter(None, (judge(runs, kind) for kind in GROUPS)))
-    if not judged:
-        count = runs["base"].nunique()
+    if (count := runs["base"].nunique()) < FEWEST_GROUPS:
         return Prediction(UNKNOWN, f"{too_few(count)} to learn from, {FEWEST_GROUPS} are needed")
+    kinds = [kind for kind in GROUPS if kind != "context" or context not in set(runs["context"])]
+    judged = tuple(filter(None, (judge(runs, kind) for kind in kinds)))
     features, changes = matrix(runs), runs[CHANGE].to_numpy(dtype=float)
     better = all(own.ridge < own.constant for own in judged)
     finest = judged[-1]

@@ -20,7 +20,7 @@ from selfdistill.study.grid import parse_draws
 from selfdistill.study.models import Models
 from selfdistill.study.study import Study
 from selfdistill.study.yaml import StudyError, read_yaml, suggestion, validated
-from selfdistill.vocabulary.graders import GRADERS
+from selfdistill.vocabulary.graders import ANSWER_GRADERS
 
 DRAWS = ("replicates", "seeds")
 """Keys of a study file that a command line can replace."""
@@ -34,12 +34,8 @@ NO_STUDIES = (
     "reported",
 )
 """Files of config/ that are not studies, beside `claims*.yaml`."""
-
-
 CHOICES = (*DRAWS, "experiments", "models")
 """Keys of --config, and options of commands, that say what of a study is done."""
-ANSWER_GRADERS = tuple(name for name in GRADERS if name != "mcq")
-"""Graders that can grade every stored response again."""
 OWN_KEYS = ("study", *CHOICES, "grader", "retrain")
 """Keys of --config that are none of the study file."""
 

@@ -199,8 +199,8 @@ def display_job(study: Study, name: str) -> DisplayJob:
     )
 
 
-def command_of(study: Study) -> str:
-    """Return the command that does what is done of a study: its draws, and its experiments and models if some are left out."""
+def chosen(study: Study) -> dict[str, str]:
+    """Return the keys of --config that say what is done of a study: its draws, and its experiments and models if some are left out."""
     file, whole = study.file, study.whole or study.file
     given = {key: list(map(str, getattr(file, key))) for key in ("replicates", "seeds")}
     experiments, usual = ({entry.experiment for entry in one.runs} for one in (file, whole))
@@ -208,8 +208,17 @@ def command_of(study: Study) -> str:
         given["experiments"] = sorted(experiments)
     if len(study.models()) < len(replace(study, file=whole).models()):
         given["models"] = list(study.models())
-    chosen = (f"{key}={','.join(own)}" for key, own in given.items())
-    return " ".join(["snakemake --config", f"study={study.name}", *chosen])
+    return {"study": study.name} | {key: ",".join(own) for key, own in given.items()}
+
+
+def command_of(study: Study) -> str:
+    """Return the command that does what is done of a study."""
+    return " ".join(["snakemake --config", *(f"{key}={value}" for key, value in chosen(study).items())])
+
+
+def status_command(study: Study) -> str:
+    """Return the command that shows the progress of what is done of a study."""
+    return " ".join(["make status", *(f"{key.upper()}={value}" for key, value in chosen(study).items())])
 
 
 def report_job(study: Study) -> ReportJob:

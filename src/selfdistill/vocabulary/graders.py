@@ -7,6 +7,8 @@ GRADERS = {
     "mcq": "grading.mcq",
 }
 """Grader -> its module below the package."""
+ANSWER_GRADERS = tuple(name for name in GRADERS if name != "mcq")
+"""Graders that can grade every stored response again."""
 
 
 def grader_module(name: str) -> str:

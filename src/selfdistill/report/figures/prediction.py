@@ -51,12 +51,13 @@ def draw_prediction(data: DiagnosedData) -> tuple[Figure, str]:
         figure, axes = new_figure(1, len(GROUPS))
         for axis, (kind, found) in zip(axes.flat, judgements(rows).items(), strict=True):
             axis.set_title(f"{GROUPS[kind]} left out")
-            axis.set_xlabel("predicted OOD change, points")
-            axis.set_ylabel("measured OOD change, points")
             if found is None:
                 axis.text(0.5, 0.5, TOO_FEW, ha="center", va="center", transform=axis.transAxes)
-            else:
-                draw_marks(axis, rows, found.predicted)
+                axis.set_axis_off()
+                continue
+            axis.set_xlabel("predicted OOD change, points")
+            axis.set_ylabel("measured OOD change, points")
+            draw_marks(axis, rows, found.predicted)
         shared_legend(figure, figure.axes)
     return figure, (
         "Predicted by ridge regression on what the base gives before training, learned from the runs of the other groups. Line: predicted as "

@@ -22,7 +22,7 @@ CREDIT = (BLEND, RLSD, ANTISD, RLCSD, SRPO, SDPG)
 TARGET = (PROJPS, PURIFIED, ADOPSD)
 """Methods that distil from a cleaned target instead of the self-teacher's own distribution."""
 
-__all__ = ["METHODS", "OFF_POLICY", "ON_POLICY", "SECTIONS", "STAGES", "Method", "RolloutSettings"]
+__all__ = ["METHODS", "OFF_POLICY", "ON_POLICY", "SECTIONS", "STAGES", "TRAINING_RULES", "Method", "RolloutSettings"]
 
 METHODS: dict[str, Method] = {
     method.name: method for method in (SFT, GRPO, SDPO, SCHEDULE, POSITIONS, *CREDIT, *TARGET, SFT_MATCHED)
@@ -34,3 +34,5 @@ SECTIONS = tuple(dict.fromkeys(section for method in METHODS.values() for sectio
 """Sections of `training` and of variants."""
 STAGES = tuple(dict.fromkeys(method.stage for method in METHODS.values()))
 """Stages whose jobs train."""
+TRAINING_RULES = frozenset(method.rule for method in METHODS.values())
+"""Rules whose jobs train."""
