@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tiny import coin_reward, save_base, save_problems
 
 from selfdistill.records.paths import Paths
 from selfdistill.study.load import load_study
@@ -15,7 +16,7 @@ from common import base_in, paths_in  # noqa: E402
 from dag import write_grid  # noqa: E402
 from evaluation import models_of  # noqa: E402
 from scaling import replicates_of  # noqa: E402
-from training_step import training_job  # noqa: E402
+from training_step import SIDES, build, training_job  # noqa: E402
 
 MINI = load_study(ROOT / "config/mini.yaml")
 
@@ -30,6 +31,25 @@ def test_a_training_step_is_that_of_the_study_on_its_own_files(tmp_path, monkeyp
     assert str(job.data) == paths.training_problems("chain", 0, "full")
     assert job.settings.steps == 3
     assert job.settings.prompts == MINI.settings_for(job.run).prompts
+
+
+@pytest.mark.parametrize("method", ["grpo", "sdpo"])
+@pytest.mark.parametrize("side", SIDES)
+def test_each_side_of_a_training_step_trains(tmp_path, monkeypatch, side, method):
+    monkeypatch.chdir(ROOT)
+    options = SimpleNamespace(model="r1-mini", results=Path("results/mini"), steps=1)
+    job = training_job(options, method, tmp_path)
+    small = {"prompts": 4, "rollouts": 4, "max_new_tokens": 8, "micro_batch": 4}
+    files = {
+        "base": save_base(tmp_path / "base", "r1"),
+        "data": save_problems(tmp_path / "problems.parquet", 8),
+        "settings": job.settings.model_copy(update=small),
+    }
+    trainer = build(side, method, job.model_copy(update=files), coin_reward)
+    assert type(trainer).__module__.startswith("trl.") == (side != SIDES[0])
+    assert trainer.args.per_device_train_batch_size == (8 if side == "trl" else 4)
+    trainer.train()
+    assert trainer.state.global_step == job.settings.updates_per_step
 
 
 def test_generation_is_measured_once_per_base_that_is_there(tmp_path, monkeypatch):
