@@ -203,7 +203,7 @@ def test_the_change_of_a_run_is_against_the_base_of_its_draw(tmp_path):
     assert found["change"].tolist() == pytest.approx([-0.2, 0.1, -0.05])
     assert found["seed"].tolist() == [0, 1, 0] and set(found["base"]) == {"r1-mini/replicate-0"}
     assert found["divergence"].tolist() == [1, 1, 2] and found["nats_per_token"].isna().tolist() == [0, 0, 1]
-    assert predict(found, features[0]).verdict == UNKNOWN
+    assert predict(found, features[0], "solution").verdict == UNKNOWN
     data = shown_data(
         Task({}, SimpleNamespace(diagnosis=output.runs), output, tmp_path), display_job(MINI, "diagnosis")
     )
@@ -255,7 +255,7 @@ def test_the_table_shows_that_planted_features_predict_left_out_groups():
 
 def test_too_few_groups_are_said_and_runs_without_a_feature_are_counted():
     data = finished("diagnosis")
-    alone = data.diagnosis[data.diagnosis["family"] == "r1"]
+    alone = data.diagnosis.query("family == 'r1' and context == 'solution'")
     one = replace(data, diagnosis=alone)
     shown = table("diagnosis", one)
     assert set(shown.formatted["Better"]) == {"too few groups"} and set(shown.raw["column"]) == {

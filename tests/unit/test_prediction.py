@@ -120,13 +120,11 @@ def test_few_groups_cannot_tell():
 
 
 def test_features_that_only_tell_known_contexts_apart_do_not_predict_a_new_one():
-    """Each context has a change and a feature of its own, without a law that joins them: another draw has the same contexts."""
-    rng = np.random.default_rng(0)
-    runs = finished(rng, law=0 * LAW)
-    number = runs["context"].str[1:].astype(int)
-    runs = runs.assign(divergence=number, change=number.map({0: -0.3, 1: 0.1, 2: -0.3, 3: 0.1}))
-    law = {name: number.map(dict(enumerate(rng.permutation(4)))) for name in ("accuracy", "fork_share")}
-    runs = runs.assign(**law)
+    """Each context has a change of its own, and a feature that is 1 for it alone: a left-out draw has known contexts only."""
+    runs = finished(np.random.default_rng(0), law=0 * LAW)
+    own = zip(("accuracy", "fork_share", "divergence"), ("c0", "c1", "c2"), strict=True)
+    runs = runs.assign(**{name: (runs["context"] == context).astype(float) for name, context in own})
+    runs["change"] += runs["context"].map({"c0": -0.3, "c1": 0.1, "c2": -0.3, "c3": 0.1})
     assert judge(runs, "base").ridge < judge(runs, "base").constant
     assert judge(runs, "context").ridge >= judge(runs, "context").constant
     planned = runs.iloc[0][NAMES].to_dict()
