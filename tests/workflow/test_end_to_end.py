@@ -47,6 +47,11 @@ def test_every_job_ends_with_a_manifest_that_tells_how_it_was_made(finished):
     assert not [path for path in left if path.is_file()]
 
 
+def test_the_first_lines_say_how_to_see_the_progress(finished):
+    output = (finished.root / "first-call.log").read_text()
+    assert "Progress, in a second terminal: make status STUDY=test REPLICATES=0" in output
+
+
 def test_a_second_call_has_nothing_to_do(finished):
     assert finished.planned("--config", "study=test") == {}
 
