@@ -1,6 +1,7 @@
 """The model organism: problems, splits, pre-training documents, tokenizer, and a base that resumes bit-identically."""
 
 import contextlib
+import json
 import random
 import re
 from collections import Counter
@@ -15,7 +16,7 @@ from selfdistill.fast_cpu.products import wide_products
 from selfdistill.models.loading import load_tokenizer
 from selfdistill.models.prompts import chat_template_kwargs, reprompt_user_turn
 from selfdistill.organism import polish, pretraining
-from selfdistill.organism.acceptance import BaseRejected, arithmetic_tries
+from selfdistill.organism.acceptance import BaseRejected, arithmetic_tries, violated
 from selfdistill.organism.chains import (
     LOOKUPS,
     TABLES,
@@ -28,7 +29,11 @@ from selfdistill.organism.chains import (
 from selfdistill.organism.pretraining import build_model, draw_batches, encode_documents, train_base
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.organism.traces import Document, Style, draw_document, search
+from selfdistill.records.task import Task
+from selfdistill.study.jobs import base_params
+from selfdistill.study.load import load_study
 
+CONFIG = Path(__file__).parents[2] / "config"
 TYPES = {"d2": 0.3, "d3": 0.7}
 
 
@@ -156,11 +161,38 @@ def test_killed_base_resumes_bit_identically(tmp_path, monkeypatch):
     assert whole == resumed
 
 
-def test_base_that_misses_a_bound_is_refused_with_its_figures(tmp_path):
+def test_base_that_misses_a_bound_in_every_draw_is_refused_with_its_figures(tmp_path):
     short = spec(steps=1, acceptance={"arithmetic": (0.95, None)})
-    with pytest.raises(BaseRejected, match=r"arithmetic = 0\.\d+, allowed: 0\.95 to None"):
+    refused = r"3 draws of 3; the last: arithmetic = 0\.\d+, allowed: 0\.95 to None"
+    with pytest.raises(BaseRejected, match=refused):
         train_base(short, 0, tmp_path / "base", tmp_path / "resume")
     assert not (tmp_path / "base").exists()
+
+
+def test_the_first_draw_that_keeps_its_bounds_is_taken_and_the_refused_ones_are_counted(
+    tmp_path, monkeypatch, caplog
+):
+    """The first draw is that of a base without bounds; what was measured before a kill is not measured again."""
+    found = iter([0.9, KeyboardInterrupt(), 0.97])
+
+    def measure(*_):
+        if isinstance(value := next(found), BaseException):
+            raise value
+        return {"arithmetic": value}
+
+    monkeypatch.setattr(pretraining, "measure_base", measure)
+    bounded = spec(steps=2, acceptance={"arithmetic": (0.95, None)})
+    place = tmp_path / "base", tmp_path / "resume"
+    with pytest.raises(KeyboardInterrupt):
+        train_base(bounded, 0, *place)
+    assert train_base(bounded, 0, *place) == {"arithmetic": 0.97, "refused draws": 1}
+    assert "base refused, draw 1 of at most 3: arithmetic = 0.900, allowed: 0.95 to None" in caplog.text
+    assert json.loads((tmp_path / "base/acceptance.json").read_text())["refused draws"] == 1
+    monkeypatch.setattr(pretraining, "measure_base", lambda *_: {})
+    train_base(spec(steps=2), 0, tmp_path / "first", tmp_path / "other")
+    weights = [path / "model.safetensors" for path in (tmp_path / "first", place[1] / "draw-0/candidate", place[0])]
+    first, refused, taken = (path.read_bytes() for path in weights)
+    assert first == refused != taken
 
 
 @pytest.mark.parametrize(
@@ -291,10 +323,34 @@ def test_a_last_round_that_still_changes_the_model_is_refused(monkeypatch):
 
     monkeypatch.setattr(polish, "measure_base", measure)
     spec = SimpleNamespace(thinking="prompt-tag", max_new_tokens=256, acceptance={})
-    params = SimpleNamespace(template="r1", seed=0, spec=spec)
-    found = polish.measured(params, [Path("before"), Path("after")])
+    params = SimpleNamespace(template="r1", spec=spec)
+    found = polish.measured(params, 0, [Path("before"), Path("after")])
     assert found["last round"] == pytest.approx(0.08), "of accuracies only"
     assert asked == 2 * [("r1", 0, polish.MEASURED, "prompt-tag", {"max_new_tokens": 256})], "as it responds"
-    spec.acceptance = {"last round": [None, 0.05]}
-    with pytest.raises(BaseRejected, match="last round = 0.080, allowed: None to 0.05"):
-        polish.measured(params, [Path("before"), Path("after")])
+    assert violated(found, {"last round": [None, 0.05]}) == "last round = 0.080, allowed: None to 0.05"
+    assert violated(found, {"last round": [None, 0.08], "ban cost": [0.05, None]}) == ""
+
+
+def test_a_polish_that_misses_a_bound_is_drawn_again_from_the_same_base(tmp_path, monkeypatch):
+    study, rounds = load_study(CONFIG / "test.yaml"), []
+
+    def model(self, base):
+        rounds.append((self.number, base.name))
+        self.folder.mkdir(parents=True)
+        (self.folder / "weights").write_text(str(self.seed))
+        return self.folder
+
+    monkeypatch.setattr(polish.Round, "model", model)
+    monkeypatch.setattr(polish, "trained_in", lambda folder: folder)
+    monkeypatch.setattr(
+        polish, "measured", lambda params, seed, folders: {"last round": 0.2 if seed == params.seed else 0.1}
+    )
+    params = base_params(study, "r1-test-polished", 0)
+    bounded = params.spec.model_copy(update={"acceptance": {"last round": [None, 0.12]}})
+    asked = params.model_copy(update={"spec": bounded}).model_dump()
+    paths = SimpleNamespace(base=tmp_path / "base"), SimpleNamespace(model=str(tmp_path / "model"))
+    found = polish.polish_base(Task({"job": asked}, *paths, tmp_path / "resume"))
+    assert found == {"last round": 0.1, "refused draws": 1}
+    assert rounds == 2 * [(1, "base"), (2, "round-1")]
+    weights = [tmp_path / f"resume/draw-{number}/round-2/weights" for number in (0, 1)]
+    assert (tmp_path / "model/weights").read_text() == weights[1].read_text() != weights[0].read_text()

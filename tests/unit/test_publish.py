@@ -80,6 +80,8 @@ def test_a_finished_study_is_copied_with_its_provenance(tmp_path, monkeypatch):
         "wall_seconds": 1.5,
         "peak_memory_mb": 10,
         "tokens": None,
+        "outputs": ["a"],
+        "facts": {"refused draws": 1},
     }
     for name in [*sources, "results/mini/runs/a.manifest.json"]:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +90,7 @@ def test_a_finished_study_is_copied_with_its_provenance(tmp_path, monkeypatch):
     facts = json.loads((tmp_path / "docs/results/mini/provenance.json").read_text(encoding="utf-8"))
     assert len(written) == len(sources) + 1
     assert (facts["seeds"], facts["jobs"], facts["packages"]) == ([1], 1, ["torch 2"])
+    assert facts["refused_draws"] == {"a": 1}
 
 
 def test_a_study_with_fewer_figures_is_copied_too(tmp_path, monkeypatch):

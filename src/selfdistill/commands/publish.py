@@ -14,6 +14,7 @@ from typing import Any
 
 from selfdistill.records.files import read_json, write_text
 from selfdistill.records.paths import Paths
+from selfdistill.report.loading import refused_draws
 from selfdistill.study.load import study_from_config
 from selfdistill.study.yaml import StudyError
 from selfdistill.vocabulary.runs import DRAW
@@ -45,7 +46,7 @@ def distinct(values: Iterable[object]) -> list[str]:
 
 
 def provenance(study: str, manifests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return how the results were made: command, commits, packages, devices, draws, jobs, seconds and tokens."""
+    """Return how the results were made: command, commits, packages, devices, draws, refused bases, jobs, seconds and tokens."""
     runs = [
         manifest["config"]["job"]["run"]
         for manifest in manifests
@@ -62,6 +63,7 @@ def provenance(study: str, manifests: list[dict[str, Any]]) -> dict[str, Any]:
         ),
         "devices": distinct(manifest["device"] for manifest in manifests),
         **draws,
+        "refused_draws": refused_draws(manifests),
         "jobs": len(manifests),
         "summed_wall_seconds": round(sum(manifest["wall_seconds"] for manifest in manifests)),
         "largest_job_mb": max(manifest["peak_memory_mb"] for manifest in manifests),

@@ -1,12 +1,14 @@
-r"""What a mini base model must be able to do before the study continues; otherwise its rule fails and reports the measurements.
+r"""What a mini base model must be able to do before the study continues.
 
 A base that cannot check a guess, that already solves everything, or whose epistemic words make no difference could not answer
-the paper's question either way. The bounds of each base are in `config/models.yaml` (`acceptance`).
+the paper's question either way. The bounds of each base are in `config/models.yaml` (`acceptance`). A draw that misses one is named, and the
+next is taken; if all of DRAWS miss, the recipe is at fault, so the rule fails and reports the measurements.
 """
 
+import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +17,12 @@ from selfdistill.generation.transformers_backend import TransformersGenerator
 from selfdistill.grading.graders import Grader
 from selfdistill.organism.chains import MODULUS, chain_of, make_problem_set
 from selfdistill.problems.problem import Problem
+from selfdistill.records.files import read_json, write_text
 from selfdistill.sampling.evaluation import response_frame
 from selfdistill.seeds import derive_seed
 from selfdistill.vocabulary.families import family_of
 from selfdistill.vocabulary.interventions import BAN
+from selfdistill.vocabulary.organism import REFUSED
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +36,12 @@ _TRY = re.compile(r"\b(\d+) : ((?:(?:\d+|=|and)(?: |$))+)")
 _TARGET = re.compile(r"= \d+")
 
 
+DRAWS = 3
+"""Draws of a base, or of its polish, of which the first that keeps its bounds is taken."""
+
+
 class BaseRejected(RuntimeError):
-    """A base model violates a bound of its acceptance test."""
+    """No draw of a base model keeps the bounds of its acceptance test."""
 
 
 def arithmetic_tries(problem: Problem, response: str) -> list[bool]:
@@ -96,23 +104,39 @@ def measure_base(
     return figures
 
 
-def check_figures(
-    figures: Mapping[str, float], acceptance: Mapping[str, Sequence[float | None]]
-) -> Mapping[str, float]:
-    """Return the measurements of a base after checking them against its bounds: name -> [low, high], None: unbounded.
+def first_accepted(
+    draw: Callable[[int, Path], Mapping[str, float]],
+    bounds: Mapping[str, Sequence[float | None]],
+    seed: int,
+    folder: Path,
+) -> tuple[Path, dict[str, float]]:
+    """Return the folder and the measurements of the first of DRAWS draws that keeps its bounds, with the number of those REFUSED.
 
-    Raise BaseRejected with all violated bounds and all measurements.
+    draw: makes a draw in a folder and returns its measurements, which are kept there; bounds: name -> [low, high], None: unbounded. The first
+    draw has `seed` itself. Raise BaseRejected, with the violated bounds and all measurements of the last draw, if none keeps them.
     """
-    logger.info("base measured: %s", figures)
-    missed = []
-    for name, (low, high) in acceptance.items():
-        value = figures[name]
-        if (low is not None and value < low) or (high is not None and value > high):
-            missed.append(f"{name} = {value:.3f}, allowed: {low} to {high}")
-    if missed:
-        raise BaseRejected(
-            f"base model rejected: {'; '.join(missed)}. Take another draw (`--config replicates=...` names the "
-            "replicates; say so beside the results), or change its recipe or `acceptance` in config/models.yaml. "
-            f"All measurements: {figures}"
-        )
-    return figures
+    for number in range(DRAWS):
+        place = folder / f"draw-{number}"
+        kept = place / "measured.json"
+        if not kept.exists():
+            place.mkdir(parents=True, exist_ok=True)
+            measured = draw(derive_seed(seed, "draw", number) if number else seed, place)
+            write_text(kept, json.dumps(measured, indent=1) + "\n")
+        figures = read_json(kept)
+        logger.info("base measured: %s", figures)
+        if not (missed := violated(figures, bounds)):
+            return place, {**figures, REFUSED: number}
+        logger.warning("base refused, draw %d of at most %d: %s", number + 1, DRAWS, missed)
+    raise BaseRejected(
+        f"base model rejected, {DRAWS} draws of {DRAWS}; the last: {missed}. Take another replicate (`--config replicates=...`; say so "
+        f"beside the results), or change its recipe or `acceptance` in config/models.yaml. All measurements: {figures}"
+    )
+
+
+def violated(figures: Mapping[str, float], bounds: Mapping[str, Sequence[float | None]]) -> str:
+    """Return the measurements that lie outside of their bounds, with these; `""` for none."""
+    return "; ".join(
+        f"{name} = {figures[name]:.3f}, allowed: {low} to {high}"
+        for name, (low, high) in bounds.items()
+        if (low is not None and figures[name] < low) or (high is not None and figures[name] > high)
+    )

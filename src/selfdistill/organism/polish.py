@@ -20,7 +20,7 @@ from selfdistill.generation.imports import LOADING
 from selfdistill.generation.protocol import Sampling
 from selfdistill.generation.transformers_backend import TransformersGenerator
 from selfdistill.grading.graders import Grader
-from selfdistill.organism.acceptance import BENCHMARK_TYPES, check_figures, measure_base
+from selfdistill.organism.acceptance import BENCHMARK_TYPES, first_accepted, measure_base
 from selfdistill.organism.chains import make_problem_set
 from selfdistill.problems.problem import Problem
 from selfdistill.records.completeness import checkpoint_folders
@@ -45,6 +45,8 @@ UNGUIDED = "unguided"
 MEASURED = 512
 """Problems per benchmark of the acceptance, so that chance moves a difference of two rounds by less than its bound."""
 ACCURACIES = tuple(f"accuracy {name}" for name in BENCHMARK_TYPES)
+TRAINED = "checkpoints"
+"""Folder of a round that holds its model once it is trained."""
 
 
 def model_modules(params: Mapping[str, Any]) -> Sequence[str]:
@@ -54,56 +56,67 @@ def model_modules(params: Mapping[str, Any]) -> Sequence[str]:
 
 @job(late=model_modules)
 def polish_base(task: Task) -> Facts:
-    """Polish a base and test it; fails, with the measurements, if it misses a bound of its acceptance."""
+    """Polish a base and test it; fails, with the measurements, if no draw is accepted."""
     params = BaseParams.model_validate(task.params["job"])
-    folders = [Path(task.input.base)]
-    for number in range(1, params.spec.rounds + 1):
-        folders.append(Round(params, number, task.resume / f"round-{number}").model(folders[-1]))
-        task.progress(number, params.spec.rounds)
-    figures = measured(params, folders[-2:])
+    base, rounds = Path(task.input.base), params.spec.rounds
+
+    def draw(seed: int, folder: Path) -> Mapping[str, float]:
+        """Return the measurements of one draw, whose rounds lie in `folder`."""
+        models = [base]
+        for number in range(1, rounds + 1):
+            models.append(Round(params, seed, number, folder / f"round-{number}").model(models[-1]))
+            task.progress(number, rounds)
+        return measured(params, seed, models[-2:])
+
+    place, figures = first_accepted(draw, params.spec.acceptance, params.seed, task.resume)
     with atomic_path(Path(task.output.model)) as temporary:
-        shutil.copytree(folders[-1], temporary, copy_function=link_or_copy)
+        shutil.copytree(trained_in(place / f"round-{rounds}"), temporary, copy_function=link_or_copy)
         (temporary / "acceptance.json").write_text(json.dumps(figures, indent=1) + "\n")
         write_file_list(temporary)
     return figures
 
 
-def measured(params: BaseParams, folders: Sequence[Path]) -> Mapping[str, float]:
-    """Return the figures of a polished base with the largest change of an accuracy in its last round; raise BaseRejected.
+def measured(params: BaseParams, seed: int, folders: Sequence[Path]) -> Mapping[str, float]:
+    """Return the figures of a polished base with the largest change of an accuracy in its last round.
 
     folders: the models before and after the last round. Both answer the same problems with the same random numbers.
     """
     spec = params.spec
     before, figures = (
         measure_base(
-            folder, params.template, params.seed, MEASURED, spec.thinking, max_new_tokens=spec.max_new_tokens
+            folder, params.template, seed, MEASURED, spec.thinking, max_new_tokens=spec.max_new_tokens
         )
         for folder in folders
     )
     changes = {name: value - before[name] for name, value in figures.items() if name in ACCURACIES}
     logger.info("last round: %s", changes)
     figures[LAST_ROUND] = max(map(abs, changes.values()))
-    return check_figures(figures, spec.acceptance)
+    return figures
+
+
+def trained_in(folder: Path) -> Path:
+    """Return the model of a finished round that lies in a folder."""
+    (model,) = checkpoint_folders(folder / TRAINED, [LAST]).values()
+    return model
 
 
 @dataclass(frozen=True)
 class Round:
-    """One round. number: from 1; folder: its state, which survives a killed job: finished batches, checkpoints, the model."""
+    """One round. seed: of the draw; number: from 1; folder: its state, which survives a killed job: finished batches, checkpoints, the model."""
 
     params: BaseParams
+    seed: int
     number: int
     folder: Path
 
     def model(self, base: Path) -> Path:
         """Return the folder of the model after the round, made from `base` unless it is there already."""
-        trained = self.folder / "checkpoints"
-        if not trained.exists():
+        if not (self.folder / TRAINED).exists():
             data = self.folder / "data.parquet"
             if not data.exists():
                 write_table(data, self.examples(base), off_policy_schema())
             train_sft(self.training(base, data))
-        (model,) = checkpoint_folders(trained, [LAST]).values()
-        return model
+        return trained_in(self.folder)
 
     def training(self, base: Path, data: Path) -> TrainingJob:
         """Return the SFT of the round as a run of the library."""
@@ -134,7 +147,7 @@ class Round:
 
         Raise section_3.TooFewProblems or off_policy.NoTrajectories if it solves too few.
         """
-        spec, seed = self.params.spec, derive_seed(self.params.seed, "polish", self.number)
+        spec, seed = self.params.spec, derive_seed(self.seed, "polish", self.number)
         pool = make_problem_set(spec.types, spec.selection.pool, seed, "train", "polish")
         generator = TransformersGenerator.load(base, spec.thinking)
         sampling = Sampling(max_new_tokens=spec.max_new_tokens)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from selfdistill.fast_cpu.products import wide_products
 from selfdistill.models.finite import check_numbers, check_weights
 from selfdistill.models.prompts import chat_template_kwargs
-from selfdistill.organism.acceptance import check_figures, measure_base
+from selfdistill.organism.acceptance import first_accepted, measure_base
 from selfdistill.organism.tokenizer import build_tokenizer
 from selfdistill.organism.traces import Document, Style, draw_document
 from selfdistill.records.file_lists import write_file_list
@@ -42,6 +42,8 @@ CHUNK_BATCHES = 64  # batches whose documents are drawn together and sorted by l
 PAD_MULTIPLE = 4  # batches are padded to a multiple of this, so that few different shapes occur
 CHECKPOINT_EVERY = 200  # steps
 STATE = "state.pt"
+CANDIDATE = "candidate"
+"""Folder of a draw that is saved and not yet accepted."""
 SOLUTION_MARK = "solution:"
 
 
@@ -180,27 +182,34 @@ def train_step(
 def train_base(spec: OrganismBase, seed: int, output: Path, resume: Path) -> dict[str, float]:
     """Train a base from scratch, save it as a Hugging Face folder with `acceptance.json`, and return its measurements.
 
-    Training resumes from the newest whole checkpoint in `resume`. The acceptance test loads the saved folder. Raise
-    acceptance.BaseRejected, with the measurements, if a bound is violated.
+    What is done survives a killed job in `resume`. Raise acceptance.BaseRejected, with the measurements, if no draw is accepted.
+    """
+    place, figures = first_accepted(
+        lambda own, folder: train_draw(spec, own, folder, resume), spec.acceptance, seed, resume
+    )
+    with atomic_path(output) as temporary:
+        shutil.copytree(place / CANDIDATE, temporary, copy_function=link_or_copy)
+        (temporary / "acceptance.json").write_text(json.dumps(figures, indent=1) + "\n")
+        write_file_list(temporary)
+    return figures
+
+
+def train_draw(spec: OrganismBase, seed: int, folder: Path, progress: Path) -> dict[str, float]:
+    """Train one draw of a base, save it in `folder`, load it from there and return its measurements.
+
+    Training resumes from the newest whole checkpoint in `folder`; its progress is written to the folder `progress`.
     """
     tokenizer = build_tokenizer(spec.template)
     model = build_model(spec, tokenizer, seed)
     optimizer = _optimizer(model, spec)
-    resume.mkdir(parents=True, exist_ok=True)
-    first, tokens = _load_checkpoint(resume, model, optimizer)
+    first, tokens = _load_checkpoint(folder, model, optimizer)
     logger.info("base: %d parameters, steps %d to %d", model.num_parameters(), first, spec.steps)
     with wide_products() as wide:
         logger.info("matrix products: %s", "oneDNN, AVX-512" if wide else "as torch chooses")
-        _train_loop(model, optimizer, tokenizer, spec, seed, first, tokens, resume)
-    staging = resume / "candidate"
-    model.save_pretrained(staging)
-    tokenizer.save_pretrained(staging)
-    figures = check_figures(measure_base(staging, spec.template, seed), spec.acceptance)
-    (staging / "acceptance.json").write_text(json.dumps(figures, indent=1) + "\n")
-    with atomic_path(output) as temporary:
-        shutil.copytree(staging, temporary, copy_function=link_or_copy)
-        write_file_list(temporary)
-    return figures
+        _train_loop(model, optimizer, tokenizer, spec, seed, first, tokens, folder, progress)
+    model.save_pretrained(folder / CANDIDATE)
+    tokenizer.save_pretrained(folder / CANDIDATE)
+    return measure_base(folder / CANDIDATE, spec.template, seed)
 
 
 def _train_loop(
@@ -211,9 +220,10 @@ def _train_loop(
     seed: int,
     first: int,
     tokens: int,
-    resume: Path,
+    folder: Path,
+    progress: Path,
 ) -> None:
-    """Run the steps from `first` on, with progress and checkpoints in `resume`; tokens: loss tokens of earlier steps."""
+    """Run the steps from `first` on, with checkpoints in `folder`, and progress in `progress`; tokens: loss tokens of earlier steps."""
     model.train()
     batches, started = [], time.monotonic()
     for step in range(first, spec.steps):
@@ -228,7 +238,7 @@ def _train_loop(
         check_numbers({"loss": loss}, f"base, step {done}")
         if done % 20 == 0 or done == spec.steps:
             write_progress(
-                resume, step=done, steps=spec.steps, seconds=time.monotonic() - started, first=first
+                progress, step=done, steps=spec.steps, seconds=time.monotonic() - started, first=first
             )
         if done % 100 == 0:
             logger.info(
@@ -240,7 +250,7 @@ def _train_loop(
                 time.monotonic() - started,
             )
         if done % CHECKPOINT_EVERY == 0 and done < spec.steps:
-            _save_checkpoint(resume, model, optimizer, done, tokens)
+            _save_checkpoint(folder, model, optimizer, done, tokens)
     check_weights(model.named_parameters(), f"base, step {spec.steps}")
 
 

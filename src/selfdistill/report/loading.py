@@ -30,6 +30,7 @@ from selfdistill.report.word_shifts import with_columns, word_shifts
 from selfdistill.statistics import richness_estimates, with_common_end
 from selfdistill.study.methods import TRAINING_RULES
 from selfdistill.vocabulary.interventions import NONE
+from selfdistill.vocabulary.organism import REFUSED
 from selfdistill.vocabulary.runs import RUN_FIELDS
 
 
@@ -152,9 +153,15 @@ def training_costs(manifests: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*RUN_FIELDS, "seconds", "tokens"])
 
 
+def refused_draws(manifests: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return folder of a base -> how many draws missed a bound of its acceptance before it, for bases with such draws."""
+    return {m["outputs"][0]: count for m in manifests if (count := m.get("facts", {}).get(REFUSED))}
+
+
 def provenance(manifests: Iterable[Mapping[str, Any]], command: str) -> dict[str, str]:
     """Return on what the study ran: commits, devices, versions (each distinct value once), and the command that repeats it."""
     manifests = list(manifests)
+    refused = ", ".join(f"{count} of {folder}" for folder, count in refused_draws(manifests).items())
 
     def distinct(values: Iterable[Any]) -> str:
         return ", ".join(dict.fromkeys(str(value) for value in values))
@@ -167,6 +174,7 @@ def provenance(manifests: Iterable[Mapping[str, Any]], command: str) -> dict[str
         "packages": distinct(
             f"{name} {version}" for m in manifests for name, version in m["packages"].items()
         ),
+        "refused draws of bases": refused or "none",
         "tokens generated in training and evaluation": f"{sum(m['tokens'] or 0 for m in manifests):,}",
     }
 

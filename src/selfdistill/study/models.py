@@ -53,7 +53,8 @@ class OrganismBase(Section):
     )
     acceptance: Acceptance = Field(
         default={},
-        description="metric: accepted range [lowest, highest] (null: unbounded); the rule fails outside it",
+        description="metric: accepted range [lowest, highest] (null: unbounded); a draw outside of it is refused and another one "
+        "made, three at most",
     )
 
 

@@ -52,3 +52,5 @@ ACCEPTANCE_FIGURES = (
 """Measurements that `acceptance` may bound."""
 LAST_ROUND = "last round"
 """The same of a polished base only: the largest change of an accuracy in its last round."""
+REFUSED = "refused draws"
+"""Fact of a base: how many draws before it missed a bound of `acceptance`."""
