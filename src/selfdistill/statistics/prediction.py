@@ -1,9 +1,9 @@
 """How much of a run's OOD change its base tells in advance: ridge regression on features, judged on groups that it has not seen.
 
 A predictor is fitted on finished runs and asked about the runs of a group (a model family, a teacher's context, a draw of a base) that was
-left out. Beside it stands the constant predictor, the mean change of the others: features that do not beat it tell nothing. The penalty is chosen
-within the fitted runs in the same way, and may be infinite, which is the constant. With g groups, an interval is the prediction plus and
-minus t(g - 1) times the root mean square of the errors on left-out groups.
+left out. Beside it stands the constant predictor, the mean change of the others: features that do not beat it tell nothing. The penalty is
+chosen within the fitted runs in the same way, and may be infinite, which is the constant. With g groups, an interval is the prediction plus
+and minus t(g - 1) times the root mean square of the errors on left-out groups.
 """
 
 from __future__ import annotations
