@@ -234,7 +234,14 @@ def test_the_command_on_another_tokenizer_and_a_file_of_lines(capsys, tmp_path):
     command.main([*asked(tmp_path / "model", data, *more), "--runs", str(tmp_path)])
     output = capsys.readouterr().out
     assert lines_of(output) == found, "the same seed gives the same numbers"
-    assert all(text in output for text in ("family         3 groups: features", "context              4 groups", "base       6 groups"))
+    assert all(
+        text in output
+        for text in (
+            "family         3 groups: features",
+            "context              4 groups",
+            "base       6 groups",
+        )
+    )
     assert "cannot tell: outside of the finished runs: problems 16 (runs:" in output
 
 

@@ -190,7 +190,9 @@ def test_the_first_draw_that_keeps_its_bounds_is_taken_and_the_refused_ones_are_
     assert json.loads((tmp_path / "base/acceptance.json").read_text())["refused draws"] == 1
     monkeypatch.setattr(pretraining, "measure_base", lambda *_: {})
     train_base(spec(steps=2), 0, tmp_path / "first", tmp_path / "other")
-    weights = [path / "model.safetensors" for path in (tmp_path / "first", place[1] / "draw-0/candidate", place[0])]
+    weights = [
+        path / "model.safetensors" for path in (tmp_path / "first", place[1] / "draw-0/candidate", place[0])
+    ]
     first, refused, taken = (path.read_bytes() for path in weights)
     assert first == refused != taken
 

@@ -113,7 +113,10 @@ def test_what_lies_outside_of_the_runs_cannot_be_told():
 
 def test_few_groups_cannot_tell():
     runs = finished(np.random.default_rng(0), bases=2)
-    assert "finished runs of 2 draws of a base to learn from, 3 are needed" in predict(runs, typical(), "new").why
+    assert (
+        "finished runs of 2 draws of a base to learn from, 3 are needed"
+        in predict(runs, typical(), "new").why
+    )
     assert "no draws" in predict(runs[:0], typical(), "c0").why
     runs.loc[runs["base"] == "b1", "divergence"] = np.nan
     assert "1 draw of a base" in predict(runs, typical(), "c0").why

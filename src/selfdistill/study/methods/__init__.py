@@ -22,7 +22,16 @@ CREDIT = (BLEND, RLSD, ANTISD, RLCSD, SRPO, SDPG)
 TARGET = (PROJPS, PURIFIED, ADOPSD)
 """Methods that distil from a cleaned target instead of the self-teacher's own distribution."""
 
-__all__ = ["METHODS", "OFF_POLICY", "ON_POLICY", "SECTIONS", "STAGES", "TRAINING_RULES", "Method", "RolloutSettings"]
+__all__ = [
+    "METHODS",
+    "OFF_POLICY",
+    "ON_POLICY",
+    "SECTIONS",
+    "STAGES",
+    "TRAINING_RULES",
+    "Method",
+    "RolloutSettings",
+]
 
 METHODS: dict[str, Method] = {
     method.name: method for method in (SFT, GRPO, SDPO, SCHEDULE, POSITIONS, *CREDIT, *TARGET, SFT_MATCHED)
