@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,9 @@ def test_figure3_draws_the_papers_curves_in_the_colours_of_ours() -> None:
     assert [text.get_text() for text in words.texts].count("?") == 10 + 3, (
         "nothing is drawn for what is unknown"
     )
+    places = [text.xy[0] for text in words.texts if text.get_text() == "?"]
+    falls = sum(later < earlier for earlier, later in pairwise(places))
+    assert falls <= 2, "each arm's marks in the order of the words, so that a figure's bytes come again"
     assert "[D] digitised from the authors' figure" in caption and "length (tokens) ±80" in caption
 
 

@@ -156,7 +156,8 @@ def check_evaluated(fields: dict[str, str], benchmarks: list[str], share: float,
     """Raise Missing if the study does not evaluate a run on some benchmarks at a share of its steps."""
     for run in runs_with(fields, study):
         step = step_at(study.steps_of(run), share)
-        for name in set(benchmarks) - set(study.benchmarks_at(run, step)):
+        evaluated = study.benchmarks_at(run, step)
+        for name in (name for name in benchmarks if name not in evaluated):
             key = f"benchmarks.every_checkpoint.{name}"
             raise Missing(f"{run} is not evaluated on {name} at step {step} ({study.path}: {key})")
 

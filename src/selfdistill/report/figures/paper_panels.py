@@ -123,7 +123,7 @@ def draw_paper_words(
         known = [word for word in EPISTEMIC_WORDS if word in words]
         heights = [words[word] for word in known]
         axis.bar([places[word] for word in known], heights, width=width * 0.95, linewidth=0.3, **look)
-        for word in places.keys() - words.keys():
+        for word in (word for word in EPISTEMIC_WORDS if word not in words):
             axis.annotate(
                 "?", (places[word], 0), (0, 2), textcoords="offset points", ha="center", fontsize=6.5
             )
