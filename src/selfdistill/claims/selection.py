@@ -157,9 +157,10 @@ def check_evaluated(fields: dict[str, str], benchmarks: list[str], share: float,
     for run in runs_with(fields, study):
         step = step_at(study.steps_of(run), share)
         evaluated = study.benchmarks_at(run, step)
-        for name in (name for name in benchmarks if name not in evaluated):
-            key = f"benchmarks.every_checkpoint.{name}"
-            raise Missing(f"{run} is not evaluated on {name} at step {step} ({study.path}: {key})")
+        for name in benchmarks:
+            if name not in evaluated:
+                key = f"benchmarks.every_checkpoint.{name}"
+                raise Missing(f"{run} is not evaluated on {name} at step {step} ({study.path}: {key})")
 
 
 def check_intervened(fields: Mapping[str, str], intervention: str, study: Study) -> None:

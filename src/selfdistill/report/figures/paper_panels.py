@@ -123,10 +123,10 @@ def draw_paper_words(
         known = [word for word in EPISTEMIC_WORDS if word in words]
         heights = [words[word] for word in known]
         axis.bar([places[word] for word in known], heights, width=width * 0.95, linewidth=0.3, **look)
-        for word in (word for word in EPISTEMIC_WORDS if word not in words):
-            axis.annotate(
-                "?", (places[word], 0), (0, 2), textcoords="offset points", ha="center", fontsize=6.5
-            )
+        for word in EPISTEMIC_WORDS:
+            if word not in words:
+                place = (places[word], 0)
+                axis.annotate("?", place, (0, 2), textcoords="offset points", ha="center", fontsize=6.5)
     axis.axhline(0, color="#333333", linewidth=0.8)
     word_axis(axis)
     axis.set_ylabel(ylabel)
