@@ -139,7 +139,7 @@ def test_a_base_that_diverges_keeps_its_last_finite_checkpoint(tmp_path, monkeyp
     message = "loss is inf" if broken == "loss" else r"model\.embed_tokens\.weight has 1 values"
     with pytest.raises(NotFinite, match=f"step 40: {message}"):
         pretraining.train_base(spec(), 0, tmp_path / "base", tmp_path / "resume")
-    assert [path.name for path in tmp_path.glob("resume/checkpoint-*")] == ["checkpoint-20"]
+    assert [path.name for path in tmp_path.glob("resume/draw-0/checkpoint-*")] == ["checkpoint-20"]
     assert not (tmp_path / "base").exists()
 
 

@@ -168,7 +168,7 @@ def test_a_base_goes_on_from_its_newest_whole_checkpoint(tmp_path, monkeypatch, 
     with pytest.raises(Killed):
         pretraining.train_base(spec(), 0, tmp_path / "killed", tmp_path / "resume")
     for number in cut:
-        (tmp_path / "resume" / f"checkpoint-{number}" / pretraining.STATE).write_bytes(b"")
+        (tmp_path / "resume" / "draw-0" / f"checkpoint-{number}" / pretraining.STATE).write_bytes(b"")
     monkeypatch.setattr(pretraining, "train_step", lambda *arguments: calls.append(1) or step(*arguments))
     pretraining.train_base(spec(), 0, tmp_path / "killed", tmp_path / "resume")
     assert len(calls) == 43 + spec().steps - first

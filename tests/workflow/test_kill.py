@@ -109,7 +109,7 @@ def test_a_killed_evaluation_takes_what_it_had_and_ends_bit_identical(whole, tmp
 
 def test_a_killed_polish_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_path):
     study = without(whole, tmp_path / "killed", POLISHED)
-    killed(study, POLISHED, f"{POLISHED}/round-2/training/checkpoint-*/files.json")
+    killed(study, POLISHED, f"{POLISHED}/draw-0/round-2/training/checkpoint-*/files.json")
     call(study, POLISHED)
     weights = [
         (place.root / RESULTS / POLISHED / "model.safetensors").read_bytes() for place in (whole, study)
@@ -119,7 +119,7 @@ def test_a_killed_polish_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_p
 
 def test_a_killed_base_ends_bit_identical_to_an_uninterrupted_one(whole, tmp_path):
     study = without(whole, tmp_path / "killed", BASE)
-    killed(study, BASE, "bases/r1-test/replicate-0/model/checkpoint-*/files.json")
+    killed(study, BASE, "bases/r1-test/replicate-0/model/draw-0/checkpoint-*/files.json")
     call(study, BASE)
     assert "steps 0 to 450" not in log_of(study, "bases/r1-test/replicate-0/model")
     weights = [(place.root / RESULTS / BASE / "model.safetensors").read_bytes() for place in (whole, study)]
