@@ -112,7 +112,7 @@ format: $(STAMP)  ## format the code as `make lint` requires
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile rules
 
-docs: $(DOCS_STAMP)  ## build the documentation site in site/ and check every link, without network
+docs: $(DOCS_STAMP)  ## build the documentation site in site/ and check every internal link
 	mkdir -p .docs && ln -sfn $(addprefix ../,$(DOCS_PAGES)) .docs/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 

@@ -1,6 +1,7 @@
 """A manifest names the commit of the code that ran, wherever that was started; times in the future cost nothing."""
 
 import os
+import platform
 import subprocess
 import time
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 import selfdistill
 from selfdistill.jobs.clock import date_back
-from selfdistill.jobs.manifest import PACKAGE, OtherLibrary, check_library, git_commit
+from selfdistill.jobs.manifest import PACKAGE, OtherLibrary, check_library, device_name, git_commit
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -108,3 +109,11 @@ def test_times_of_the_past_are_left_alone(tmp_path):
     before = [path.stat().st_mtime_ns for path in (stamp, other)]
     date_back([stamp.parent], tmp_path)
     assert [path.stat().st_mtime_ns for path in (stamp, other)] == before
+
+
+def test_a_processor_is_named_with_its_vector_units(tmp_path):
+    core = "processor\t: {}\nmodel name\t: Some CPU\nflags\t\t: fpu {} avx2\n\n"
+    for flags, device in (("avx avx512f", "Some CPU, AVX-512"), ("avx", "Some CPU, AVX2")):
+        (tmp_path / "cpuinfo").write_text(core.format(0, flags) + core.format(1, flags))
+        assert device_name(tmp_path / "cpuinfo") == device
+    assert device_name(tmp_path / "none") == platform.machine()

@@ -11,6 +11,9 @@ from pathlib import Path
 PACKAGES = ("torch", "transformers", "trl", "vllm", "datasets", "math-verify", "numpy", "pandas", "snakemake")
 
 
+VECTORS = {"amx_tile": "AMX", "avx512f": "AVX-512", "avx2": "AVX2"}
+"""Flags of a processor's vector units and their names, the widest first."""
+
 PACKAGE = Path(__file__).resolve().parents[1]
 """Folder of the running code."""
 
@@ -66,17 +69,16 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def device_name() -> str:
-    """Return the number and name of the GPUs, or the model of the processor."""
+def device_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the number and name of the GPUs, or the model of the processor and its vector units, which decide the last bits of a result."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
-    cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
-        platform.machine(),
-    )
+    said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
+    flags = said.get("flags", "").split()
+    vectors = [name for flag, name in VECTORS.items() if flag in flags]
+    return ", ".join([said.get("model name", platform.machine()), *vectors[:1]])
 
 
 def peak_memory_mb() -> float:

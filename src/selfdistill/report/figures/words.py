@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 
 ORGANISM_TEXT = (
-    "In a model organism it is the pre-training data that make any context shorten the base's answers; "
-    "the order of the contexts is not put in."
+    "In a model organism the pre-training data decide how a context changes the base's answers: shortest under a solution, "
+    "then under the answer, then under a hint. Only the place of ỹ is not put in."
 )
 GROUPS = ((True, "epistemic"), (False, "other words"))
 
