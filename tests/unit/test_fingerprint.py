@@ -1,5 +1,6 @@
 """The fingerprint of code sees what runs and nothing else."""
 
+import ast
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ from selfdistill.jobs.fingerprint import (
     imported_modules,
     module_hash,
     reachable,
+    reduced,
     script_fingerprint,
     syntax_tree,
 )
@@ -156,3 +158,11 @@ def test_a_colour_or_a_label_trains_nothing_and_the_meaning_of_a_context_does(pa
     assert changed(before, fingerprints(package.root)) <= {"report.figures.words"}
     package("vocabulary/contexts.py", "teacher:sibling_solution", "teacher:foreign_solution")
     assert "training.sdpo" in changed(before, fingerprints(package.root))
+
+
+def test_keywords_of_the_same_names_count_in_other_calls():
+    first, second = (
+        ast.dump(reduced(f"runs.dropna(subset={names})\nplot(label={names})", "x.py"))
+        for names in (["a"], ["b"])
+    )
+    assert first != second

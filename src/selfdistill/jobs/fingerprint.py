@@ -8,7 +8,7 @@ found by reading the sources, not by importing them.
 
 INFRASTRUCTURE does not count: it defines what is asked, where files are and how jobs run, and what it passes to a job is
 already in the job's params and paths. Record schemas count through `records.schemas.SCHEMA_VERSION`. Also not counted are
-DISPLAY keywords of declarations (labels, colours), imports under `if TYPE_CHECKING:`, and blocks under
+DISPLAY keywords of contexts (symbols, colours), imports under `if TYPE_CHECKING:`, and blocks under
 `if backend == "vllm":`, which studies with another backend never enter; rules name the module of their own backend
 and the modules of the graders that the study chose, which are loaded by name.
 """
@@ -40,9 +40,9 @@ INFRASTRUCTURE = tuple(
 """Packages and modules that do not count."""
 HOLDS_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 """What an import statement can be, or stand in."""
-DISPLAY = frozenset({"look", "looks", "label", "symbol", "subset", "description"})
-"""Keywords of calls that affect only figures and messages."""
-DISPLAYED = re.compile(rf"\b({'|'.join(sorted(DISPLAY))})\s*=")
+DECLARATION = "Context"
+DISPLAY = frozenset({"look", "symbol", "subset"})
+"""Keywords of a DECLARATION that affect only figures and messages."""
 JOB_FUNCTION = re.compile(rf"{PACKAGE}\.[\w.]+:\w+")
 """Form in which a script names its job function."""
 ROOT = Path(__file__).resolve().parents[1]
@@ -156,7 +156,7 @@ def import_statements(path: Path) -> Iterator[ast.Import | ast.ImportFrom]:
 def reduced(source: str, filename: str) -> ast.Module:
     """Return the syntax tree without what does not count: docstrings, DISPLAY keywords, and the blocks of NOT_RUN conditions.
 
-    Expressions, most of a tree, are visited only where the source has a DISPLAY keyword.
+    Expressions, most of a tree, are visited only where the source has a DECLARATION.
     """
     tree = ast.parse(source, filename=filename)
     for node in statements_of(tree):
@@ -167,9 +167,9 @@ def reduced(source: str, filename: str) -> ast.Module:
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         ) and is_docstring(node.body):
             node.body = node.body[1:]
-    if DISPLAYED.search(source):
+    if f"{DECLARATION}(" in source:
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == DECLARATION:
                 node.keywords = [keyword for keyword in node.keywords if keyword.arg not in DISPLAY]
     return tree
 
