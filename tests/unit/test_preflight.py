@@ -142,6 +142,16 @@ def results(tmp_path, monkeypatch):
     return Path("results/s")
 
 
+def test_off_policy_data_are_looked_at_too(results):
+    folder = Path(Paths("s").off_policy_manifest("m", "d", 0)).parent
+    folder.mkdir(parents=True)
+    (folder / "unguided.parquet").write_bytes(b"12")
+    sizes = {str(folder / "unguided.parquet"): 3}
+    (folder / "manifest.json").write_text(json.dumps({"outputs": [*sizes], "sizes": sizes}))
+    with pytest.raises(Damaged, match=r"unguided\.parquet: has 2 bytes, must have 3"):
+        check_outputs("results/s")
+
+
 def test_whole_outputs_pass_and_missing_ones_are_left_to_their_rules(results):
     check_outputs(results)
     (results / "samples.parquet").unlink()

@@ -12,7 +12,7 @@ from selfdistill.claims.verdicts import VERDICTS, PartResult, part_record
 from selfdistill.commands.publish import FIGURES, TABLES, publish
 from selfdistill.records.paths import Paths
 from selfdistill.report.claims_page import to_html, to_markdown
-from selfdistill.study.load import load_study
+from selfdistill.study.load import load_study, study_from_config
 from selfdistill.study.study import Study
 from selfdistill.study.yaml import StudyError
 
@@ -57,22 +57,43 @@ def test_published_results_say_what_made_them_and_are_complete(published):
     assert expected <= {path.name for path in published.iterdir()}
 
 
-def test_an_unfinished_study_is_not_published(tmp_path, monkeypatch):
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """An empty working directory, from which the study files are read all the same."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StudyError, match="claims.json.*missing; finish the study first"):
+    read = partial(study_from_config, folder=ROOT / "config")
+    monkeypatch.setattr("selfdistill.commands.publish.study_from_config", read)
+    return tmp_path
+
+
+def test_an_unfinished_study_is_not_published(elsewhere):
+    with pytest.raises(StudyError, match="report.manifest.json: missing; finish the study first"):
         publish("mini")
-    assert not (tmp_path / "docs").exists()
+    finish("mini", "study=mini")
+    Path(Paths("mini").claims("json")).unlink()
+    with pytest.raises(StudyError, match="claims.json: missing; finish the study first"):
+        publish("mini")
+    assert not (elsewhere / "docs").exists()
 
 
-def test_a_finished_study_is_copied_with_its_provenance(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    paths = Paths("mini")
-    pictures = [paths.overview, *(partial(paths.figure, name) for name in FIGURES)]
-    sources = [paths.claims("json"), paths.claims("md")]
+def finish(name: str, chosen: str) -> list[str]:
+    """Write what `publish` copies of a study, with a report of this command; return the files copied."""
+    paths = Paths(name)
+    pictures = [paths.overview, *(partial(paths.figure, figure) for figure in FIGURES)]
+    sources = [paths.claims("json"), paths.claims("md"), paths.table("diagnosis", "md"), paths.diagnosed]
     sources += [picture(suffix) for picture in pictures for suffix in ("png", "txt")]
-    sources += [paths.table(name, "md") for name in TABLES]
-    manifest = {
-        "config": {"job": {"run": {"replicate": 0, "seed": 1}}},
+    sources += [paths.table(table, "md") for table in TABLES]
+    report = manifest(paths.report, {"command": f"snakemake --config {chosen}"})
+    for source in [*sources, paths.manifest(paths.report)]:
+        Path(source).parent.mkdir(parents=True, exist_ok=True)
+        Path(source).write_text(json.dumps(report), encoding="utf-8")
+    return sources
+
+
+def manifest(output: str, job: dict) -> dict:
+    """The manifest of a job."""
+    return {
+        "config": {"job": job},
         "git_commit": "abc",
         "python": "3.11",
         "packages": {"torch": "2"},
@@ -80,42 +101,31 @@ def test_a_finished_study_is_copied_with_its_provenance(tmp_path, monkeypatch):
         "wall_seconds": 1.5,
         "peak_memory_mb": 10,
         "tokens": None,
-        "outputs": ["a"],
+        "outputs": [output],
         "facts": {"refused draws": 1},
     }
-    for name in [*sources, "results/mini/runs/a.manifest.json"]:
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def test_a_finished_study_is_copied_with_the_provenance_of_what_its_report_shows(elsewhere):
+    """An earlier command may have left runs of other draws and models."""
+    copied = finish("mini", "study=mini replicates=0,1 seeds=0 models=r1-mini")
+    runs = [("r1-mini", 0), ("r1-mini", 1), ("r1-mini", 2), ("olmo3-mini", 0)]
+    for number, (model, replicate) in enumerate(runs):
+        job = {"run": {"model": model, "replicate": replicate, "seed": 0}}
+        path = Path(f"results/mini/runs/{number}.manifest.json")
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(manifest(f"results/mini/runs/{number}", job)), encoding="utf-8")
+    for replicate in (1, 2):
+        path = Path(f"results/mini/bases/b/replicate-{replicate}/model.manifest.json")
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(manifest(str(path), {"base": "b"})), encoding="utf-8")
     written = publish("mini")
-    facts = json.loads((tmp_path / "docs/results/mini/provenance.json").read_text(encoding="utf-8"))
-    assert len(written) == len(sources) + 1
-    assert (facts["seeds"], facts["jobs"], facts["packages"]) == ([1], 1, ["torch 2"])
-    assert facts["refused_draws"] == {"a": 1}
-
-
-def test_a_study_with_fewer_figures_is_copied_too(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    paths = Paths("small")
-    kept = [
-        picture(suffix)
-        for picture in (paths.overview, partial(paths.figure, "figure3"))
-        for suffix in ("png", "txt")
-    ]
-    for name in (paths.claims("json"), paths.claims("md"), *kept):
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_text("{}", encoding="utf-8")
-    monkeypatch.setattr("selfdistill.commands.publish.provenance", lambda study, manifests: {})
-    names = [path.name for path in publish("small", figures=["figure3"], tables=[])]
-    assert names == [
-        "claims.json",
-        "claims.md",
-        "overview.png",
-        "overview.txt",
-        "figure3.png",
-        "figure3.txt",
-        "provenance.json",
-    ]
-    with pytest.raises(StudyError, match="tables/diagnosis.md, results/small/diagnosis.csv: missing"):
-        publish("small", figures=["figure3"], tables=["diagnosis"])
-    with pytest.raises(StudyError, match=r"figure1.png, .*figure1.txt: missing"):
-        publish("small", figures=["figure1", "figure3"], tables=[])
+    facts = json.loads((elsewhere / "docs/results/mini/provenance.json").read_text(encoding="utf-8"))
+    absent = ("interventions.md", "figure7.", "figure8.")  # not in the study, or not of this model
+    names = {Path(source).name for source in copied if not Path(source).name.startswith(absent)}
+    assert {path.name for path in written} == names | {"provenance.json"}
+    assert facts["command"].startswith("snakemake --config study=mini replicates=0,1 seeds=0 ")
+    assert facts["command"].endswith(" models=r1-mini")
+    assert (facts["replicates"], facts["seeds"], facts["packages"]) == ([0, 1], [0], ["torch 2"])
+    assert facts["jobs"] == 4, "two runs, a base and the report"
+    assert len(facts["refused_draws"]) == 4

@@ -2,22 +2,24 @@
 
 `python -m selfdistill.commands.publish --study mini`, or `make publish`. A reader of the repository can see these small
 files without running anything. provenance.json records how they were made: command, commits, packages, devices, draws,
-number of jobs and summed wall-clock time. A test checks them against config/claims.yaml.
+number of jobs and summed wall-clock time, those of what the report shows. A test checks them against config/claims.yaml.
 """
 
 import argparse
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from selfdistill.records.files import read_json, write_text
-from selfdistill.records.paths import Paths
+from selfdistill.records.paths import MANIFESTS, Paths
 from selfdistill.report.loading import refused_draws
 from selfdistill.study.load import study_from_config
+from selfdistill.study.shown import command_of
+from selfdistill.study.study import Study
 from selfdistill.study.yaml import StudyError
-from selfdistill.vocabulary.runs import DRAW
 
 FOLDER = Path("docs/results")
 FIGURES = (
@@ -35,9 +37,35 @@ DIAGNOSIS = "diagnosis"
 """Table that goes with the finished runs, from which `selfdistill.commands.diagnose` learns."""
 
 
-def manifests_of(results: str) -> list[dict[str, Any]]:
-    """Return every manifest below a folder of results, including those of the report's parts."""
-    return [read_json(path) for path in sorted(Path(results).rglob("*manifest.json"))]
+def reported_study(paths: Paths) -> Study:
+    """Return the study that a report shows, with the draws, experiments and models of its command; raise StudyError if there is none."""
+    manifest = Path(paths.manifest(paths.report))
+    if not manifest.exists():
+        raise StudyError(f"{manifest}: missing; finish the study first")
+    command = read_json(manifest)["config"]["job"]["command"]
+    return study_from_config(dict(pair.split("=") for pair in command.split() if "=" in pair))
+
+
+def manifests_of(study: Study) -> list[dict[str, Any]]:
+    """Return every manifest of a study's draws and models, including those of the report's parts."""
+    folder = Path(Paths(study.name).results)
+    return [
+        manifest for path in sorted(folder.rglob(MANIFESTS)) if belongs(manifest := read_json(path), study)
+    ]
+
+
+def belongs(manifest: dict[str, Any], study: Study) -> bool:
+    """Return whether a job is of a study's draws and models; results may hold those of earlier commands too."""
+    run = manifest["config"].get("job", {}).get("run")
+    replicates = map(int, re.findall(r"/replicate-(\d+)", manifest["outputs"][0]))
+    return set(replicates) <= {*study.file.replicates} and (
+        not run
+        or (
+            run["replicate"] in study.file.replicates
+            and run["seed"] in study.file.seeds
+            and run["model"] in study.models()
+        )
+    )
 
 
 def distinct(values: Iterable[object]) -> list[str]:
@@ -45,24 +73,19 @@ def distinct(values: Iterable[object]) -> list[str]:
     return list(dict.fromkeys(str(value) for value in values))
 
 
-def provenance(study: str, manifests: list[dict[str, Any]]) -> dict[str, Any]:
+def provenance(study: Study) -> dict[str, Any]:
     """Return how the results were made: command, commits, packages, devices, draws, refused bases, jobs, seconds and tokens."""
-    runs = [
-        manifest["config"]["job"]["run"]
-        for manifest in manifests
-        if "run" in manifest["config"].get("job", {})
-    ]
-    draws = {f"{name}s": sorted({run[name] for run in runs}) for name in DRAW}
-    given = "".join(f" {key}={','.join(map(str, numbers))}" for key, numbers in draws.items())
+    manifests = manifests_of(study)
     return {
-        "command": f"snakemake --cores 2 --config study={study}{given}",
+        "command": command_of(study),
         "git_commits": distinct(manifest["git_commit"] for manifest in manifests),
         "python": distinct(manifest["python"] for manifest in manifests),
         "packages": distinct(
             f"{name} {version}" for m in manifests for name, version in m["packages"].items()
         ),
         "devices": distinct(manifest["device"] for manifest in manifests),
-        **draws,
+        "replicates": sorted(study.file.replicates),
+        "seeds": sorted(study.file.seeds),
         "refused_draws": refused_draws(manifests),
         "jobs": len(manifests),
         "summed_wall_seconds": round(sum(manifest["wall_seconds"] for manifest in manifests)),
@@ -71,14 +94,11 @@ def provenance(study: str, manifests: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def publish(
-    study: str, figures: Iterable[str] = FIGURES, tables: Iterable[str] = TABLES, folder: Path = FOLDER
-) -> list[Path]:
-    """Copy a study's results to `folder`/study and return the files written; raise StudyError if the study is not finished.
-
-    figures, tables: those that it has.
-    """
-    paths = Paths(study)
+def publish(name: str, folder: Path = FOLDER) -> list[Path]:
+    """Copy the results of a study to `folder`/name and return the files written; raise StudyError if the study is not finished."""
+    paths = Paths(name)
+    study = reported_study(paths)
+    figures, tables = study.file.figures, study.file.tables
     sources = [paths.claims("json"), paths.claims("md"), paths.overview("png"), paths.overview("txt")]
     sources += [
         paths.figure(name, suffix) for name in FIGURES if name in figures for suffix in ("png", "txt")
@@ -88,10 +108,10 @@ def publish(
         sources += [paths.table(DIAGNOSIS, "md"), paths.diagnosed]
     if missing := [source for source in sources if not Path(source).exists()]:
         raise StudyError(f"{', '.join(missing)}: missing; finish the study first")
-    target = folder / study
+    target = folder / name
     target.mkdir(parents=True, exist_ok=True)
     written = [Path(shutil.copy(source, target)) for source in sources]
-    record = json.dumps(provenance(study, manifests_of(paths.results)), indent=1)
+    record = json.dumps(provenance(study), indent=1)
     write_text(target / "provenance.json", record + "\n")
     return [*written, target / "provenance.json"]
 
@@ -101,8 +121,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.publish", description=__doc__)
     parser.add_argument("--study", default="mini", help="name of a finished study")
     options = parser.parse_args(arguments)
-    study = study_from_config({"study": options.study})
-    for path in publish(study.name, study.file.figures, study.file.tables):
+    for path in publish(study_from_config({"study": options.study}).name):
         print(path)
 
 

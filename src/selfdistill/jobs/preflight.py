@@ -19,7 +19,7 @@ from selfdistill.problems.problem import ProblemError
 from selfdistill.problems.sources import local_file, verify_hash
 from selfdistill.records.file_lists import FILE_LIST, check_size, read_file_list
 from selfdistill.records.files import Damaged, read_json
-from selfdistill.records.paths import Paths
+from selfdistill.records.paths import MANIFESTS, Paths
 from selfdistill.study.feasibility.training import uses
 from selfdistill.study.models import HubBase, PackageBase
 from selfdistill.study.study import Study
@@ -129,7 +129,7 @@ def check_outputs(folder: str | Path) -> None:
     A missing output is no error: its rule makes it again.
     """
     wrong = {}
-    for manifest in sorted(Path(folder).rglob("*.manifest.json")):
+    for manifest in sorted(Path(folder).rglob(MANIFESTS)):
         name = str(manifest)
         try:
             written = read_json(manifest)

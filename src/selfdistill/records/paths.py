@@ -14,6 +14,8 @@ Replicate = str | int
 RUN_PATTERN = (
     "{model}/{method}/{context}/{teacher}/{dataset}/{coverage}/{variant}/replicate-{replicate}/seed-{seed}"
 )
+MANIFESTS = "*manifest.json"
+"""Pattern of the names of manifests."""
 DIAGNOSED = "diagnosis.csv"
 """File of a study's finished runs: features of the plan, and OOD change, one row per run and draw."""
 _RUN_FOLDER = re.compile(
