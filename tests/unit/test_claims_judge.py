@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from claim_cases import BASE, SDPO, judge_one, judged, part, samples
 
-from selfdistill.claims.judge import Frames, judge_parts, rollouts_as_samples
+from selfdistill.claims.judge import Frames, judge_parts, rollouts_as_samples, units_of
 from selfdistill.claims.ledger import ROLLOUTS
 from selfdistill.claims.selection import PlannedArm, plan_claims, step_at
 from selfdistill.claims.verdicts import (
@@ -70,10 +71,10 @@ def test_an_arm_without_samples_is_not_run_and_says_so():
 def test_one_draw_gives_an_effect_and_no_verdict(ledger):
     frame = pd.concat([samples(SDPO, 0.3, seeds=1, steps=(10, 20)), samples(BASE, 0.5, seeds=1)])
     found = judge_one(part(below=0.0), frame)
-    assert (found.verdict, found.reason) == (NO_VERDICT, "one replicate: no verdict")
+    assert (found.verdict, found.reason) == (NO_VERDICT, "one draw: no verdict")
     assert found.high < 0 and math.isnan(found.p_for)
     result = next(one for one in judge_claims(ledger, [found]) if one.name == "C5")
-    assert (result.verdict, result.reason) == (NO_VERDICT, "one replicate: no verdict")
+    assert (result.verdict, result.reason) == (NO_VERDICT, "one draw: no verdict")
 
 
 @pytest.mark.parametrize(("drawn", "verdict"), [(True, NO_VERDICT), (False, REPRODUCED)])
@@ -150,3 +151,24 @@ def test_rows_of_an_arm_are_the_same_if_only_the_steps_that_claims_name_are_kept
     arm = PlannedArm(SDPO, ("ood",), share, 1.0)
     whole, few = (Frames(rows, pd.DataFrame(), pd.DataFrame()).rows(arm) for rows in (frame, kept))
     pd.testing.assert_frame_equal(few, whole)
+
+
+def test_runs_that_parts_compare_count_once_with_seeds():
+    """SDPO's draws are in two of the parts, so these lend each other nothing; another run's are its own."""
+    other = SDPO | {"context": "answer-only"}
+    grpo = SDPO | {"method": "grpo", "context": "none", "teacher": "none"}
+    runs = [(SDPO, BASE), (other, SDPO), (grpo, BASE)]
+    parts = [
+        replace(
+            part(),
+            base="b",
+            arms=tuple(replace(arm, run=run) for arm, run in zip(part().arms, own, strict=True)),
+        )
+        for own in runs
+    ]
+    seeds, replicates = (
+        units_of(parts, [SimpleNamespace(drawn=drawn)] * 3) for drawn in ("seed", "replicate")
+    )
+    assert seeds[0] == seeds[1] != seeds[2]
+    assert replicates == ["b"] * 3
+    assert units_of([replace(parts[0], base="")], [SimpleNamespace(drawn="seed")]) == [None]

@@ -11,6 +11,7 @@ from selfdistill.commands.costs import Assumptions
 from selfdistill.commands.decidable import decidable_section, detectable, equal_weight
 from selfdistill.statistics.power import lent_freedom, minimum_detectable_effect
 from selfdistill.study.load import load_study
+from selfdistill.vocabulary.runs import SECTION_3
 
 CONFIG = Path(__file__).parents[2] / "config"
 PAPER = load_study(CONFIG / "paper.yaml")
@@ -83,6 +84,18 @@ def test_one_draw_decides_nothing():
         "claims: one replicate with one seed gives effects and no verdict on what training does"
     ]
     assert "3 seeds of the same bases would decide" in decidable_section(THREE)[0]
+
+
+def test_section_3_is_drawn_once_per_replicate_whatever_the_seeds():
+    """The ledger has no verdict on a base that the study drew once; released weights are as they are."""
+    mini, replicates = load_study(CONFIG / "mini.yaml", seeds=[0, 1, 2]), [0, 1, 2]
+    assert not [line for line in decidable_section(mini) if "section-3" in line]
+    assert [line for line in decidable_section(THREE) if "section-3" in line]
+    one, two = (
+        load_study(CONFIG / "mini.yaml", replicates=replicates, seeds=seeds) for seeds in ([0], [0, 1])
+    )
+    assert detectable(one, (SECTION_3,)) == detectable(two, (SECTION_3,))
+    assert detectable(one, ("in-domain",)) > detectable(two, ("in-domain",))
 
 
 def test_a_study_that_tests_no_claim_has_no_section():

@@ -14,7 +14,7 @@ from selfdistill.claims.selection import Missing, PlannedArm, PlannedPart, step_
 from selfdistill.claims.verdicts import INCONCLUSIVE, NO_VERDICT, SINGLE, PartResult, p_values, verdict_of
 from selfdistill.statistics import Arm, Comparison, NoContrast, compare, pooled
 from selfdistill.vocabulary.interventions import NONE
-from selfdistill.vocabulary.runs import RUN_FIELDS, RUN_KEY, SECTION_3
+from selfdistill.vocabulary.runs import BASE, RUN_FIELDS, RUN_KEY, SECTION_3
 
 TRAINING_WINDOW = 5
 """Number of last steps of a run whose rollouts form the benchmark TRAINING."""
@@ -103,8 +103,9 @@ def judge_parts(parts: Sequence[PlannedPart], frames: Frames, alpha: float) -> l
     for place in found:
         like.setdefault(pool_of(parts[place]), []).append(place)
     for places in like.values():
-        units = [unit_of(parts[place], found[place]) for place in places]
-        found |= dict(zip(places, pooled([found[place] for place in places], units), strict=True))
+        own = [found[place] for place in places]
+        units = units_of([parts[place] for place in places], own)
+        found |= dict(zip(places, pooled(own, units), strict=True))
     return [
         judged(part, found[place], alpha) if place in found else results[place]
         for place, part in enumerate(parts)
@@ -146,11 +147,29 @@ def pool_of(part: PlannedPart) -> tuple[str, bool]:
     return "words" if kind.startswith(("epistemic", "substring")) else kind, part.benchmark == SECTION_3
 
 
-def unit_of(part: PlannedPart, found: Comparison) -> Hashable | None:
-    """Return what a part's draws belong to: with replicates the base, with seeds the run; None for several bases."""
-    if not part.base:
-        return None
-    return part.base if found.drawn == "replicate" else tuple(part.arms[0].run.values())
+def units_of(parts: Sequence[PlannedPart], found: Sequence[Comparison]) -> list[Hashable | None]:
+    """Return what each part's draws belong to: with replicates the base, with seeds the runs that parts link; None for several bases."""
+    linked: list[set[Hashable]] = []
+    for part in parts:
+        own = runs_of(part)
+        apart = [runs for runs in linked if not runs & own]
+        linked = [*apart, own.union(*(runs for runs in linked if runs & own))]
+    return [
+        (
+            part.base
+            if one.drawn == "replicate"
+            else frozenset(next(runs for runs in linked if runs_of(part) <= runs))
+        )
+        if part.base
+        else None
+        for part, one in zip(parts, found, strict=True)
+    ]
+
+
+def runs_of(part: PlannedPart) -> set[Hashable]:
+    """Return the trained runs of a part, of which each draw is one training; all of its runs if none is trained."""
+    trained = {tuple(arm.run.values()) for arm in part.arms if arm.run["method"] != BASE}
+    return trained or {tuple(arm.run.values()) for arm in part.arms}
 
 
 def judged(part: PlannedPart, found: Comparison, alpha: float) -> PartResult:

@@ -15,7 +15,7 @@ from selfdistill.statistics import Comparison, holm
 REPRODUCED, PARTLY, NOT_REPRODUCED = "reproduced", "partly reproduced", "not reproduced"
 INCONCLUSIVE, NO_VERDICT, NOT_RUN = "inconclusive", "no verdict", "not run"
 VERDICTS = (REPRODUCED, PARTLY, NOT_REPRODUCED, INCONCLUSIVE, NO_VERDICT, NOT_RUN)
-SINGLE = "one replicate: no verdict"
+SINGLE = "one draw: no verdict"
 """Reason where there is one draw of what a part measures."""
 _NAN = math.nan
 

@@ -41,12 +41,13 @@ def decidable_section(study: Study) -> list[str]:
 
 
 def part_text(study: Study, part: PlannedPart, level: float) -> str:
-    """Return the effects that decide a part: `aime24 at most -12.9 points`; empty where the number of problems is not known.
+    """Return the effects that decide a part: `aime24 at most -12.9 points`.
 
-    The mean over several models is taken to vary as that of independent ones.
+    Empty where the number of problems is not known, and where the study draws a base once, so that nothing is decided. The mean over
+    several models is taken to vary as that of independent ones.
     """
     shift = detectable(study, part.arms[0].benchmarks, level, last=all(arm.step == 1 for arm in part.arms))
-    if shift is None:
+    if shift is None or (part.benchmark == SECTION_3 and part.drawn and draws_of(study)[0] == 1):
         return ""
     shift /= math.sqrt(len({arm.group for arm in part.arms}))
     sides = []
@@ -78,11 +79,16 @@ def detectable(
         sizes = list(benchmark_sizes(study, benchmarks).values())
     if not all(sizes):
         return None
-    return smallest_effect(study, equal_weight(sizes), samples, level)
+    return smallest_effect(study, equal_weight(sizes), samples, level, seeded=benchmarks[0] != SECTION_3)
 
 
-def smallest_effect(study: Study, problems: int, samples: int, level: float = 0.95) -> float:
-    """Return the smallest difference of two runs that the draws of a study detect; seeds of a replicate count as more samples."""
+def smallest_effect(
+    study: Study, problems: int, samples: int, level: float = 0.95, *, seeded: bool = True
+) -> float:
+    """Return the smallest difference of two runs that the draws of a study detect.
+
+    seeded: seeds draw the responses anew; those of a replicate count as more samples. Section 3 has one draw per replicate.
+    """
     from selfdistill.statistics.power import lent_freedom, minimum_detectable_effect  # loads scipy
 
     replicates, seeds = draws_of(study)
@@ -90,11 +96,11 @@ def smallest_effect(study: Study, problems: int, samples: int, level: float = 0.
     draws, units = (
         (replicates, len({study.root_key(base) for base in study.bases()}))
         if several
-        else (seeds, len({str(run.key()) for run in study.runs()}))
+        else (seeds if seeded else 1, len({run.model for run in study.runs()}))
     )
     return minimum_detectable_effect(
         n_problems=problems,
-        k=samples * (seeds if several else 1),
+        k=samples * (seeds if several and seeded else 1),
         draws=draws,
         others=lent_freedom(draws, units),
         level=level,
