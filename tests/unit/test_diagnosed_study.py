@@ -287,6 +287,12 @@ def test_the_figure_has_one_point_per_run_where_the_other_groups_put_it():
             np.sort(points.view("f8,f8"), axis=0).tolist() == np.sort(expected.view("f8,f8"), axis=0).tolist()
         )
         assert list(line.get_xdata()) == list(line.get_ydata()) == [expected.min(), expected.max()]
+    moving = data.diagnosis.assign(teacher="ema-0.05")  # a pair that no fixed teacher has
+    for one in (figure, draw("prediction", replace(data, diagnosis=moving))[0]):
+        check_legend(one, rows)
+
+
+def check_legend(figure, rows):
     (legend,) = figure.legends
     shown = {(row.family, CONTEXT_SYMBOLS[row.context]) for row in rows.itertuples()}
     assert {text.get_text() for text in legend.get_texts()} == {", ".join(pair) for pair in shown}

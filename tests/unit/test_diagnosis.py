@@ -217,6 +217,23 @@ def test_the_command_on_the_organism_without_finished_runs(organism, capsys, mon
     assert output.endswith("cannot tell: no finished runs to learn from\n")
 
 
+def test_the_divergence_is_that_of_the_temperature_of_the_responses(organism, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def stop(generator, problems, plan):
+        raise ValueError(f"{plan.loss.temperature} {plan.sampling.temperature}")
+
+    monkeypatch.setattr("selfdistill.training.diagnosis.diagnose", stop)
+    with pytest.raises(SystemExit, match=r"diagnose: 0\.6 0\.6"):
+        command.main(asked(*organism, "--temperature", "0.6"))
+
+
+def test_a_folder_without_weights_is_refused(organism, tmp_path):
+    (tmp_path / "config.json").write_bytes((organism[0] / "config.json").read_bytes())
+    with pytest.raises(SystemExit, match="diagnose: .*tmp_path".replace("tmp_path", tmp_path.name)):
+        command.main(asked(tmp_path, organism[1], "--template", "r1"))
+
+
 def test_the_command_on_another_tokenizer_and_a_file_of_lines(capsys, tmp_path):
     data = tmp_path / "questions.jsonl"
     rows = [{"doc": {"text": f"What is {i} and 1 ?"}, "gold": str(i)} for i in range(16)]

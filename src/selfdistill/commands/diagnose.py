@@ -116,6 +116,7 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
         context=options.context,
         template=template,
         sampling=Sampling(temperature=options.temperature, max_new_tokens=options.max_new_tokens),
+        loss=Plan.loss._replace(temperature=options.temperature),
         problems=options.problems,
         rollouts=options.rollouts,
         grader=options.grader,
@@ -194,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         runs = finished_runs(options.runs)
         found = measured(options)
-    except (Refused, ProblemError, Damaged, ValueError) as error:
+    except (Refused, ProblemError, Damaged, ValueError, OSError) as error:
         raise SystemExit(f"diagnose: {error}") from error
     print(numbers_text(found))
     print(

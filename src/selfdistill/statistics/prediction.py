@@ -149,8 +149,9 @@ def predict(runs: pd.DataFrame, planned: Mapping[str, float], context: str) -> P
     """Return the prediction for a planned run, with this context, from finished ones.
 
     runs: see `judge`, rows with NaN are left out; planned: FEATURES. The ridge predicts if its error is below the constant's on every kind
-    of group, else the constant; contexts are left out only if no run has the planned one. The interval is the widest one of the kinds. The
-    verdict is UNKNOWN if it holds 0, if a feature lies outside of the finished runs, or if there are too few groups.
+    of group, else the constant; contexts are left out only if no run has the planned one. The interval is the widest one of the kinds, and
+    the penalty is chosen by leaving out groups of that kind. The verdict is UNKNOWN if the interval holds 0, if a feature lies outside of
+    the finished runs, or if there are too few groups.
     """
     runs = runs.dropna(subset=[*FEATURES, CHANGE])
     if (count := runs["base"].nunique()) < FEWEST_GROUPS:
@@ -159,13 +160,13 @@ def predict(runs: pd.DataFrame, planned: Mapping[str, float], context: str) -> P
     judged = tuple(filter(None, (judge(runs, kind) for kind in kinds)))
     features, changes = matrix(runs), runs[CHANGE].to_numpy(dtype=float)
     better = all(own.ridge < own.constant for own in judged)
-    finest = judged[-1]
+    widest = max(judged, key=lambda kind: kind.intervals[0 if better else 1])
     penalty = (
-        chosen_penalty(features, changes, runs[finest.kind].astype(str).to_numpy()) if better else INFINITE
+        chosen_penalty(features, changes, runs[widest.kind].astype(str).to_numpy()) if better else INFINITE
     )
     own = matrix(pd.DataFrame([dict(planned)]))
     change = float(Ridge.fit(features, changes, [penalty]).predict(own)[0, 0])
-    half = max(kind.intervals[0 if better else 1] for kind in judged)
+    half = widest.intervals[0 if better else 1]
     outside = outside_of(runs, planned)
     found = (change, change - half, change + half, judged)
     if outside:

@@ -224,7 +224,7 @@ def told(
     """Return nats_per_response and nats_per_token over the correct responses under the context; questions, turns: one per problem."""
     rows = np.flatnonzero(guided.frame["correct"]).tolist()
     shown = [turns[row // plan.rollouts] for row in rows]
-    teachers = prompts_of(teacher_of(generator, plan), shown, plan.reprompt_tokens)
+    teachers = prompts_of(teacher_of(generator, plan), shown)  # whole, as these responses were written
     students = prompts_of(generator, [questions[row // plan.rollouts] for row in rows])
     kept = rows_to_read(generator, teachers, guided.rows(rows)) if rows else []
     if not kept:

@@ -30,7 +30,9 @@ def draw_marks(axis: Axes, rows: pd.DataFrame, predicted: np.ndarray) -> None:
     ends = [both.min().min(), both.max().max()]
     axis.plot(ends, ends, color="#999999", linewidth=0.8)
     moving = rows["teacher"] != FIXED
+    labelled = set()
     for (family, context, moves), own in both.groupby([rows["family"], rows["context"], moving]):
+        name = f"{family}, {CONTEXT_SYMBOLS[context]}"
         fill = {"markerfacecolor": "none"} if moves else {"markeredgecolor": "white"}
         axis.plot(
             own[PREDICTED],
@@ -39,9 +41,10 @@ def draw_marks(axis: Axes, rows: pd.DataFrame, predicted: np.ndarray) -> None:
             marker=CONTEXTS[context].look.marker,
             color=COLOURS[family],
             markeredgewidth=0.8 if moves else 0.4,
-            label=f"{'_' if moves else ''}{family}, {CONTEXT_SYMBOLS[context]}",
+            label=f"_{name}" if name in labelled else name,
             **fill,
         )
+        labelled.add(name)
 
 
 def draw_prediction(data: DiagnosedData) -> tuple[Figure, str]:
