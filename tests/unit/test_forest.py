@@ -271,7 +271,7 @@ def test_one_draw_shows_effects_and_says_that_there_is_no_verdict() -> None:
     for form in (WIDE, NARROW):
         figure = draw_overview(rows, form)
         texts = " ".join(text.get_text() for text in figure.texts)
-        assert "No verdicts: one replicate with one seed." in texts
+        assert "No verdicts: measured on one draw." in texts
         lines = lines_of(figure)
         assert all(not math.isnan(lines[name].get_xdata()[0]) for name in own_rows(rows))
         legend = [text.get_text() for text in figure.legends[0].get_texts()]
@@ -290,7 +290,7 @@ def test_rows_without_a_verdict_beside_others_are_named(rows) -> None:
     mixed = rows | {name: replace(rows[name], verdict=NO_VERDICT) for name in ("C5", "C9a")}
     for form in (WIDE, NARROW):
         texts = " ".join(text.get_text() for text in draw_overview(mixed, form).texts)
-        assert "No verdict on C5, C9a: one replicate with one seed." in texts
+        assert "No verdict on C5, C9a: measured on one draw." in texts
         assert "No verdicts" not in texts
 
 

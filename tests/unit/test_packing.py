@@ -12,7 +12,7 @@ from torch.optim import SGD
 from selfdistill.training.arguments import grpo_arguments, sdpo_arguments
 from selfdistill.training.grpo import GroupRelativeTrainer
 from selfdistill.training.on_policy import build_trainer
-from selfdistill.training.packing import group_sizes, padded_tokens
+from selfdistill.training.packing import SILENT, group_sizes
 from selfdistill.training.sdpo import SelfDistillationTrainer, teacher_options
 
 
@@ -33,6 +33,15 @@ def allowed(contexts, completions, sizes, limit) -> bool:
         if (size > 1 and size * width > limit) or len(set(map(bool, completions[rows]))) > 1:
             return False
     return True
+
+
+def padded_tokens(contexts, completions, sizes) -> int:
+    """The tokens of all passes, padding included; sizes: rows of each pass."""
+    total, start = 0, 0
+    for size in sizes:
+        rows = slice(start, start + size)
+        total, start = total + size * max(max(contexts[rows]) + max(completions[rows]), SILENT), start + size
+    return total
 
 
 @pytest.mark.parametrize("seed", range(30))

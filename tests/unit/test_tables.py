@@ -81,6 +81,10 @@ def test_every_draw_has_a_row_with_the_changes_against_its_own_base() -> None:
     )
     assert own["Base, OOD"].iloc[1] == f"{100 * base:.1f}"
     assert own["Δ SDPO (c=s)"].iloc[1] == f"{100 * (sdpo - base):+.1f}".replace("-", "−")
+    missing = run("r1-mini", "sdpo", "solution", "fixed") | {"seed": 1}
+    gone = (data.draws[list(missing)] == pd.Series(missing)).all(axis=1)
+    lacking = table("draws", replace(data, draws=data.draws[~gone])).formatted
+    assert lacking[lacking["Model"] == data.label("r1-mini")]["Δ SDPO (c=s)"].iloc[1] == "–"
     off = shown[shown["Model"] == data.label("qwen3-mini-nothink")]
     assert set(off["Δ SDPO (c=s\\think)"]) == {"–"}, "a run that the model does not have"
 

@@ -1,5 +1,8 @@
 """What each backend imports to load a model; jobs that always load one have these modules imported before they start."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 LOADING = {
     "transformers": (
         "selfdistill.generation.transformers_backend",
@@ -9,3 +12,8 @@ LOADING = {
     "vllm": ("selfdistill.generation.vllm_backend",),
 }
 """Generation backend -> modules."""
+
+
+def transformers_modules(params: Mapping[str, Any]) -> Sequence[str]:
+    """Return the modules of a job that loads a model with transformers, whatever its params."""
+    return LOADING["transformers"]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -92,10 +92,20 @@ def vocabulary_counts(texts: Iterable[str]) -> pd.Series:
         responses += 1
     if not responses:
         raise ValueError("word frequencies need at least one response")
+    return pd.Series(_words(tokens), dtype="float64") / responses
+
+
+def response_words(text: str) -> Counter[str]:
+    """Return how often each word (as in `vocabulary_counts`) occurs in one response."""
+    return _words(Counter(text.lower().split()))
+
+
+def _words(tokens: Mapping[str, int]) -> Counter[str]:
+    """Return the counts of words from those of lower-case tokens."""
     words: Counter[str] = Counter()
     for token, count in tokens.items():
         words[token.strip(string.punctuation) or token] += count
-    return pd.Series(words, dtype="float64") / responses
+    return words
 
 
 def counts_by_problem(samples: pd.DataFrame) -> pd.DataFrame:

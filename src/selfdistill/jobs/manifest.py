@@ -75,7 +75,9 @@ def device_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     if torch is not None and torch.cuda.is_available():
         return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}"
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    said = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))}
+    said = {
+        name.strip(): value.strip() for name, _, value in (line.partition(":") for line in reversed(lines))
+    }
     flags = said.get("flags", "").split()
     vectors = [name for flag, name in VECTORS.items() if flag in flags]
     return ", ".join([said.get("model name", platform.machine()), *vectors[:1]])

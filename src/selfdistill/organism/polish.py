@@ -12,11 +12,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from selfdistill.generation.imports import LOADING
+from selfdistill.generation.imports import transformers_modules
 from selfdistill.generation.protocol import Sampling
 from selfdistill.generation.transformers_backend import TransformersGenerator
 from selfdistill.grading.graders import Grader
@@ -49,12 +48,7 @@ TRAINED = "checkpoints"
 """Folder of a round that holds its model once it is trained."""
 
 
-def model_modules(params: Mapping[str, Any]) -> Sequence[str]:
-    """Return the modules that sampling and training import."""
-    return LOADING["transformers"]
-
-
-@job(late=model_modules)
+@job(late=transformers_modules)
 def polish_base(task: Task) -> Facts:
     """Polish a base and test it; fails, with the measurements, if no draw is accepted."""
     params = BaseParams.model_validate(task.params["job"])
@@ -165,6 +159,7 @@ class Round:
                     ),
                 )
 
-            frame, kept = select_problems(pool, spec.selection, answer)
+            key = f"bases.{self.params.base}.selection.pool in config/models.yaml"
+            frame, kept = select_problems(pool, spec.selection, answer, key)
         frame = frame.assign(context=UNGUIDED)
         return build_datasets(frame, kept, [UNGUIDED], spec.per_problem, spec.trajectories)[UNGUIDED]

@@ -209,6 +209,7 @@ def train_draw(spec: OrganismBase, seed: int, folder: Path, progress: Path) -> d
         _train_loop(model, optimizer, tokenizer, spec, seed, first, tokens, folder, progress)
     model.save_pretrained(folder / CANDIDATE)
     tokenizer.save_pretrained(folder / CANDIDATE)
+    write_file_list(folder / CANDIDATE)
     return measure_base(folder / CANDIDATE, spec.template, seed)
 
 

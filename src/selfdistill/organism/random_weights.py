@@ -6,13 +6,12 @@ token is drawn nearly independently, boxes included, and a response ends after `
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from selfdistill.generation.imports import LOADING
+from selfdistill.generation.imports import transformers_modules
 from selfdistill.organism.tokenizer import SPECIAL, build_tokenizer
 from selfdistill.records.file_lists import write_file_list
 from selfdistill.records.files import atomic_path
@@ -30,12 +29,7 @@ COMPONENT = 2.0
 """First component of a word's embedding; the others have a standard deviation of 0.02."""
 
 
-def model_modules(params: Mapping[str, Any]) -> Sequence[str]:
-    """Return the modules that making a model imports."""
-    return LOADING["transformers"]
-
-
-@job(late=model_modules)
+@job(late=transformers_modules)
 def make_random_base(task: Task) -> Facts:
     """Write a base with random weights in bfloat16."""
     params = BaseParams.model_validate(task.params["job"])

@@ -146,7 +146,7 @@ def warning_lines(rows: Sequence[Row], form: Form) -> list[str]:
     if not names:
         return []
     what = "No verdicts" if len(names) == len(rows) else f"No verdict on {', '.join(names)}"
-    text = f"{what}: one replicate with one seed. These are effects of one draw; the intervals are over problems only."
+    text = f"{what}: measured on one draw. These are its effects; the intervals are over problems only."
     return textwrap.wrap(text, int(form.width * 14))
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from selfdistill.claims.ledger import SHIFTS
 from selfdistill.claims.selection import PlannedPart
-from selfdistill.grading.epistemic import vocabulary_counts
+from selfdistill.grading.epistemic import response_words, vocabulary_counts
 from selfdistill.report.samples import joined, responses_of
 from selfdistill.vocabulary.runs import BASE
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
@@ -83,7 +83,7 @@ def signed(responses: pd.DataFrame, weights: Sequence[Mapping[str, float]]) -> p
     """Return SHIFTS of every response: its count of each word times the word's weight, summed; weights: one mapping per column."""
     rows = [
         [sum(group.get(word, 0.0) * count for word, count in own) for group in weights]
-        for own in (list(vocabulary_counts([text]).items()) for text in responses["response"])
+        for own in (response_words(text).items() for text in responses["response"])
     ]
     kept = responses.drop(columns=["response", "correct", "response_tokens"])
     return kept.assign(**dict(zip(SHIFTS, np.array(rows).T, strict=True)))

@@ -20,7 +20,7 @@ from selfdistill.sampling.section_3 import run_section_3
 from selfdistill.study.jobs import EvaluationParams, InterventionParams, Section3Params
 from selfdistill.study.sampling import OffPolicySettings
 from selfdistill.vocabulary.interventions import FORCE
-from selfdistill.vocabulary.runs import BASE, LAST
+from selfdistill.vocabulary.runs import BASE, LAST, SECTION_3
 
 
 def backend_modules(params: Mapping[str, Any]) -> Sequence[str]:
@@ -105,7 +105,7 @@ def sample_section_3(task: Task) -> Facts:
         task.parts,
     )
     constant = {name: value for name, value in params.run.fields().items() if name != "context"}
-    frame = frame.assign(study=params.study, **constant, step=0, benchmark="section-3")
+    frame = frame.assign(study=params.study, **constant, step=0, benchmark=SECTION_3)
     write_table(task.output.samples, frame, samples_schema())
     return generated(frame, base)
 

@@ -159,10 +159,11 @@ def select_problems(
     problems: Sequence[Problem],
     settings: Selection,
     answer: Callable[[Sequence[Problem]], pd.DataFrame],
+    key: str = "section_3.pool in the study file",
 ) -> tuple[pd.DataFrame, list[Problem]]:
     """Answer the pool in batches until `settings.problems` problems have a solve count within `settings.solve_rate`.
 
-    Return the samples of the kept problems, and these problems. Raise TooFewProblems if the pool is exhausted.
+    Return the samples of the kept problems, and these problems. Raise TooFewProblems, with the key of the pool's size, if it is exhausted.
     """
     low, high = settings.solve_rate
     frames, kept, counts = [], [], []
@@ -178,6 +179,6 @@ def select_problems(
             return pd.concat(frames, ignore_index=True), kept
     histogram = pd.concat(counts).value_counts().sort_index().to_dict()
     raise TooFewProblems(
-        f"section_3: only {len(kept)} of {settings.problems} problems have {low} to {high} correct of {settings.samples} responses "
-        f"in a pool of {len(problems)} (solve count: problems = {histogram}); increase section_3.pool in the study file"
+        f"only {len(kept)} of {settings.problems} problems have {low} to {high} correct of {settings.samples} responses "
+        f"in a pool of {len(problems)} (solve count: problems = {histogram}); increase {key}"
     )

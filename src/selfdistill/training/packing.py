@@ -30,15 +30,6 @@ def group_sizes(contexts: Sequence[int], completions: Sequence[int], limit: int)
     return [count, *reversed(sizes)]
 
 
-def padded_tokens(contexts: Sequence[int], completions: Sequence[int], sizes: Sequence[int]) -> int:
-    """Return the tokens of all passes, padding included; sizes: rows of each pass."""
-    total, start = 0, 0
-    for size in sizes:
-        rows = slice(start, start + size)
-        total, start = total + size * max(max(contexts[rows]) + max(completions[rows]), SILENT), start + size
-    return total
-
-
 def row_lengths(batch: dict) -> torch.Tensor:
     """Return (tokens before the completion, completion tokens) of each row, (rows, 2): of student or teacher, whoever reads more."""
     completion, context = batch["completion_mask"].sum(1), batch["prompt_mask"].sum(1)

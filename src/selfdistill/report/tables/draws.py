@@ -69,4 +69,4 @@ def percent(frame: pd.DataFrame, benchmark: str) -> Entry:
 
 def change(own: pd.DataFrame, start: pd.DataFrame) -> Entry:
     """Return the change of the OOD accuracy against the base in points."""
-    return mean(own[["accuracy"]] - start[["accuracy"]], OOD_MEAN, "accuracy", 100, "+")
+    return mean((own[["accuracy"]] - start[["accuracy"]]).dropna(), OOD_MEAN, "accuracy", 100, "+")
