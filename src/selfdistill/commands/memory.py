@@ -21,6 +21,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from selfdistill.commands.costs import parameters
+from selfdistill.generation.protocol import ENGINE_SHARE
 from selfdistill.study.feasibility.training import rows_per_update
 from selfdistill.study.methods import METHODS
 from selfdistill.study.methods.base import RolloutSettings
@@ -31,8 +32,6 @@ from selfdistill.vocabulary.runs import Run
 GIB = 2**30
 CARDS = {"H100": 79.0, "H200": 140.0, "B200": 178.0}
 """GiB that programs can use on cards sold with 80, 141 and 192 GB."""
-EVALUATION_SHARE = 0.85
-"""Share of the card that vLLM takes where it runs alone (`generation.vllm_backend`)."""
 ENGINE_OVERHEAD = 2.5
 """GiB of vLLM beside weights and cache: activations, CUDA graphs (assumed)."""
 ASLEEP = 1.3
@@ -262,7 +261,7 @@ def _engines(study: Study) -> Iterator[Need]:
     for stage, (models, longest) in stages.items():
         for model in models if study.resources_for(stage).gpus else ():
             shape = shape_of(study, study.model(model).base)
-            yield Need(stage, model, shape, EVALUATION_SHARE, QUESTION + longest)
+            yield Need(stage, model, shape, ENGINE_SHARE, QUESTION + longest)
 
 
 def most_demanding(needs: Iterable[Need], card: float) -> dict[str, Need]:

@@ -10,6 +10,9 @@ from typing import Protocol
 from selfdistill.vocabulary.interventions import NONE
 from selfdistill.vocabulary.words import EPISTEMIC_WORDS
 
+ENGINE_SHARE = 0.85
+"""Share of a card's memory that an engine takes where it runs alone."""
+
 
 @dataclass(frozen=True)
 class Sampling:

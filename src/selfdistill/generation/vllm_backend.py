@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from selfdistill.generation.interventions import intervention_of
-from selfdistill.generation.protocol import Completion, Sampling
+from selfdistill.generation.protocol import ENGINE_SHARE, Completion, Sampling
 from selfdistill.models.engine_class import keep_from_engine
 from selfdistill.models.finite import NotFinite
 from selfdistill.models.loading import load_tokenizer
@@ -128,7 +128,11 @@ class VllmGenerator:
     engine: "LLM | None"
 
     def __init__(
-        self, folder: Path, thinking: str, gpu_memory_utilization: float = 0.85, dtype: str | None = None
+        self,
+        folder: Path,
+        thinking: str,
+        gpu_memory_utilization: float = ENGINE_SHARE,
+        dtype: str | None = None,
     ) -> None:
         from transformers import AutoConfig
 
@@ -141,7 +145,9 @@ class VllmGenerator:
         self.engine, self.max_model_len = None, 0
 
     @classmethod
-    def load(cls, folder: str | Path, thinking: str, gpu_memory_utilization: float = 0.85) -> "VllmGenerator":
+    def load(
+        cls, folder: str | Path, thinking: str, gpu_memory_utilization: float = ENGINE_SHARE
+    ) -> "VllmGenerator":
         """Return a generator for a Hugging Face folder. Raise ModuleNotFoundError if vLLM is missing."""
         require_vllm()
         return cls(Path(folder), thinking, gpu_memory_utilization)
