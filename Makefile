@@ -1,4 +1,4 @@
-# `make mini` runs the whole mini study on two CPU cores. `make help` lists the targets.
+# `make mini` runs the first part of the mini study on two CPU cores, `make mini-full` all of it. `make help` lists the targets.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3

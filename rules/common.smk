@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from selfdistill.commands.costs import Assumptions, costs_of
 from selfdistill.commands.disk import evaluation_gb, room_gb, training_gb
 from selfdistill.commands.status import expected_jobs
-from selfdistill.jobs.fingerprint import check_declared, script_fingerprint
+from selfdistill.jobs.fingerprint import appearance, check_declared, script_fingerprint
 from selfdistill.jobs.locks import hold_workflow_lock
 from selfdistill.jobs.manifest import check_library
 from selfdistill.jobs.preflight import check_inputs, check_machine, check_outputs
@@ -70,8 +70,10 @@ check_declared(
 
 BACKEND = f"generation.{STUDY.file.backend}_backend"
 """Module of this study's generation backend, which the fingerprints of generating rules include."""
-GRADING = STUDY.grading_modules()
-"""Modules of this study's graders, which the fingerprints of grading rules include."""
+GRADING = [grader_module(name) for name in ("mcq", STUDY.file.benchmarks.grader)]
+"""Modules of the graders of this study's samples, which the fingerprints of sampling rules include."""
+APPEARANCE = appearance()
+"""Fingerprint of what figures, tables and reports look like."""
 
 
 SHARED = ("problems", "report")
@@ -154,8 +156,19 @@ def code_of(rule, *modules):
 
 
 def trainer_code(rule):
-    """Return a params function: the fingerprint of a training rule, including the trainer of its method."""
-    return lambda wildcards: code_of(rule, library_name(METHODS[wildcards.method].trainer), *GRADING)
+    """Return a params function: the fingerprint of a training rule, including the trainer of its method and the grader of its rewards."""
+
+    def fingerprint(wildcards):
+        trainer = library_name(METHODS[wildcards.method].trainer)
+        return code_of(rule, trainer, *rewarding(run_of(wildcards)))
+
+    return fingerprint
+
+
+def rewarding(run):
+    """Return the modules of the graders of a run's rollouts; none for SFT."""
+    grader = getattr(STUDY.settings_for(run), "grader", None)
+    return [grader_module(name) for name in ("mcq", grader)] if grader else []
 
 
 def library_name(function):
@@ -190,6 +203,11 @@ def problem_set_params(wildcards):
     if wildcards.split == "train":
         return jobs.training_set_params(STUDY, wildcards.name, int(wildcards.replicate)).model_dump()
     return jobs.benchmark_params(STUDY, wildcards.name).model_dump()
+
+
+def maker_of(wildcards):
+    """Return the module that makes a problem set of its source."""
+    return library_name(MAKERS[problem_set_params(wildcards)["spec"]["source"]])
 
 
 def evaluated_model(wildcards):
@@ -238,7 +256,12 @@ def frames_of(name):
 
 def drawing_code(rule, name):
     """Return the fingerprint of the rule of a figure or table, including the module that draws it."""
-    return code_of(rule, library_name(display_of(name).draw))
+    return shown_code(rule, library_name(display_of(name).draw))
+
+
+def shown_code(rule, *modules):
+    """Return the fingerprint of a rule that draws, including looks, symbols and labels."""
+    return code_of(rule, *modules) + APPEARANCE
 
 
 def declared(name, path, suffixes):

@@ -19,7 +19,9 @@ rule measure_diagnosis:
         **DIAGNOSIS.resources,
     params:
         job=job_params(diagnosis.diagnosis_params),
-        code=code_of("measure_diagnosis", "generation.transformers_backend", *GRADING),
+        code=lambda wildcards: code_of(
+            "measure_diagnosis", "generation.transformers_backend", *rewarding(run_of(wildcards))
+        ),
     message:
         "Diagnosis: {wildcards.model}, context {wildcards.context}, {wildcards.coverage} of {wildcards.dataset} ({wildcards.variant}), replicate {wildcards.replicate}"
     script:

@@ -1,4 +1,5 @@
-# Every figure that the study declares (registry: selfdistill.study.displays), each with a target of its name: `snakemake figure3`.
+# Every figure that the study declares (registry: selfdistill.study.displays), each with a target of its name,
+# with _ for -: `snakemake figure3 dose_response`.
 
 FIGURE = surroundings("plot_figure", PATHS.figure("{figure}", "png"), "report")
 

@@ -19,7 +19,7 @@ rule build_problems:
         **PROBLEMS.resources,
     params:
         job=problem_set_params,
-        code=code_of("build_problems", *map(library_name, MAKERS.values())),
+        code=lambda wildcards: code_of("build_problems", maker_of(wildcards)),
     message:
         "Problems {wildcards.name} ({wildcards.split}, replicate {wildcards.replicate})"
     script:

@@ -1,6 +1,4 @@
 # Stored samples graded again without a model: `snakemake regrade` by the study's further graders, or `--config grader=NAME`.
-from selfdistill.report.regraded import graded_files, problem_files
-
 REGRADERS = [config["grader"]] if "grader" in config else STUDY.file.benchmarks.graders_beside
 REGRADED = surroundings("regrade_samples", PATHS.regraded("{grader}", "csv"), "numbers")
 
@@ -8,8 +6,8 @@ REGRADED = surroundings("regrade_samples", PATHS.regraded("{grader}", "csv"), "n
 rule regrade_samples:
     input:
         **needed_files(CLAIM_PARTS, STUDY, PATHS),
-        all_samples=graded_files(STUDY, PATHS),
-        problems=[file for files in problem_files(STUDY, PATHS).values() for file in files],
+        all_samples=jobs.graded_files(STUDY, PATHS),
+        problems=[file for files in jobs.problem_files(STUDY, PATHS).values() for file in files],
         ledger=LEDGER,
     output:
         csv=PATHS.regraded("{grader}", "csv"),
@@ -26,6 +24,7 @@ rule regrade_samples:
             "draws": {key: getattr(STUDY.file, key) for key in DRAWS},
             "experiments": sorted({entry.experiment for entry in STUDY.file.runs}),
             "models": list(STUDY.models()),
+            "parts": as_params(CLAIM_PARTS),
             "grader": wildcards.grader,
         },
         code=lambda wildcards: code_of("regrade_samples", grader_module(wildcards.grader)),

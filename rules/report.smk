@@ -37,7 +37,7 @@ rule make_report:
         **PAGE.resources,
     params:
         job=shown.report_job(STUDY).model_dump(),
-        code=code_of("make_report"),
+        code=shown_code("make_report"),
     message:
         "Report: {output.report}"
     script:

@@ -1,4 +1,5 @@
-# Every table that the study declares (registry: selfdistill.study.displays), each with a target of its name: `snakemake table1`.
+# Every table that the study declares (registry: selfdistill.study.displays), each with a target of its name,
+# with _ for -: `snakemake table1 main_results`.
 
 TABLE = surroundings("write_table", PATHS.table("{table}", "csv"), "report")
 

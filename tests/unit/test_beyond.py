@@ -10,8 +10,10 @@ import pytest
 from selfdistill.claims.elsewhere import load_elsewhere
 from selfdistill.claims.ledger import ledger_of, load_ledger
 from selfdistill.claims.selection import plan_claims
+from selfdistill.study.diagnosis import measured_runs
 from selfdistill.study.load import load_study
 from selfdistill.study.methods import ON_POLICY
+from selfdistill.study.shown import intervened
 from selfdistill.study.yaml import StudyError
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -100,8 +102,18 @@ def test_the_costs_at_the_head_of_the_file_count_its_jobs(study):
     head = (CONFIG / "beyond.yaml").read_text(encoding="utf-8").split("\nstudy:")[0]
     one = load_study(CONFIG / "beyond.yaml")
     evaluations = sum(len(one.steps_of(run)) for run in one.base_runs() + one.runs())
-    methods = Counter("GRPO" if run.method == "grpo" else "others" for run in one.runs(methods=ON_POLICY))
-    counts = re.search(
-        r"(\d+) trainings by GRPO .*? (\d+) others .*? (\d+) evaluations", head.replace("\n#", "")
+    methods = Counter(
+        "GRPO" if run.method == "grpo" else "others" if run.method in ON_POLICY else "SFT"
+        for run in one.runs()
     )
-    assert tuple(map(int, counts.groups())) == (methods["GRPO"], methods["others"], evaluations)
+    counts = re.search(
+        r"(\d+) trainings by GRPO .*? (\d+) others .*? (\d+) SFT of .*? (\d+) evaluations of .*? (\d+) under interventions of .*? "
+        r"(\d+) diagnoses",
+        head.replace("\n#", ""),
+    )
+    further = (len(intervened(one)), len(measured_runs(one)))
+    assert tuple(map(int, counts.groups())) == (
+        *map(methods.get, ("GRPO", "others", "SFT")),
+        evaluations,
+        *further,
+    )

@@ -12,8 +12,6 @@ from selfdistill.study.shown import runs_shown
 from selfdistill.study.yaml import StudyError
 from selfdistill.vocabulary.runs import base_run
 
-STUDIES = ("mini", "test", "paper", "single_gpu", "released", "smollm", "smoke_gpu", "smoke_random")
-
 
 def test_config_of_snakemake():
     assert study_from_config({}, CONFIG).name == "mini"
@@ -24,7 +22,8 @@ def test_config_of_snakemake():
     with pytest.raises(StudyError, match="no such study file; allowed: .*mini.*did you mean mini"):
         study_from_config({"study": "minni"}, CONFIG)
     with pytest.raises(
-        StudyError, match="--config title: only `study`, `replicates`, `seeds`, `experiments` and `models`"
+        StudyError,
+        match="--config title: not one of study, replicates, seeds, experiments, models, grader, retrain; change",
     ):
         study_from_config({"study": "mini", "title": "x"}, CONFIG)
 

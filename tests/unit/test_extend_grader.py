@@ -56,7 +56,6 @@ def test_one_file_and_one_line_add_a_grader(module, tmp_path, monkeypatch):
         grades = grader.grade(["it is east", "it is west", ""], [["east"]] * 3)
     assert [grade.outcome for grade in grades] == ["correct", "wrong", "no_answer"]
     study = study_with(tmp_path, "last-word")
-    assert module in study.grading_modules()
     assert evaluation_params(study, study.base_runs()[0], 0).grader == "last-word"
     assert study.settings_for(study.runs(methods=("grpo",))[0]).grader == "last-word"
 

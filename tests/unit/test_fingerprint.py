@@ -113,6 +113,16 @@ def test_infrastructure_counts_by_the_params_that_it_makes(package):
     assert changed(before, fingerprints(package.root)) == set()
 
 
+def test_the_seed_of_a_draw_counts_for_all_that_draws(package):
+    before = fingerprints(package.root)
+    package("seeds.py", "len(SEEDS) * replicate", "7 + len(SEEDS) * replicate")
+    assert changed(before, fingerprints(package.root)) >= {
+        "organism.pretraining",
+        "training.sdpo",
+        "sampling.evaluation",
+    }
+
+
 def test_the_vllm_backend_counts_for_studies_that_generate_with_it(package):
     def both():
         studies = (("sampling.evaluation",), ("sampling.evaluation", "generation.vllm_backend"))

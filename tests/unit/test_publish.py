@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from selfdistill.claims.ledger import ledger_of
-from selfdistill.claims.selection import PlannedPart
+from selfdistill.claims.selection import PlannedPart, plan_claims
 from selfdistill.claims.verdicts import VERDICTS, PartResult, part_record
 from selfdistill.commands.publish import FIGURES, TABLES, publish
 from selfdistill.records.paths import Paths
@@ -37,6 +37,24 @@ def test_a_published_ledger_fits_the_claims_and_the_code(published):
     assert {claim["name"]: claim["statement"] for claim in record["claims"]} == {
         name: claim.statement for name, claim in ledger.claims.items()
     }
+    assert record["alpha"] == ledger.alpha
+    facts = json.loads((published / "provenance.json").read_text(encoding="utf-8"))
+    study = load_study(ROOT / f"config/{published.name}.yaml", replicates=facts["replicates"])
+    planned = [part_record(PartResult(part)) for part in plan_claims(ledger, study)]
+    rule = (
+        "name",
+        "model",
+        "metric",
+        "benchmark",
+        "relative",
+        "above",
+        "below",
+        "margin",
+        "clause",
+        "counts",
+    )
+    stored = [[part[key] for key in rule] for claim in record["claims"] for part in claim["parts"]]
+    assert sorted(map(repr, stored)) == sorted(repr([part[key] for key in rule]) for part in planned)
     assert {claim["verdict"] for claim in record["claims"]} <= set(VERDICTS)
     fields = set(part_record(PartResult(PlannedPart("C1", "x", "m", "accuracy", "ood"))))
     for claim in record["claims"]:

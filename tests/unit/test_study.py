@@ -17,7 +17,7 @@ from selfdistill.study.shown import runs_shown
 from selfdistill.study.yaml import StudyError, read_yaml
 from selfdistill.vocabulary.runs import Run
 
-STUDIES = ("mini", "test", "paper", "single_gpu", "released", "smollm", "smoke_gpu", "smoke_random")
+STUDIES = sorted(path.stem for path in CONFIG.glob("*.yaml") if "study" in read_yaml(path))
 
 SDPO = {
     "experiment": "x",
@@ -155,7 +155,6 @@ def test_every_method_with_a_teacher_can_be_planned(folder, method):
     study = spoil(folder, asked)
     run = next(run for run in study.runs() if run.method == method)
     assert training_params(study, run).settings.learning_rate > 0
-    assert study.grading_modules() == sorted(set(study.grading_modules()))
 
 
 def test_sft_on_matched_sets_has_the_settings_and_checkpoints_of_sft():

@@ -7,9 +7,6 @@ from spoiled import CONFIG, spoil
 from selfdistill.study.load import load_study, study_from_config
 from selfdistill.study.yaml import StudyError, read_yaml
 
-STUDIES = ("mini", "test", "paper", "single_gpu", "released", "smollm", "smoke_gpu", "smoke_random")
-
-
 GRPO = {"experiment": "x", "models": ["r1-mini"], "method": "grpo", "dataset": "chain"}
 SDPO = GRPO | {"method": "sdpo", "contexts": ["solution"], "teachers": ["fixed"]}
 SFT = GRPO | {"method": "sft", "contexts": ["unguided"]}

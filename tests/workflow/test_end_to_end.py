@@ -1,6 +1,9 @@
 """The whole study, really run on models that learn nothing (config/test.yaml): every rule, every output."""
 
 import json
+import shutil
+import subprocess
+import sys
 
 import pandas
 import pytest
@@ -24,6 +27,8 @@ from selfdistill.study.methods import ON_POLICY
 from selfdistill.study.shown import intervened
 from selfdistill.vocabulary.diagnosis import FEATURES
 from selfdistill.vocabulary.runs import base_run
+
+from .conftest import Workspace
 
 PATHS = Paths("test")
 
@@ -228,3 +233,32 @@ def test_logs_begin_with_commit_config_and_versions(finished):
         first, second = log.read_text().splitlines()[:2]
         assert "train_on_policy, commit" in first
         assert "torch" in second
+
+
+def test_samples_are_graded_again_by_the_rule_and_by_the_command(finished, tmp_path):
+    study = Workspace(shutil.copytree(finished.root, tmp_path / "study", symlinks=True))
+    study.snakemake("regrade", "--config", "study=test", "grader=strict")
+    page, numbers = (study.root / PATHS.regraded("strict", suffix) for suffix in ("md", "csv"))
+    assert "0 become right and 0 become wrong" in page.read_text(encoding="utf-8")
+    before = pandas.read_csv(numbers)
+    assert (before["changed"] == 0).all() and (before["accuracy"] == before["new_accuracy"]).all()
+
+    run = declared(finished).runs()[0]
+    step = declared(finished).steps_of(run)[-1]
+    path = study.root / PATHS.samples(run, step)
+    samples = pandas.read_parquet(path)
+    answers = {
+        problem.problem_id: problem.answers[0]
+        for name in samples["benchmark"].unique()
+        for problem in read_problems(study.root / PATHS.benchmark(name))
+    }
+    boxed = [f"\\boxed{{{answers[name]}}}" for name in samples["problem_id"]]
+    samples.assign(response=boxed, correct=False).to_parquet(path)
+    command = [sys.executable, "-m", "selfdistill.commands.regrade", "--study", "test", "--grader", "strict"]
+    subprocess.run(command, cwd=study.root, check=True, capture_output=True)
+    fields = ["model", "method", "context", "teacher", "dataset", "coverage", "variant", "benchmark"]
+    after = pandas.read_csv(numbers, keep_default_na=False)
+    moved = after[after["changed"] > 0]
+    assert set(moved["benchmark"]) == set(samples["benchmark"])
+    assert len(moved) == len(moved[fields].drop_duplicates()) == samples["benchmark"].nunique()
+    assert (moved["accuracy"] == 0).all() and (moved["new_accuracy"] == 1).all()

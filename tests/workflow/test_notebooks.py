@@ -1,9 +1,11 @@
 """The notebooks: stored clean, and run top to bottom on the results of the end-to-end run (`finished`)."""
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
+import pandas
 import papermill
 import pytest
 
@@ -55,15 +57,44 @@ def test_notebook_reads_and_writes_nothing(path):
     assert "import torch" not in source
 
 
-def test_notebook_runs_top_to_bottom(path, finished, tmp_path, monkeypatch):
+@pytest.fixture
+def execute(tmp_path, monkeypatch):
+    """Run a notebook on the test study below a folder, and return it with its outputs."""
     for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR"):  # nothing of the user's
         monkeypatch.setenv(name, str(tmp_path / name.lower()))
-    parameters = {"STUDY": "test", "ROOT": str(finished.root)}
-    output = tmp_path / path.name
-    papermill.execute_notebook(
-        path, output, parameters, kernel_name="python3", cwd=FOLDER, progress_bar=False, execution_timeout=300
-    )
-    executed = nbformat.read(output, as_version=4)
+
+    def run(path, root):
+        papermill.execute_notebook(
+            path,
+            tmp_path / path.name,
+            {"STUDY": "test", "ROOT": str(root)},
+            kernel_name="python3",
+            cwd=FOLDER,
+            progress_bar=False,
+            execution_timeout=300,
+        )
+        return nbformat.read(tmp_path / path.name, as_version=4)
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["example_responses", "training_dynamics"])
+def test_a_notebook_of_single_runs_tells_replicates_apart(name, finished, tmp_path, execute):
+    root = shutil.copytree(finished.root, tmp_path / "study", symlinks=True)
+    for first in root.glob("results/test/runs/**/replicate-0"):
+        second = shutil.copytree(first, first.with_name("replicate-1"))
+        for file in second.rglob("*.parquet"):
+            frame = pandas.read_parquet(file)
+            if "replicate" in frame:
+                frame.assign(replicate=frame["replicate"] + 1).to_parquet(file)
+    *_, last = code_cells(execute(FOLDER / f"{name}.ipynb", root))
+    if name == "training_dynamics":
+        (shown,) = (item.data["text/html"] for item in last.outputs if "data" in item)
+        assert "replicate" in shown
+
+
+def test_notebook_runs_top_to_bottom(path, finished, execute):
+    executed = execute(path, finished.root)
     shown = [item.data for cell in code_cells(executed) for item in cell.outputs if "data" in item]
     assert shown
     if path.stem != "example_responses":

@@ -11,6 +11,8 @@ import yte
 from snakemake_executor_plugin_slurm.submit_string import get_submit_command
 from snakemake_executor_plugin_slurm.utils import set_gres_string
 
+from selfdistill.study.load import load_study
+
 from .conftest import REPOSITORY
 
 TWO_STEPS = "results/two_steps/runs/deepseek-7b/grpo/none/none/dapo/full/default/replicate-0/seed-0"
@@ -205,7 +207,13 @@ def test_cluster_profile_takes_account_and_partitions_from_the_environment(monke
     default, rules = profile["default-resources"], profile["set-resources"]
     assert (default["slurm_account"], default["slurm_partition"]) == ("'lab'", "'cpu'")
     partitions = {rule: names.get("slurm_partition") for rule, names in rules.items()}
-    assert partitions["train_on_policy"] == partitions["evaluate"] == "'h100'"
+    text = "".join(path.read_text() for path in (REPOSITORY / "rules").glob("*.smk"))
+    stages, paper = (
+        re.findall(r'surroundings\("(\w+)", .*"(\w+)"\)', text),
+        load_study(REPOSITORY / "config/paper.yaml"),
+    )
+    with_gpus = {rule for rule, stage in stages if paper.resources_for(stage).gpus}
+    assert {rule for rule, partition in partitions.items() if partition == "'h100'"} == with_gpus
     assert partitions["plot_figure"] is None
     for extra in (default["slurm_extra"], rules["train_off_policy"]["slurm_extra"]):
         assert "--constraint=nvme" in extra
@@ -283,13 +291,29 @@ def test_bad_config_is_refused_before_the_plan(workspace, old, new, message):
     assert "Job stats" not in output
 
 
+def test_the_smoke_studies_run_every_rule_of_the_papers(workspace):
+    """So the ladder of docs/cluster.md ends without a rule that was never tried."""
+    paper, gpu, random = (
+        set(workspace.planned("--config", f"study={name}")) for name in ("paper", "smoke_gpu", "smoke_random")
+    )
+    assert paper - gpu == set()
+    assert paper - random == {"fetch_base"}
+
+
+def test_the_test_study_runs_every_rule_of_those_with_results(workspace):
+    test, mini, beyond = (
+        set(workspace.planned("--config", f"study={name}")) for name in ("test", "mini", "beyond")
+    )
+    assert (mini | beyond) - test == set()
+
+
 def test_unknown_study_and_other_config_keys_are_refused(workspace):
     output = workspace.snakemake("-n", "--config", "study=mimi", fails=True)
     assert "no such study file; allowed: beyond, mini, paper" in output
     assert "did you mean mini?" in output
     assert (
-        "only `study`, `replicates`, `seeds`, `experiments` and `models` can be given"
-        in workspace.snakemake("-n", "--config", "title=x", fails=True)
+        "--config retrian: not one of study, replicates, seeds, experiments, models, grader, retrain; did you mean retrain?"
+        in workspace.snakemake("-n", "--config", "retrian=yes", fails=True)
     )
     assert "must be a list of numbers" in workspace.snakemake("-n", "--config", "seeds=many", fails=True)
 

@@ -75,6 +75,23 @@ def test_style_of_figures_draws_and_trains_nothing(change):
     assert not planned & COSTLY
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("vocabulary/looks.py", "#D55E00", "#D55E01"),
+        ("vocabulary/contexts.py", 'symbol="c=s"', 'symbol="c = s"'),
+        ("study/methods/grpo.py", 'label="GRPO"', 'label="grpo"'),
+    ],
+)
+def test_colours_and_symbols_draw_everything_and_train_nothing(change, name, old, new):
+    planned = change(f"src/selfdistill/{name}", old, new)
+    assert planned == {"plot_figure", "write_table", "draw_overview", "make_report", "all"}
+
+
+def test_problems_of_a_study_depend_on_what_makes_them(change):
+    assert change("src/selfdistill/problems/packaged.py", "\nimport ", "\nADDED = 1\nimport ") == set()
+
+
 def test_labels_and_titles_train_nothing(change):
     planned = change("config/models.yaml", "label: Olmo3 organism", "label: Olmo3")
     assert {"plot_figure", "make_report"} <= planned

@@ -31,11 +31,13 @@ def collect_answers(
 
     runs: rows of `StudyResults.runs`, of one model. Returns one row a problem and run: problem_id, question,
     answers (the right ones), label, response, extracted_answer, correct, outcome, response_tokens,
-    epistemic_substring, epistemic_word. Raises ResultsError if runs would share a label (several seeds).
+    epistemic_substring, epistemic_word. Raises ResultsError if runs would share a label (several draws).
     """
     if runs["label"].duplicated().any():
         twice = sorted(runs["label"][runs["label"].duplicated()].unique())
-        raise ResultsError(f"several runs are called {', '.join(twice)}: choose one model and one seed")
+        raise ResultsError(
+            f"several runs are called {', '.join(twice)}: choose one model, one replicate and one seed"
+        )
     problems = results.problems(benchmark)
     frames = []
     for run in runs.to_dict("records"):

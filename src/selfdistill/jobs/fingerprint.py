@@ -8,9 +8,9 @@ found by reading the sources, not by importing them.
 
 INFRASTRUCTURE does not count: it defines what is asked, where files are and how jobs run, and what it passes to a job is
 already in the job's params and paths. Record schemas count through `records.schemas.SCHEMA_VERSION`. Also not counted are
-DISPLAY keywords of contexts (symbols, colours), imports under `if TYPE_CHECKING:`, and blocks under
-`if backend == "vllm":`, which studies with another backend never enter; rules name the module of their own backend
-and the modules of the graders that the study chose, which are loaded by name.
+DISPLAY keywords of contexts (symbols, colours), which figures and tables count by `appearance`, imports under
+`if TYPE_CHECKING:`, and blocks under `if backend == "vllm":`, which studies with another backend never enter; rules name the
+module of their own backend and the modules of the graders that the study chose, which are loaded by name.
 """
 
 import ast
@@ -43,6 +43,8 @@ HOLDS_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 DECLARATION = "Context"
 DISPLAY = frozenset({"look", "symbol", "subset"})
 """Keywords of a DECLARATION that affect only figures and messages."""
+SHOWN = ("vocabulary/looks.py", "vocabulary/contexts.py", "study/displays.py", "study/methods/*.py")
+"""Modules that declare how things are shown, below the package."""
 JOB_FUNCTION = re.compile(rf"{PACKAGE}\.[\w.]+:\w+")
 """Form in which a script names its job function."""
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,6 +63,13 @@ def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
     for name in sorted(reachable(tuple(f"{PACKAGE}.{module}" for module in modules), root)):
         digest.update(f"{name} {module_hash(source_path(name, root))}\n".encode())
     return digest.hexdigest()
+
+
+def appearance(root: Path = ROOT) -> str:
+    """Return the SHA-256 (hex) of the declarations of looks, symbols, labels and headings, which all figures, tables and reports show."""
+    files = sorted(path for pattern in SHOWN for path in root.glob(pattern))
+    trees = "\n".join(ast.dump(ast.parse(path.read_text(encoding="utf-8"))) for path in files)
+    return hashlib.sha256(trees.encode()).hexdigest()
 
 
 def script_fingerprint(script: Path, *modules: str, root: Path = ROOT) -> str:

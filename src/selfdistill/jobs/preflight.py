@@ -47,7 +47,7 @@ def check_machine(study: Study, own_environments: bool = False) -> None:
     if study.file.backend == "vllm" and not own_environments and importlib.util.find_spec("vllm") is None:
         wrong.append(
             f"{study.path}: backend: vllm is not installed in {sys.prefix}: `make setup-gpu` installs "
-            "envs/requirements-gpu.txt with all that it needs (docs/cluster.md)"
+            "envs/lock-gpu.txt, with all that it needs (docs/cluster.md)"
         )
     for stage, asked in study.file.resources.items():
         if asked.nodes > 1 and shutil.which("srun") is None:

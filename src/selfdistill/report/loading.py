@@ -101,7 +101,7 @@ def claim_frames(
     """Return the samples that a plan of claims is judged from.
 
     inputs: samples, interventions, section_3 and rollouts (paths), as `claims.selection.needed_files` names them. Rollouts carry
-    no run fields; they come from their path. correct: file of samples -> the column `correct` that takes the place of the stored one.
+    no run fields; they come from their path. correct: every file of samples -> the column `correct` that takes the place of the stored one.
     """
 
     def rollouts(path: str) -> pd.DataFrame:
@@ -112,7 +112,7 @@ def claim_frames(
 
     def samples(path: str) -> pd.DataFrame:
         table = read_table(path, samples_schema(), CLAIM_COLUMNS)
-        return table.assign(correct=(correct or {}).get(path, table["correct"]))
+        return table.assign(correct=correct[path]) if correct else table
 
     shifts = word_shifts(
         parts, as_list(inputs.samples)

@@ -23,25 +23,9 @@ from selfdistill.records.schemas import samples_schema
 from selfdistill.records.task import Facts, Task, job
 from selfdistill.report.loading import claim_frames
 from selfdistill.sampling.regrading import NUMBER, numbers_of, problems_by_id, regrade
-from selfdistill.study.jobs import sample_files
+from selfdistill.study.jobs import graded_files, problem_files
 from selfdistill.study.load import load_study
 from selfdistill.study.study import Study
-from selfdistill.vocabulary.runs import SECTION_3
-
-
-def graded_files(study: Study, paths: Paths) -> list[str]:
-    """Return the files of all samples of a study, those of section 3 at the end."""
-    evaluated = sample_files(study, paths, study.base_runs() + study.runs())
-    return evaluated + [paths.section_3(*draw) for draw in study.section_3_draws()]
-
-
-def problem_files(study: Study, paths: Paths) -> dict[str, list[str]]:
-    """Return benchmark -> files of its problems, `section-3` with one per replicate included."""
-    files = {name: [paths.benchmark(name)] for name in study.all_benchmarks()}
-    if study.section_3_models():
-        asked = study.section_3_dataset()
-        files[SECTION_3] = [paths.training_problems(asked, one, "full") for one in study.file.replicates]
-    return files
 
 
 def grade_again(study: Study, grader: str) -> dict[str, int]:

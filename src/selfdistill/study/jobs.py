@@ -9,13 +9,14 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, SerializeAsAny, field_serializer, field_validator, model_validator
 
 from selfdistill.records.paths import Paths
+from selfdistill.seeds import draw_seed
 from selfdistill.study.fields import GraderName, Section
 from selfdistill.study.methods import METHODS
 from selfdistill.study.models import BaseSpec
 from selfdistill.study.sampling import SamplingSettings, Section3Settings
 from selfdistill.study.study import Study
 from selfdistill.vocabulary.interventions import INTERVENTIONS
-from selfdistill.vocabulary.runs import Run, Step, base_run, draw_seed
+from selfdistill.vocabulary.runs import SECTION_3, Run, Step, base_run
 
 
 class JobParams(BaseModel):
@@ -213,6 +214,21 @@ def richness_params(study: Study, model: str, replicate: int) -> RichnessParams:
 def sample_files(study: Study, paths: Paths, runs: Iterable[Run]) -> list[str]:
     """Return the files of the samples of some runs, step by step."""
     return [paths.samples(run, step) for run in runs for step in study.steps_of(run)]
+
+
+def graded_files(study: Study, paths: Paths) -> list[str]:
+    """Return the files of all samples of a study, those of section 3 at the end."""
+    evaluated = sample_files(study, paths, study.base_runs() + study.runs())
+    return evaluated + [paths.section_3(*draw) for draw in study.section_3_draws()]
+
+
+def problem_files(study: Study, paths: Paths) -> dict[str, list[str]]:
+    """Return benchmark -> files of its problems, `section-3` with one per replicate included."""
+    files = {name: [paths.benchmark(name)] for name in study.all_benchmarks()}
+    if study.section_3_models():
+        asked = study.section_3_dataset()
+        files[SECTION_3] = [paths.training_problems(asked, one, "full") for one in study.file.replicates]
+    return files
 
 
 def last_sample_files(study: Study, paths: Paths, runs: Iterable[Run]) -> list[str]:

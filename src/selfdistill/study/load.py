@@ -116,6 +116,5 @@ def check_others(given: dict[str, Any], path: Path) -> None:
     for key, value in sorted(given.items()):
         if all(key not in file or file[key] != value for file in files):
             raise StudyError(
-                f"--config {key}: only `study`, `replicates`, `seeds`, `experiments` and `models` can be given there; "
-                f"change {key} in {path} or in a copy"
+                f"--config {key}: not one of {', '.join(OWN_KEYS)}{suggestion(key, OWN_KEYS)}; change {key} in {path} or in a copy"
             )

@@ -117,7 +117,7 @@ benchmarks:
 | `paper.yaml` | the paper's runs at the paper's scale (Slurm) |
 | `single_gpu.yaml` | Qwen3-1.7B with shorter responses on one 80 GB GPU |
 | `released.yaml` | evaluation only, of the checkpoints that the authors released |
-| `smoke_gpu.yaml` | every rule once on Qwen3-1.7B and one GPU, before a large study; measures the machine |
+| `smoke_gpu.yaml` | every rule of `paper.yaml` once, on Qwen3-1.7B and one GPU, before a large study; measures the machine |
 | `smoke_random.yaml` | the same with random weights of that shape, without a hub |
 | `smollm.yaml` | real weights and questions out of Python packages, a few steps on the CPU |
 | `models.yaml`, `benchmarks.yaml` | what the studies may refer to |

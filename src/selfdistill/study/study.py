@@ -16,7 +16,6 @@ from selfdistill.study.resources import ResourceSettings
 from selfdistill.study.sampling import SamplingSettings
 from selfdistill.study.yaml import reject, validated
 from selfdistill.vocabulary.families import Family, family_of
-from selfdistill.vocabulary.graders import grader_module
 from selfdistill.vocabulary.runs import BASE, LAST, Run, Step, base_run
 
 
@@ -175,12 +174,6 @@ class Study:
         own = self.model(model).sampling.model_dump(exclude_none=True)
         limit = {"max_new_tokens": max_new_tokens} if max_new_tokens else {}
         return SamplingSettings(**sampling | own | limit)
-
-    def grading_modules(self) -> list[str]:
-        """Return the modules of the graders that samples and rewards depend on, that of multiple choice included."""
-        settings = map(self.settings_for, self.runs())
-        rewards = {own.grader for own in settings if isinstance(own, RolloutSettings)}
-        return sorted(map(grader_module, {self.file.benchmarks.grader, "mcq", *rewards}))
 
     def all_benchmarks(self) -> list[str]:
         """Every benchmark that some run is evaluated on."""

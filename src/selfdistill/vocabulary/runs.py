@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from selfdistill.seeds import draw_seed
+
 RUN_KEY = ("model", "method", "context", "teacher", "dataset", "coverage", "variant")
 """Fields of a run without its draw: what an estimate is about."""
 DRAW = ("replicate", "seed")
 """Fields of a draw: a replicate draws base and data anew; a seed draws training and sampling within a replicate."""
 RUN_FIELDS = (*RUN_KEY, *DRAW)
 """Fields that identify a run."""
-SEEDS = range(1000)
-"""Seeds that a replicate can have."""
 SECTION_3 = "section-3"
 """Name under which the problems of section 3 stand beside the benchmarks."""
 BASE = "base"
@@ -23,11 +23,6 @@ LAST = "last"
 
 Step = int | Literal["last"]
 """Step of a checkpoint: its number (0: a base), or LAST."""
-
-
-def draw_seed(replicate: int, seed: int = 0) -> int:
-    """Return the number that the random streams of a draw are derived from; what a whole replicate shares is drawn with seed 0."""
-    return len(SEEDS) * replicate + seed
 
 
 @dataclass(frozen=True)

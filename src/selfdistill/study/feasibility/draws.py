@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from selfdistill.seeds import SEEDS
 from selfdistill.study.feasibility.impossible import (
     Impossible,
     at_most,
@@ -13,7 +14,6 @@ from selfdistill.study.feasibility.impossible import (
 from selfdistill.study.shown import intervened_runs
 from selfdistill.vocabulary.interventions import BAN, INTERVENTIONS
 from selfdistill.vocabulary.organism import VOCABULARY_SIZE
-from selfdistill.vocabulary.runs import SEEDS
 
 if TYPE_CHECKING:
     from selfdistill.study.study import Study
