@@ -15,6 +15,7 @@ from selfdistill.jobs.fingerprint import (
     script_fingerprint,
     syntax_tree,
 )
+from selfdistill.problems.build import MAKERS
 
 
 @pytest.fixture
@@ -111,6 +112,19 @@ def test_infrastructure_counts_by_the_params_that_it_makes(package):
     package("study/file.py", "JOB_STAGES =", "ADDED = 1\nJOB_STAGES =")
     package("records/schemas.py", "OUTCOMES =", "ADDED = 1\nOUTCOMES =")
     assert changed(before, fingerprints(package.root)) == set()
+
+
+def test_an_organism_counts_for_its_own_problems(package):
+    def both():
+        modules = (
+            MAKERS[source].partition(":")[0].removeprefix("selfdistill.") for source in ("organism", "hub")
+        )
+        return [code_fingerprint("problems.build", module, root=package.root) for module in modules]
+
+    before = both()
+    package("organism/chains.py", "MODULUS =", "ADDED = 1\nMODULUS =")
+    after = both()
+    assert (before[0] == after[0], before[1] == after[1]) == (False, True)
 
 
 def test_the_seed_of_a_draw_counts_for_all_that_draws(package):
