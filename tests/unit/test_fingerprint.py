@@ -122,7 +122,7 @@ def test_an_organism_counts_for_its_own_problems(package):
         return [code_fingerprint("problems.build", module, root=package.root) for module in modules]
 
     before = both()
-    package("organism/chains.py", "MODULUS =", "ADDED = 1\nMODULUS =")
+    package("organism/chains.py", "\nOPERATIONS =", "\nADDED = 1\nOPERATIONS =")
     after = both()
     assert (before[0] == after[0], before[1] == after[1]) == (False, True)
 
