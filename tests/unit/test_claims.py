@@ -176,4 +176,4 @@ def test_models_are_averaged_where_the_paper_speaks_of_models_in_general(ledger,
     ]
     assert [one.base for one in parts] == ["", "r1-mini", "qwen3-mini", "olmo3-mini"]
     paper = [one for one in plan_claims(ledger, load_study(CONFIG / "paper.yaml")) if one.claim == "C1"]
-    assert paper[0].model == "mean of deepseek", "the models that the study has"
+    assert paper[0].model == "deepseek", "the models that the study has"

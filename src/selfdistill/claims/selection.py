@@ -86,7 +86,7 @@ def plan_part(name: str, claim: ClaimSpec, part: PartSpec, study: Study) -> Iter
     for models, counts in claim.models_of(part):
         for benchmark in benchmarks:
             own = available(part, models, benchmark, study)
-            shown = f"mean of {', '.join(own)}" if len(models) > 1 else "".join(models)
+            shown = f"mean of {', '.join(own)}" if len(own) > 1 else "".join(own)
             for metric in part.metrics:
                 planned = PlannedPart(
                     claim=name, model=shown, metric=metric, benchmark=benchmark, counts=counts, **spec
