@@ -21,7 +21,7 @@ from selfdistill.training.datasets import sft_dataset
 from selfdistill.training.grpo import train_grpo
 from selfdistill.training.sdpo import train_sdpo
 from selfdistill.training.sft import train_sft
-from selfdistill.vocabulary.contexts import SECTION_3
+from selfdistill.vocabulary.contexts import PAPER_CONTEXTS
 
 SECOND = "wait"  # an ordinary word of the organism, so that it can be read off the responses
 NEW = 40
@@ -93,7 +93,7 @@ def test_section_3_ends_at_both(base, tmp_path, monkeypatch):
     settings = SimpleNamespace(problems=6, samples=8, solve_rate=(1, 8), batch=6, further=[])
     generator = TransformersGenerator.load(base, "on")
     frame = run_section_3(generator, "qwen3", problems, settings, Sampling(max_new_tokens=NEW), 0)
-    assert set(frame["context"]) == set(SECTION_3)
+    assert set(frame["context"]) == set(PAPER_CONTEXTS)
     for _, rows in frame.groupby("context"):
         check_ends(rows)
 

@@ -29,13 +29,13 @@ from selfdistill.sampling.scoring import batches, response_log_probs
 from selfdistill.statistics import richness_estimates
 from selfdistill.study.load import load_study
 from selfdistill.study.shown import richness_draws
-from selfdistill.vocabulary.contexts import CONTEXTS, FURTHER, SECTION_3
+from selfdistill.vocabulary.contexts import CONTEXTS, FURTHER, PAPER_CONTEXTS
 from selfdistill.vocabulary.runs import base_run
 from selfdistill.vocabulary.token_classes import POSITIONS
 
 TOKENIZER = build_tokenizer("r1")
 BOXES = TOKENIZER.convert_tokens_to_ids([f"\\boxed{{{i}}}" for i in range(MODULUS)])
-GUIDED = SECTION_3[1:]
+GUIDED = PAPER_CONTEXTS[1:]
 
 
 class Told(torch.nn.Module):
@@ -88,7 +88,7 @@ def samples(count: int = 3) -> pd.DataFrame:
     """Three correct responses and a wrong one per problem and context."""
     rows = [
         (context, f"p{i}", k, f"maybe 5 : 6 = 6 no wait perhaps {x} : {x} = {x} yes </think> \\boxed{{{x}}}", x == i, False)
-        for context in SECTION_3
+        for context in PAPER_CONTEXTS
         for i in range(1, count + 1)
         for k, x in enumerate([0, i, i, i])
     ]  # fmt: skip
@@ -201,7 +201,7 @@ def test_a_killed_job_scores_only_the_missing_problems(tmp_path):
 def test_a_pair_beyond_the_models_positions_is_left_out(caplog):
     short = len(TOKENIZER(samples()["response"].iloc[1]).input_ids) + 20
     found = richness.measure(generator(Told(short)), samples(), problems(), "r1", 2)
-    assert set(found["context"]) < set(SECTION_3) and "unguided" in set(found["context"])
+    assert set(found["context"]) < set(PAPER_CONTEXTS) and "unguided" in set(found["context"])
     assert "exceed" in caplog.text
 
 
@@ -267,7 +267,7 @@ def test_only_a_study_that_shows_richness_measures_it():
 
 def test_the_figure_says_the_rank_correlations():
     rows = panels_of(drawn("dose-response"))["tokens / response"]
-    assert len(rows) == 2 * len(SECTION_3) and rows["nats"].max() > 5 and rows["nats"].min() == 0
+    assert len(rows) == 2 * len(PAPER_CONTEXTS) and rows["nats"].max() > 5 and rows["nats"].min() == 0
     assert rank_correlation(rows) < -0.8
     shifted = rows["nats"] ** 3 - 1e6 * (rows["model"] == rows["model"].iloc[0])
     assert rank_correlation(rows.assign(estimate=shifted)) == pytest.approx(1), "models are not compared"
@@ -300,11 +300,11 @@ def test_the_figure_has_a_mark_per_context_that_a_fixed_teacher_saw():
 def test_further_contexts_of_section_3_are_shown_too():
     data = further_study()
     rows = panels_of(data)["tokens / response"]
-    assert set(rows["context"]) == {*SECTION_3, *FURTHER}
+    assert set(rows["context"]) == {*PAPER_CONTEXTS, *FURTHER}
     legend = [text.get_text() for text in draw("dose-response", data)[0].legends[0].get_texts()]
-    assert legend[2:] == [CONTEXTS[context].symbol for context in (*SECTION_3, *FURTHER)]
+    assert legend[2:] == [CONTEXTS[context].symbol for context in (*PAPER_CONTEXTS, *FURTHER)]
     shown = table("richness", data)
-    assert [row["Context"].text.split(" ")[0] for row in shown.rows[:14:2]] == [*SECTION_3[1:], *FURTHER]
+    assert [row["Context"].text.split(" ")[0] for row in shown.rows[:14:2]] == [*PAPER_CONTEXTS[1:], *FURTHER]
     half = data.richness.query("model == 'r1-mini' and context == 'hint-half' and written == context")
     nats = half[half["metric"] == "nats"]["estimate"].item()
     assert shown.rows[12]["Nats per response"].value == pytest.approx(nats) == pytest.approx(2.4, abs=0.2)
@@ -340,6 +340,6 @@ def test_the_job_writes_the_record_of_a_real_model(tmp_path):
     facts = richness.measure_richness(task)
     written = read_table(paths["richness"], richness_schema())
     assert facts["scored_tokens"] == written["tokens"].sum() > 0
-    assert set(written["problem_id"]) == {"p1", "p2", "p3"} and set(written["context"]) == set(SECTION_3)
+    assert set(written["problem_id"]) == {"p1", "p2", "p3"} and set(written["context"]) == set(PAPER_CONTEXTS)
     assert (written.loc[written["context"] == "solution", "nats"] != 0).any()
     assert len(list((tmp_path / "resume/parts").glob("*.parquet"))) == 2

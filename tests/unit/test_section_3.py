@@ -14,7 +14,7 @@ from selfdistill.records.task import Task
 from selfdistill.sampling.matching import match_off_policy_data, matched
 from selfdistill.sampling.off_policy import NoTrajectories, build_datasets
 from selfdistill.sampling.section_3 import TooFewProblems, first_wrong, run_section_3
-from selfdistill.vocabulary.contexts import FURTHER, SECTION_3
+from selfdistill.vocabulary.contexts import FURTHER, PAPER_CONTEXTS
 
 SETTINGS = SimpleNamespace(problems=2, samples=4, solve_rate=(1, 2), batch=2, further=[])
 
@@ -56,7 +56,7 @@ def test_problems_are_kept_by_solve_rate_in_file_order():
     frame, _ = run({1: 0, 2: 2, 3: 4, 4: 1, 5: 2})
     assert set(frame["problem_id"]) == {"p2", "p4"}
     assert frame.groupby(["context", "problem_id"]).size().eq(4).all()
-    assert list(frame["context"].drop_duplicates()) == list(SECTION_3)
+    assert list(frame["context"].drop_duplicates()) == list(PAPER_CONTEXTS)
 
 
 def test_each_context_shows_what_its_definition_says():
@@ -75,7 +75,7 @@ def test_further_contexts_come_after_the_papers_and_show_what_they_say():
     plain, _ = run({1: 2, 2: 1})
     frame, generator = run({1: 2, 2: 1}, settings)
     pd.testing.assert_frame_equal(plain, frame[: len(plain)])
-    assert list(frame["context"].drop_duplicates()) == [*SECTION_3, *FURTHER]
+    assert list(frame["context"].drop_duplicates()) == [*PAPER_CONTEXTS, *FURTHER]
     turns = [turn for turn in generator.seen if turn.startswith("find x : x +2 = 1")]
     question, closing = "find x : x +2 = 1", "Correctly solve the original question."
     shown = {

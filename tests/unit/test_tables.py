@@ -16,7 +16,7 @@ from selfdistill.report.study_data import FigureError, StudyData, rows_of_run
 from selfdistill.report.tables.reported import load_reported, reported_table
 from selfdistill.study.displays import TABLES
 from selfdistill.study.yaml import StudyError
-from selfdistill.vocabulary.contexts import FURTHER, SECTION_3
+from selfdistill.vocabulary.contexts import FURTHER, PAPER_CONTEXTS
 from selfdistill.vocabulary.runs import base_key
 
 
@@ -42,7 +42,7 @@ def test_table1_shows_every_context_beside_the_paper() -> None:
 def test_table1_shows_the_further_contexts_that_a_study_asks_for_below_the_papers() -> None:
     data = further_study()
     shown = table("table1", data).formatted
-    contexts = [*SECTION_3, *FURTHER]
+    contexts = [*PAPER_CONTEXTS, *FURTHER]
     assert [text.split(" ")[0] for text in shown["Context"]] == 2 * contexts
     rows = data.estimates.query(
         "model == 'r1-mini' and context == 'hint-half' and metric == 'response_tokens'"

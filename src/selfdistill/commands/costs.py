@@ -19,7 +19,7 @@ from selfdistill.study.methods.sft import SftSettings
 from selfdistill.study.models import HubBase, OrganismBase, PolishedBase, RandomBase
 from selfdistill.study.shown import intervened, richness_draws
 from selfdistill.study.study import Study
-from selfdistill.vocabulary.contexts import SECTION_3
+from selfdistill.vocabulary.contexts import PAPER_CONTEXTS
 from selfdistill.vocabulary.diagnosis import PROBLEMS
 from selfdistill.vocabulary.families import writes_tags
 from selfdistill.vocabulary.interventions import FORCE
@@ -160,7 +160,7 @@ class CostModel:
         settings = self.study.file.section_3
         length = self.section_3_tokens(model)
         tried = [min(settings.problems / share, settings.pool) for share in self.assumed.kept_share]
-        contexts = len(SECTION_3) - 1 + len(settings.further)
+        contexts = len(PAPER_CONTEXTS) - 1 + len(settings.further)
         answers = Range(*(t + contexts * settings.problems for t in tried)).times(settings.samples)
         tokens = answers.times(length)
         gpus = self.study.resources_for("section_3").gpus
@@ -181,7 +181,7 @@ class CostModel:
         settings, length = self.study.file.section_3, self.section_3_tokens(model)
         unguided, guided = settings.problems * settings.solve_rate[1], settings.problems * settings.samples
         further = len(settings.further)
-        contexts = len(SECTION_3) + further
+        contexts = len(PAPER_CONTEXTS) + further
         scored = length.times(contexts * unguided + (contexts - 1) * 2 * guided)
         shown = length.times((2 + further) * (unguided + guided))
         gpus, a = self.study.resources_for("section_3").gpus, self.assumed

@@ -2,7 +2,7 @@ r"""What a mini base model must be able to do before the study continues.
 
 A base that cannot check a guess, that already solves everything, or whose epistemic words make no difference could not answer
 the paper's question either way. The bounds of each base are in `config/models.yaml` (`acceptance`). A draw that misses one is named, and the
-next is taken; if all of DRAWS miss, the recipe is at fault, so the rule fails and reports the measurements.
+next is taken; if all of MOST_DRAWS miss, the recipe is at fault, so the rule fails and reports the measurements.
 """
 
 import json
@@ -36,7 +36,7 @@ _TRY = re.compile(r"\b(\d+) : ((?:(?:\d+|=|and)(?: |$))+)")
 _TARGET = re.compile(r"= \d+")
 
 
-DRAWS = 3
+MOST_DRAWS = 3
 """Draws of a base, or of its polish, of which the first that keeps its bounds is taken."""
 
 
@@ -110,12 +110,12 @@ def first_accepted(
     seed: int,
     folder: Path,
 ) -> tuple[Path, dict[str, float]]:
-    """Return the folder and the measurements of the first of DRAWS draws that keeps its bounds, with the number of those REFUSED.
+    """Return the folder and the measurements of the first of MOST_DRAWS draws that keeps its bounds, with the number of those REFUSED.
 
     draw: makes a draw in a folder and returns its measurements, which are kept there; bounds: name -> [low, high], None: unbounded. The first
     draw has `seed` itself. Raise BaseRejected, with the violated bounds and all measurements of the last draw, if none keeps them.
     """
-    for number in range(DRAWS):
+    for number in range(MOST_DRAWS):
         place = folder / f"draw-{number}"
         kept = place / "measured.json"
         if not kept.exists():
@@ -126,10 +126,10 @@ def first_accepted(
         logger.info("base measured: %s", figures)
         if not (missed := violated(figures, bounds)):
             return place, {**figures, REFUSED: number}
-        logger.warning("base refused, draw %d of at most %d: %s", number + 1, DRAWS, missed)
+        logger.warning("base refused, draw %d of at most %d: %s", number + 1, MOST_DRAWS, missed)
     raise BaseRejected(
-        f"base model rejected, {DRAWS} draws of {DRAWS}; the last: {missed}. Take another replicate (`--config replicates=...`; say so "
-        f"beside the results), or change its recipe or `acceptance` in config/models.yaml. All measurements: {figures}"
+        f"base model rejected, {MOST_DRAWS} draws of {MOST_DRAWS}; the last: {missed}. Take another replicate (`--config replicates=...`; "
+        f"say so beside the results), or change its recipe or `acceptance` in config/models.yaml. All measurements: {figures}"
     )
 
 

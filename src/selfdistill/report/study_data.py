@@ -17,10 +17,10 @@ from selfdistill.report.style import coverage_key
 from selfdistill.study.methods import METHODS
 from selfdistill.text import span
 from selfdistill.vocabulary import runs as vocabulary
-from selfdistill.vocabulary.contexts import SECTION_3
+from selfdistill.vocabulary.contexts import PAPER_CONTEXTS
 from selfdistill.vocabulary.runs import DRAW, RUN_KEY, base_key
 
-CONTEXTS = SECTION_3
+CONTEXTS = PAPER_CONTEXTS
 METHOD_ORDER = (vocabulary.BASE, *METHODS)
 ACCURACY, LENGTH, EPISTEMIC = "accuracy", "response_tokens", "epistemic_substring"
 

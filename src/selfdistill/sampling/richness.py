@@ -35,7 +35,7 @@ from selfdistill.sampling.evaluation import load_generator
 from selfdistill.sampling.scoring import fitting, response_log_probs
 from selfdistill.sampling.section_3 import Rounds
 from selfdistill.study.jobs import RichnessParams
-from selfdistill.vocabulary.contexts import SECTION_3
+from selfdistill.vocabulary.contexts import PAPER_CONTEXTS
 from selfdistill.vocabulary.token_classes import POSITIONS
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from selfdistill.generation.transformers_backend import TransformersGenerator
 
-UNGUIDED = SECTION_3[0]
+UNGUIDED = PAPER_CONTEXTS[0]
 
 
 @dataclass(frozen=True)

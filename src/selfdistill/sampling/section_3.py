@@ -24,7 +24,7 @@ from selfdistill.records.schemas import FAILED_OUTCOMES
 from selfdistill.sampling.evaluation import response_frame
 from selfdistill.seeds import derive_seed
 from selfdistill.study.sampling import Section3Settings, Selection
-from selfdistill.vocabulary.contexts import CONTEXTS, SECTION_3
+from selfdistill.vocabulary.contexts import CONTEXTS, PAPER_CONTEXTS
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ def run_section_3(
             problems, settings, lambda items: answer(items, "unguided", None)
         )
         rounds.frames["unguided"] = unguided
-        contexts = (*SECTION_3, *settings.further)
+        contexts = (*PAPER_CONTEXTS, *settings.further)
         for done, context in enumerate(contexts, 1):
             rounds[context]  # generates the round
             progress(done, len(contexts))

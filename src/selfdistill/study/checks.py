@@ -57,7 +57,7 @@ def check_study(study: "Study", models_path: Path, benchmarks_path: Path) -> Non
     check_settings(study)
     check_processes(study)
     check_roles(study, models_path)
-    check_outputs(study)
+    check_displays(study)
     check_every_checkpoint(study)
 
 
@@ -252,7 +252,7 @@ def check_roles(study: "Study", models_path: Path) -> None:
             reject(models_path, f"models.{model}.role", problem)
 
 
-def check_outputs(study: "Study") -> None:
+def check_displays(study: "Study") -> None:
     """Raise StudyError unless figures, tables and `on_request` list experiments of the grid, and the first two can show them."""
     experiments = dict.fromkeys(entry.experiment for entry in study.file.runs)
     known(study.path, "on_request", study.file.on_request, experiments)

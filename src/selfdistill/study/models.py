@@ -54,7 +54,7 @@ class OrganismBase(Section):
     acceptance: Acceptance = Field(
         default={},
         description="metric: accepted range [lowest, highest] (null: unbounded); a draw outside of it is refused and another one "
-        "made, up to `organism.acceptance.DRAWS`",
+        "made, up to `organism.acceptance.MOST_DRAWS`",
     )
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from selfdistill.study.fields import GraderName, Name, Positive, Section
-from selfdistill.vocabulary.contexts import FURTHER, SECTION_3
+from selfdistill.vocabulary.contexts import FURTHER, PAPER_CONTEXTS
 from selfdistill.vocabulary.interventions import INTERVENTIONS
 
 
@@ -134,7 +134,7 @@ class Section3Settings(Selection):
 class OffPolicySettings(Section):
     """Section 4: the model's own correct responses, as many on the same problems for each context."""
 
-    contexts: Annotated[list[Literal[SECTION_3]], AfterValidator(sorted)] = Field(
+    contexts: Annotated[list[Literal[PAPER_CONTEXTS]], AfterValidator(sorted)] = Field(
         min_length=1, description="contexts under which the responses were written in section 3"
     )
     trajectories: Positive = Field(description="maximum number of examples per context")

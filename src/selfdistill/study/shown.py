@@ -153,7 +153,7 @@ def main_runs(study: Study) -> tuple[Run, ...]:
         for run in study.runs(methods=ON_POLICY)
         if plain.items() <= run.fields().items()
         and run.teacher in (teachers.NONE, teachers.FIXED)
-        and run.context in (contexts.NONE, *contexts.SECTION_3)
+        and run.context in (contexts.NONE, *contexts.PAPER_CONTEXTS)
     )
 
 

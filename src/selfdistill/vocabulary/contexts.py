@@ -150,7 +150,7 @@ _DECLARED = (
 )
 CONTEXTS: dict[str, Context] = {context.name: context for context in _DECLARED}
 """All contexts: the paper's in order of increasing information about the problem, then controls and steps beyond it."""
-SECTION_3 = tuple(context.name for context in _DECLARED if context.section_3 and not context.optional)
+PAPER_CONTEXTS = tuple(context.name for context in _DECLARED if context.section_3 and not context.optional)
 """The paper's contexts of section 3, in order of increasing information."""
 FURTHER = tuple(context.name for context in _DECLARED if context.section_3 and context.optional)
 """Contexts under which section 3 answers too if the study asks for them."""

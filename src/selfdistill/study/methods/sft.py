@@ -7,7 +7,7 @@ from pydantic import Field
 from selfdistill.study.fields import Positive, Rate
 from selfdistill.study.methods.base import Method, TrainingSettings
 from selfdistill.study.yaml import known, reject
-from selfdistill.vocabulary.contexts import SECTION_3
+from selfdistill.vocabulary.contexts import PAPER_CONTEXTS
 from selfdistill.vocabulary.looks import GREEN, PURPLE, SKY, YELLOW, Look
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ SFT = Method(
     sections=("sft",),
     trainer="selfdistill.training.sft:train_sft",
     passes=4.0,  # student forward, backward (2), recomputation of activations
-    contexts=SECTION_3,
+    contexts=PAPER_CONTEXTS,
     whole_set=True,
     looks={
         "unguided": Look(SKY, "v", "\\\\"),
