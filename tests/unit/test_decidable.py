@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from selfdistill.claims.ledger import ledger_of
+from selfdistill.claims.selection import plan_claims
 from selfdistill.commands import decidable, plan
 from selfdistill.commands.costs import Assumptions
-from selfdistill.commands.decidable import decidable_section, detectable, equal_weight
+from selfdistill.commands.decidable import decidable_section, detectable, equal_weight, ledger_units
 from selfdistill.statistics.power import lent_freedom, minimum_detectable_effect
 from selfdistill.study.load import load_study
 from selfdistill.vocabulary.runs import SECTION_3
@@ -30,7 +32,7 @@ def lines_of(study) -> dict[str, str]:
 
 
 def test_effects_lie_beyond_the_bounds_of_the_claim_at_holms_level():
-    lines, units = lines_of(THREE), len({str(run.key()) for run in PAPER.runs()})
+    lines, units = lines_of(THREE), ledger_units(THREE, plan_claims(ledger_of(THREE), THREE))
     settings = {"draws": 3, "others": lent_freedom(3, units)}
     aime = 100 * minimum_detectable_effect(
         30, 16, level=1 - 0.05 / 2, **settings
@@ -84,6 +86,16 @@ def test_one_draw_decides_nothing():
         "claims: one replicate with one seed gives effects and no verdict on what training does"
     ]
     assert "3 seeds of the same bases would decide" in decidable_section(THREE)[0]
+
+
+def test_with_seeds_the_ledger_lends_between_runs_that_no_part_compares():
+    """SDPO is compared with the other runs of a model, so a study of one model has few groups of its own."""
+    study = load_study(CONFIG / "mini.yaml", models=["r1-mini"], seeds=[0, 1, 2])
+    units = ledger_units(study, plan_claims(ledger_of(study), study))
+    assert 1 < units < len({str(run.key()) for run in study.runs()})
+    assert lent_freedom(3, units) < lent_freedom(3, len(study.runs()) // 3)
+    assert detectable(study, ("in-domain",), units=units) > detectable(study, ("in-domain",))
+    assert ledger_units(load_study(CONFIG / "mini.yaml", replicates=[0, 1]), ()) is None
 
 
 def test_section_3_is_drawn_once_per_replicate_whatever_the_seeds():

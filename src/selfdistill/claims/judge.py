@@ -10,11 +10,12 @@ from collections.abc import Hashable, Mapping, Sequence
 import pandas as pd
 
 from selfdistill.claims.ledger import ROLLOUTS, TRAINING
+from selfdistill.claims.linked import linked_runs
 from selfdistill.claims.selection import Missing, PlannedArm, PlannedPart, step_at
 from selfdistill.claims.verdicts import INCONCLUSIVE, NO_VERDICT, SINGLE, PartResult, p_values, verdict_of
 from selfdistill.statistics import Arm, Comparison, NoContrast, compare, pooled
 from selfdistill.vocabulary.interventions import NONE
-from selfdistill.vocabulary.runs import BASE, RUN_FIELDS, RUN_KEY, SECTION_3
+from selfdistill.vocabulary.runs import RUN_FIELDS, RUN_KEY, SECTION_3
 
 TRAINING_WINDOW = 5
 """Number of last steps of a run whose rollouts form the benchmark TRAINING."""
@@ -148,28 +149,12 @@ def pool_of(part: PlannedPart) -> tuple[str, bool]:
 
 
 def units_of(parts: Sequence[PlannedPart], found: Sequence[Comparison]) -> list[Hashable | None]:
-    """Return what each part's draws belong to: with replicates the base, with seeds the runs that parts link; None for several bases."""
-    linked: list[set[Hashable]] = []
-    for part in parts:
-        own = runs_of(part)
-        apart = [runs for runs in linked if not runs & own]
-        linked = [*apart, own.union(*(runs for runs in linked if runs & own))]
+    """Return what each part's draws belong to: with replicates the base, with seeds the linked runs; None for several bases."""
+    by_seed = linked_runs(parts)
     return [
-        (
-            part.base
-            if one.drawn == "replicate"
-            else frozenset(next(runs for runs in linked if runs_of(part) <= runs))
-        )
-        if part.base
-        else None
-        for part, one in zip(parts, found, strict=True)
+        (part.base or None) if one.drawn == "replicate" else runs
+        for part, one, runs in zip(parts, found, by_seed, strict=True)
     ]
-
-
-def runs_of(part: PlannedPart) -> set[Hashable]:
-    """Return the trained runs of a part, of which each draw is one training; all of its runs if none is trained."""
-    trained = {tuple(arm.run.values()) for arm in part.arms if arm.run["method"] != BASE}
-    return trained or {tuple(arm.run.values()) for arm in part.arms}
 
 
 def judged(part: PlannedPart, found: Comparison, alpha: float) -> PartResult:

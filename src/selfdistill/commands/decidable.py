@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from selfdistill.claims.ledger import ROLLOUTS, ledger_of
+from selfdistill.claims.linked import linked_runs
 from selfdistill.claims.selection import PlannedPart, draws_of, plan_claims
 from selfdistill.commands.costs import benchmark_sizes
 from selfdistill.study.study import Study
@@ -20,14 +21,16 @@ def decidable_section(study: Study) -> list[str]:
     ledger = ledger_of(study)
     clauses = Counter(claim.family for claim in ledger.claims.values() for _ in claim.clauses or ("",))
     found: dict[str, dict[str, None]] = {}
-    for part in plan_claims(ledger, study):
+    parts = plan_claims(ledger, study)
+    units = ledger_units(study, parts)
+    for part in parts:
         level = 1 - ledger.alpha / clauses[ledger.claims[part.claim].family]
         if (
             part.counts
             and part.metric == "accuracy"
             and len({arm.weight for arm in part.arms}) == 2
             and not any(arm.over for arm in part.arms)
-            and (text := part_text(study, part, level))
+            and (text := part_text(study, part, level, units))
         ):
             found.setdefault(part.claim, {})[text] = None
     if not found:
@@ -40,13 +43,20 @@ def decidable_section(study: Study) -> list[str]:
     return [head, *(f"  {name:4} {'; '.join(texts)}" for name, texts in found.items())]
 
 
-def part_text(study: Study, part: PlannedPart, level: float) -> str:
+def ledger_units(study: Study, parts: Sequence[PlannedPart]) -> int | None:
+    """Return the number of groups of linked runs, which lend each other what they tell of draws of accuracy; None for several replicates."""
+    pool = [part for part in parts if part.metric == "accuracy" and part.benchmark != SECTION_3 and part.arms]
+    return len({*linked_runs(pool)} - {None}) if draws_of(study)[0] == 1 else None
+
+
+def part_text(study: Study, part: PlannedPart, level: float, units: int | None = None) -> str:
     """Return the effects that decide a part: `aime24 at most -12.9 points`.
 
     Empty where the number of problems is not known, and where the study draws a base once, so that nothing is decided. The mean over
-    several models is taken to vary as that of independent ones.
+    several models is taken to vary as that of independent ones. units: see `smallest_effect`.
     """
-    shift = detectable(study, part.arms[0].benchmarks, level, last=all(arm.step == 1 for arm in part.arms))
+    last = all(arm.step == 1 for arm in part.arms)
+    shift = detectable(study, part.arms[0].benchmarks, level, last=last, units=units)
     if shift is None or (part.benchmark == SECTION_3 and part.drawn and draws_of(study)[0] == 1):
         return ""
     shift /= math.sqrt(len({arm.group for arm in part.arms}))
@@ -64,11 +74,16 @@ def part_text(study: Study, part: PlannedPart, level: float) -> str:
 
 
 def detectable(
-    study: Study, benchmarks: Sequence[str], level: float = 0.95, *, last: bool = True
+    study: Study,
+    benchmarks: Sequence[str],
+    level: float = 0.95,
+    *,
+    last: bool = True,
+    units: int | None = None,
 ) -> float | None:
     """Return the smallest detectable difference in the mean accuracy over benchmarks; None if a number of problems is not known.
 
-    last: whether both runs are judged after training, where they may have more samples.
+    last: whether both runs are judged after training, where they may have more samples; units: see `smallest_effect`.
     """
     if benchmarks[0] in ROLLOUTS:
         return None
@@ -79,30 +94,39 @@ def detectable(
         sizes = list(benchmark_sizes(study, benchmarks).values())
     if not all(sizes):
         return None
-    return smallest_effect(study, equal_weight(sizes), samples, level, seeded=benchmarks[0] != SECTION_3)
+    return smallest_effect(
+        study, equal_weight(sizes), samples, level, seeded=benchmarks[0] != SECTION_3, units=units
+    )
 
 
 def smallest_effect(
-    study: Study, problems: int, samples: int, level: float = 0.95, *, seeded: bool = True
+    study: Study,
+    problems: int,
+    samples: int,
+    level: float = 0.95,
+    *,
+    seeded: bool = True,
+    units: int | None = None,
 ) -> float:
     """Return the smallest difference of two runs that the draws of a study detect.
 
-    seeded: seeds draw the responses anew; those of a replicate count as more samples. Section 3 has one draw per replicate.
+    seeded: seeds draw the responses anew; those of a replicate count as more samples. Section 3 has one draw per replicate. units: groups
+    of runs that lend each other what they tell of draws (default: as in figures, with replicates the bases, with seeds the runs).
     """
     from selfdistill.statistics.power import lent_freedom, minimum_detectable_effect  # loads scipy
 
     replicates, seeds = draws_of(study)
     several = replicates > 1
-    draws, units = (
+    draws, own = (
         (replicates, len({study.root_key(base) for base in study.bases()}))
         if several
-        else (seeds if seeded else 1, len({run.model for run in study.runs()}))
+        else (seeds if seeded else 1, len({str(run.key()) for run in study.runs()}))
     )
     return minimum_detectable_effect(
         n_problems=problems,
         k=samples * (seeds if several and seeded else 1),
         draws=draws,
-        others=lent_freedom(draws, units),
+        others=lent_freedom(draws, own if units is None else units),
         level=level,
     )
 
