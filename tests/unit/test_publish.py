@@ -1,6 +1,8 @@
 """The published results: complete, and still fitting the ledger's file and the code that reads them."""
 
 import json
+import shutil
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -87,31 +89,34 @@ def elsewhere(tmp_path, monkeypatch):
 def test_an_unfinished_study_is_not_published(elsewhere):
     with pytest.raises(StudyError, match="report.manifest.json: missing; finish the study first"):
         publish("mini")
-    finish("mini", "study=mini")
+    finish("study=mini replicates=0 models=r1-mini")
+    with pytest.raises(StudyError, match=r"leaves out experiments or models \(.* models=r1-mini\)"):
+        publish("mini")
+    finish("study=mini replicates=0")
     Path(Paths("mini").claims("json")).unlink()
     with pytest.raises(StudyError, match="claims.json: missing; finish the study first"):
         publish("mini")
     assert not (elsewhere / "docs").exists()
 
 
-def finish(name: str, chosen: str) -> list[str]:
-    """Write what `publish` copies of a study, with a report of this command; return the files copied."""
-    paths = Paths(name)
+def finish(chosen: str, inputs: Sequence[str] = ()) -> list[str]:
+    """Write what `publish` copies of the mini study, with a report of this command; return the files copied."""
+    paths = Paths("mini")
     pictures = [paths.overview, *(partial(paths.figure, figure) for figure in FIGURES)]
     sources = [paths.claims("json"), paths.claims("md"), paths.table("diagnosis", "md"), paths.diagnosed]
     sources += [picture(suffix) for picture in pictures for suffix in ("png", "txt")]
-    sources += [paths.table(table, "md") for table in TABLES]
-    report = manifest(paths.report, {"command": f"snakemake --config {chosen}"})
-    for source in [*sources, paths.manifest(paths.report)]:
+    sources += [paths.table(table, "md") for table in TABLES if table != "interventions"]
+    for source in sources:
         Path(source).parent.mkdir(parents=True, exist_ok=True)
-        Path(source).write_text(json.dumps(report), encoding="utf-8")
+        Path(source).write_text("{}", encoding="utf-8")
+    write_manifest(paths.report, inputs, {"command": f"snakemake --config {chosen}"})
     return sources
 
 
-def manifest(output: str, job: dict) -> dict:
-    """The manifest of a job."""
-    return {
-        "config": {"job": job},
+def write_manifest(output: str, inputs: Sequence[str] = (), job: dict | None = None) -> None:
+    """Write the manifest of a job."""
+    manifest = {
+        "config": {"job": job or {}},
         "git_commit": "abc",
         "python": "3.11",
         "packages": {"torch": "2"},
@@ -119,31 +124,40 @@ def manifest(output: str, job: dict) -> dict:
         "wall_seconds": 1.5,
         "peak_memory_mb": 10,
         "tokens": None,
+        "inputs": inputs,
         "outputs": [output],
-        "facts": {"refused draws": 1},
+        "facts": {"refused draws": 1} if "bases" in output else {},
     }
+    path = Path(Paths("mini").manifest(output))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(manifest), encoding="utf-8")
 
 
-def test_a_finished_study_is_copied_with_the_provenance_of_what_its_report_shows(elsewhere):
-    """An earlier command may have left runs of other draws and models."""
-    copied = finish("mini", "study=mini replicates=0,1 seeds=0 models=r1-mini")
-    runs = [("r1-mini", 0), ("r1-mini", 1), ("r1-mini", 2), ("olmo3-mini", 0)]
-    for number, (model, replicate) in enumerate(runs):
-        job = {"run": {"model": model, "replicate": replicate, "seed": 0}}
-        path = Path(f"results/mini/runs/{number}.manifest.json")
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(manifest(f"results/mini/runs/{number}", job)), encoding="utf-8")
-    for replicate in (1, 2):
-        path = Path(f"results/mini/bases/b/replicate-{replicate}/model.manifest.json")
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(manifest(str(path), {"base": "b"})), encoding="utf-8")
+def test_a_finished_study_is_copied_with_the_provenance_of_what_its_report_rests_on(elsewhere):
+    """An earlier command may have left other runs."""
+    paths = Paths("mini")
+    base, problems, samples, other = (
+        paths.base("r1-mini", 1),
+        paths.benchmark("paired"),
+        "results/mini/runs/a",
+        "results/mini/runs/b",
+    )
+    copied = finish("study=mini replicates=1,2 seeds=0", [samples, paths.report])
+    write_manifest(samples, [base, problems, "config/claims.yaml"])
+    for output in (base, problems, other):
+        write_manifest(output)
     written = publish("mini")
     facts = json.loads((elsewhere / "docs/results/mini/provenance.json").read_text(encoding="utf-8"))
-    absent = ("interventions.md", "figure7.", "figure8.")  # not in the study, or not of this model
-    names = {Path(source).name for source in copied if not Path(source).name.startswith(absent)}
-    assert {path.name for path in written} == names | {"provenance.json"}
-    assert facts["command"].startswith("snakemake --config study=mini replicates=0,1 seeds=0 ")
-    assert facts["command"].endswith(" models=r1-mini")
-    assert (facts["replicates"], facts["seeds"], facts["packages"]) == ([0, 1], [0], ["torch 2"])
-    assert facts["jobs"] == 4, "two runs, a base and the report"
-    assert len(facts["refused_draws"]) == 4
+    assert {path.name for path in written} == {*(Path(source).name for source in copied), "provenance.json"}
+    assert facts["command"] == "snakemake --config study=mini replicates=1,2 seeds=0"
+    assert (facts["replicates"], facts["seeds"], facts["packages"]) == ([1, 2], [0], ["torch 2"])
+    assert facts["jobs"] == 4, "report, samples, base and problems"
+    assert facts["refused_draws"] == {base: 1}
+
+
+def test_a_study_outside_of_config_is_published_too(elsewhere):
+    (elsewhere / "own").mkdir()
+    for path in (ROOT / "config").glob("*.yaml"):
+        shutil.copy(path, elsewhere / "own" / path.name)
+    copied = finish("study=mini replicates=0 seeds=0")
+    assert len(publish("own/mini.yaml")) == len(copied) + 1

@@ -2,12 +2,11 @@
 
 `python -m selfdistill.commands.publish --study mini`, or `make publish`. A reader of the repository can see these small
 files without running anything. provenance.json records how they were made: command, commits, packages, devices, draws,
-number of jobs and summed wall-clock time, those of what the report shows. A test checks them against config/claims.yaml.
+number of jobs and summed wall-clock time, counted over the jobs that the report rests on. A test checks them against config/claims.yaml.
 """
 
 import argparse
 import json
-import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -33,39 +32,47 @@ FIGURES = (
     "prediction",
 )
 TABLES = ("table1", "richness", "table2", "main-results", "draws", "screening", "interventions")
+WHOLE = ("study", "replicates", "seeds")
+"""Keys of --config that leave nothing of a study out."""
 DIAGNOSIS = "diagnosis"
 """Table that goes with the finished runs, from which `selfdistill.commands.diagnose` learns."""
 
 
-def reported_study(paths: Paths) -> Study:
-    """Return the study that a report shows, with the draws, experiments and models of its command; raise StudyError if there is none."""
+def reported_study(asked: str) -> Study:
+    """Return the study that a report shows, with the draws and experiments of its command; raise StudyError if that is not all of the study.
+
+    asked: name of the study, or path of its file.
+    """
+    paths = Paths(study_from_config({"study": asked}).name)
     manifest = Path(paths.manifest(paths.report))
     if not manifest.exists():
         raise StudyError(f"{manifest}: missing; finish the study first")
     command = read_json(manifest)["config"]["job"]["command"]
-    return study_from_config(dict(pair.split("=") for pair in command.split() if "=" in pair))
-
-
-def manifests_of(study: Study) -> list[dict[str, Any]]:
-    """Return every manifest of a study's draws and models, including those of the report's parts."""
-    folder = Path(Paths(study.name).results)
-    return [
-        manifest for path in sorted(folder.rglob(MANIFESTS)) if belongs(manifest := read_json(path), study)
-    ]
-
-
-def belongs(manifest: dict[str, Any], study: Study) -> bool:
-    """Return whether a job is of a study's draws and models; results may hold those of earlier commands too."""
-    run = manifest["config"].get("job", {}).get("run")
-    replicates = map(int, re.findall(r"/replicate-(\d+)", manifest["outputs"][0]))
-    return set(replicates) <= {*study.file.replicates} and (
-        not run
-        or (
-            run["replicate"] in study.file.replicates
-            and run["seed"] in study.file.seeds
-            and run["model"] in study.models()
-        )
+    given = dict(pair.split("=") for pair in command.split() if "=" in pair) | {"study": asked}
+    study, whole = (
+        study_from_config({key: given[key] for key in keys if key in given}) for keys in (given, WHOLE)
     )
+    if not {*whole.runs()} <= {*study.runs()}:
+        raise StudyError(
+            f"{manifest}: its report leaves out experiments or models ({command}); finish the study first"
+        )
+    return study
+
+
+def manifests_of(paths: Paths) -> list[dict[str, Any]]:
+    """Return the manifest of every job that the report rests on, directly or not; results may hold those of earlier commands too."""
+    jobs = {
+        output: manifest
+        for manifest in map(read_json, Path(paths.results).rglob(MANIFESTS))
+        for output in manifest["outputs"]
+    }
+    found: dict[str, dict[str, Any]] = {}
+    waiting = [paths.report]
+    while waiting:
+        if (manifest := jobs.get(waiting.pop())) and manifest["outputs"][0] not in found:
+            found[manifest["outputs"][0]] = manifest
+            waiting += manifest["inputs"]
+    return [found[output] for output in sorted(found)]
 
 
 def distinct(values: Iterable[object]) -> list[str]:
@@ -75,7 +82,7 @@ def distinct(values: Iterable[object]) -> list[str]:
 
 def provenance(study: Study) -> dict[str, Any]:
     """Return how the results were made: command, commits, packages, devices, draws, refused bases, jobs, seconds and tokens."""
-    manifests = manifests_of(study)
+    manifests = manifests_of(Paths(study.name))
     return {
         "command": command_of(study),
         "git_commits": distinct(manifest["git_commit"] for manifest in manifests),
@@ -94,11 +101,13 @@ def provenance(study: Study) -> dict[str, Any]:
     }
 
 
-def publish(name: str, folder: Path = FOLDER) -> list[Path]:
-    """Copy the results of a study to `folder`/name and return the files written; raise StudyError if the study is not finished."""
-    paths = Paths(name)
-    study = reported_study(paths)
-    figures, tables = study.file.figures, study.file.tables
+def publish(asked: str, folder: Path = FOLDER) -> list[Path]:
+    """Copy the results of a study to `folder`/NAME and return the files written.
+
+    asked: name of the study, or path of its file. Raise StudyError if the study is not finished.
+    """
+    study = reported_study(asked)
+    paths, figures, tables = Paths(study.name), study.file.figures, study.file.tables
     sources = [paths.claims("json"), paths.claims("md"), paths.overview("png"), paths.overview("txt")]
     sources += [
         paths.figure(name, suffix) for name in FIGURES if name in figures for suffix in ("png", "txt")
@@ -108,7 +117,7 @@ def publish(name: str, folder: Path = FOLDER) -> list[Path]:
         sources += [paths.table(DIAGNOSIS, "md"), paths.diagnosed]
     if missing := [source for source in sources if not Path(source).exists()]:
         raise StudyError(f"{', '.join(missing)}: missing; finish the study first")
-    target = folder / name
+    target = folder / study.name
     target.mkdir(parents=True, exist_ok=True)
     written = [Path(shutil.copy(source, target)) for source in sources]
     record = json.dumps(provenance(study), indent=1)
@@ -119,9 +128,9 @@ def publish(name: str, folder: Path = FOLDER) -> list[Path]:
 def main(arguments: list[str] | None = None) -> None:
     """Copy the results and print the files written."""
     parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.publish", description=__doc__)
-    parser.add_argument("--study", default="mini", help="name of a finished study")
+    parser.add_argument("--study", default="mini", help="name of a finished study, or path of its file")
     options = parser.parse_args(arguments)
-    for path in publish(study_from_config({"study": options.study}).name):
+    for path in publish(options.study):
         print(path)
 
 
