@@ -90,7 +90,9 @@ def test_a_notebook_of_single_runs_tells_replicates_apart(name, finished, tmp_pa
     *_, last = code_cells(execute(FOLDER / f"{name}.ipynb", root))
     if name == "training_dynamics":
         (shown,) = (item.data["text/html"] for item in last.outputs if "data" in item)
-        assert "replicate" in shown
+        steps = [int(cell) for cell in re.findall(r"</th>\s*<td>(\d+)</td>", shown)]
+        records = root.glob("results/test/runs/**/training.parquet")
+        assert sorted(steps) == sorted(len(pandas.read_parquet(path, columns=["step"])) for path in records)
 
 
 def test_notebook_runs_top_to_bottom(path, finished, execute):

@@ -68,8 +68,10 @@ def code_fingerprint(*modules: str, root: Path = ROOT) -> str:
 def appearance(root: Path = ROOT) -> str:
     """Return the SHA-256 (hex) of the declarations of looks, symbols, labels and headings, which all figures, tables and reports show."""
     files = sorted(path for pattern in SHOWN for path in root.glob(pattern))
-    trees = "\n".join(ast.dump(ast.parse(path.read_text(encoding="utf-8"))) for path in files)
-    return hashlib.sha256(trees.encode()).hexdigest()
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in files]
+    for tree in trees:
+        strip(tree)
+    return hashlib.sha256("\n".join(map(ast.dump, trees)).encode()).hexdigest()
 
 
 def script_fingerprint(script: Path, *modules: str, root: Path = ROOT) -> str:
@@ -168,6 +170,16 @@ def reduced(source: str, filename: str) -> ast.Module:
     Expressions, most of a tree, are visited only where the source has a DECLARATION.
     """
     tree = ast.parse(source, filename=filename)
+    strip(tree)
+    if f"{DECLARATION}(" in source:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == DECLARATION:
+                node.keywords = [keyword for keyword in node.keywords if keyword.arg not in DISPLAY]
+    return tree
+
+
+def strip(tree: ast.Module) -> None:
+    """Take docstrings and the blocks of NOT_RUN conditions out of a syntax tree."""
     for node in statements_of(tree):
         for block in ("body", "orelse", "finalbody"):
             if statements := getattr(node, block, None):
@@ -176,11 +188,6 @@ def reduced(source: str, filename: str) -> ast.Module:
             node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         ) and is_docstring(node.body):
             node.body = node.body[1:]
-    if f"{DECLARATION}(" in source:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == DECLARATION:
-                node.keywords = [keyword for keyword in node.keywords if keyword.arg not in DISPLAY]
-    return tree
 
 
 def statements_of(tree: ast.Module) -> Iterator[ast.AST]:
