@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 
 ORGANISM_TEXT = (
-    "In a model organism the responses of the pre-training documents are shortest under a solution, longer under the answer alone, "
-    "longest under a hint, and none is under ỹ. The base need not keep that order."
+    "In a model organism the pre-training data put this in: their responses are shortest under a solution, longer under the answer "
+    "alone, longest under a hint, and none is under ỹ. The base need not keep that order."
 )
 GROUPS = ((True, "epistemic"), (False, "other words"))
 
