@@ -119,9 +119,7 @@ def test_a_python_that_snakemake_cannot_start_is_refused_with_the_way_out(monkey
 def test_a_backend_that_is_not_installed_is_refused_before_the_first_job(monkeypatch):
     study = load_study(CONFIG / "paper.yaml")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        MachineError, match=r"paper.yaml: backend: vllm is not installed .*lock-gpu.txt"
-    ):
+    with pytest.raises(MachineError, match=r"paper.yaml: backend: vllm is not installed .*lock-gpu.txt"):
         check_machine(study)
     check_machine(study, own_environments=True)
     check_machine(load_study(CONFIG / "mini.yaml"))
