@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from importlib import import_module
 
 import pytest
 import yaml
@@ -156,3 +157,13 @@ def test_an_unknown_grader_of_the_command_line_is_refused_with_those_that_can_gr
     ):
         study_from_config({"grader": "mcq"}, CONFIG)
     assert study_from_config({"grader": "authors-eval"}, CONFIG).name == "mini"
+
+
+@pytest.mark.parametrize("name", ["plan", "status", "measure", "doctor", "publish"])
+def test_a_command_on_an_unknown_study_ends_with_what_is_allowed(name, monkeypatch):
+    monkeypatch.chdir(CONFIG.parent)
+    command = import_module(f"selfdistill.commands.{name}")
+    with pytest.raises(
+        SystemExit, match="config/minni.yaml: no such study file; allowed: .*did you mean mini"
+    ):
+        command.main(["--study", "minni"])

@@ -22,6 +22,7 @@ from typing import Any
 from selfdistill.commands.costs import Assumptions, costs_of
 from selfdistill.commands.disk import kept_gb, room_gb
 from selfdistill.commands.memory import most_demanding, needs_of
+from selfdistill.commands.options import refusing
 from selfdistill.commands.plan import done_jobs
 from selfdistill.commands.ranges import number
 from selfdistill.jobs.preflight import attention_problems, data_sources
@@ -268,6 +269,7 @@ def examine(study: Study) -> list[Finding]:
     return [finding for check in CHECKS for finding in check(study)]
 
 
+@refusing
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the findings and return the exit status: 1 if one of them is a problem."""
     parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.doctor", description=__doc__)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from selfdistill.commands.costs import Assumptions, CostModel, gpu_hours
+from selfdistill.commands.options import refusing
 from selfdistill.commands.ranges import Range
 from selfdistill.commands.status import expected_jobs
 from selfdistill.records.files import read_json, write_text
@@ -135,6 +136,7 @@ def read_measured(path: str) -> dict[str, Any]:
     }
 
 
+@refusing
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print what was measured, and write it to a file."""
     parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.measure", description=__doc__)

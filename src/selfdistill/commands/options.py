@@ -1,9 +1,16 @@
 """Options that commands share: which study, with which draws, experiments and models."""
 
 import argparse
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
 
 from selfdistill.study.load import CHOICES, DRAWS, study_from_config
 from selfdistill.study.study import Study
+from selfdistill.study.yaml import StudyError
+
+Main = Callable[[Sequence[str] | None], Any]
 
 
 def add_study(parser: argparse.ArgumentParser, default: str = "mini") -> None:
@@ -27,3 +34,16 @@ def asked(options: argparse.Namespace) -> dict[str, str]:
 def study_of(options: argparse.Namespace) -> Study:
     """Return the study that the options of `add_study` ask for; raise StudyError."""
     return study_from_config(asked(options))
+
+
+def refusing(main: Main) -> Main:
+    """Return a command that ends with the message of a StudyError, and without a traceback."""
+
+    @wraps(main)
+    def own(arguments: Sequence[str] | None = None) -> Any:
+        try:
+            return main(arguments)
+        except StudyError as error:
+            sys.exit(str(error))
+
+    return own

@@ -20,7 +20,7 @@ from selfdistill.commands.decidable import decidable_section, smallest_effect
 from selfdistill.commands.disk import disk_section
 from selfdistill.commands.measure import read_measured
 from selfdistill.commands.memory import memory_section
-from selfdistill.commands.options import add_study, asked, study_of
+from selfdistill.commands.options import add_study, asked, refusing, study_of
 from selfdistill.commands.ranges import ZERO, Range, number, span
 from selfdistill.commands.status import expected_jobs, state_of
 from selfdistill.records.paths import Paths
@@ -211,6 +211,7 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Assumpti
     return options, Assumptions(**{part.name: getattr(options, part.name) for part in fields(Assumptions)})
 
 
+@refusing
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the plan."""
     options, assumed = parse(arguments)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from selfdistill.commands.options import refusing
 from selfdistill.records.files import read_json, write_text
 from selfdistill.records.paths import MANIFESTS, Paths
 from selfdistill.report.loading import refused_draws
@@ -125,6 +126,7 @@ def publish(asked: str, folder: Path = FOLDER) -> list[Path]:
     return [*written, target / "provenance.json"]
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> None:
     """Copy the results and print the files written."""
     parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.publish", description=__doc__)

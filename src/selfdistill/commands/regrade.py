@@ -7,12 +7,13 @@ are results/STUDY/regraded/GRADER.md (what changes) and .csv (every number).
 import argparse
 from collections.abc import Sequence
 
-from selfdistill.commands.options import add_study, study_of
+from selfdistill.commands.options import add_study, refusing, study_of
 from selfdistill.records.paths import Paths
 from selfdistill.report.regraded import grade_again
 from selfdistill.vocabulary.graders import ANSWER_GRADERS
 
 
+@refusing
 def main(arguments: Sequence[str] | None = None) -> None:
     """Grade a study again and print what changed."""
     parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.regrade", description=__doc__)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from selfdistill.commands.options import add_study, study_of
+from selfdistill.commands.options import add_study, refusing, study_of
 from selfdistill.jobs.locks import is_locked, lock_of
 from selfdistill.records.files import read_json
 from selfdistill.records.outcomes import outcome_warnings
@@ -160,6 +160,7 @@ def render(study: Study, cores: int) -> str:
     return "\n".join(lines)
 
 
+@refusing
 def main(arguments: list[str] | None = None) -> None:
     """Print the table once, or with --watch every few seconds until the report exists."""
     parser = argparse.ArgumentParser(prog="python -m selfdistill.commands.status", description=__doc__)
