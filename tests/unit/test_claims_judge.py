@@ -171,7 +171,6 @@ def test_runs_that_parts_compare_count_once_with_seeds():
     )
     assert seeds[0] == seeds[1] != seeds[2]
     assert replicates == ["b"] * 3
-    mean = replace(
-        parts[0], base="", arms=(*parts[0].arms, *parts[2].arms)
-    )  # over two bases: it links nothing
+    over_two_bases = (*parts[0].arms, *parts[2].arms)
+    mean = replace(parts[0], base="", arms=over_two_bases)  # it links nothing
     assert units_of([*parts, mean], [SimpleNamespace(drawn="seed")] * 4) == [*seeds, None]

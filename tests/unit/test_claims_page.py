@@ -1,16 +1,19 @@
 """The record of the claims' verdicts, and its pages in Markdown and HTML."""
 
 import json
+import re
 from itertools import pairwise
 
 import pandas as pd
 import pytest
 from claim_cases import BASE, SDPO, part, samples
 from spoiled import CONFIG
+from synthetic_study import claims_record
 
 from selfdistill.claims.elsewhere import Elsewhere, load_elsewhere
 from selfdistill.claims.judge import Frames, judge_parts
 from selfdistill.claims.verdicts import NO_VERDICT, NOT_RUN, REPRODUCED, VERDICTS, as_record, judge_claims
+from selfdistill.report.claim_parts import claim_forest
 from selfdistill.report.claims_page import effect_text, expected_text, to_html, to_markdown
 from selfdistill.report.claims_summary import counts_of, summary_sentences
 from selfdistill.report.forest import LEVEL, kind_of
@@ -106,3 +109,19 @@ def test_a_page_says_over_what_its_intervals_are(record, ledger):
     page = to_markdown(as_record(ledger, "test", judge_claims(ledger, found), Elsewhere(entries=[])))
     assert "problems and 3 replicates" in page
     assert "200 / 4 / 3 / 1" in page
+
+
+def test_each_part_of_a_claim_has_its_line_of_marks() -> None:
+    record = claims_record(3)
+    claims = {claim["name"]: claim for claim in record["claims"]}
+    for claim in record["claims"]:
+        shown = claim_forest(claim)
+        known = [one for one in claim["parts"] if one["effect"] is not None]
+        assert shown.count('class="effect"') == len(known)
+        assert shown.count('class="part pale"') == sum(not one["counts"] for one in known)
+        assert all(0 <= float(at) <= 100 for at in re.findall(r' c?x[12]?="([0-9.]+)%"', shown))
+    assert "<script" not in claim_forest(claims["C1"]) and claim_forest(claims["C19"]) == ""
+    assert "<span>b: GRPO not shorter (deepseek; aime24)</span>" in claim_forest(claims["C7"])
+    page = to_html(record)
+    assert page.count('<figure class="forest">') >= 18
+    assert len(page) < 400_000

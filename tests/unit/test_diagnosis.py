@@ -230,7 +230,7 @@ def test_the_divergence_is_that_of_the_temperature_of_the_responses(organism, mo
 
 def test_a_folder_without_weights_is_refused(organism, tmp_path):
     (tmp_path / "config.json").write_bytes((organism[0] / "config.json").read_bytes())
-    with pytest.raises(SystemExit, match="diagnose: .*tmp_path".replace("tmp_path", tmp_path.name)):
+    with pytest.raises(SystemExit, match=f"diagnose: .*{tmp_path.name}"):
         command.main(asked(tmp_path, organism[1], "--template", "r1"))
 
 

@@ -9,7 +9,7 @@ from selfdistill.grading.graders import Grader
 from selfdistill.study.jobs import evaluation_params
 from selfdistill.study.load import load_study
 from selfdistill.study.yaml import StudyError
-from selfdistill.vocabulary.graders import GRADERS
+from selfdistill.vocabulary.graders import GRADERS, grader_module
 
 MODULE = '''"""Grader `last-word`: the last word of the response, as it stands."""
 
@@ -56,6 +56,7 @@ def test_one_file_and_one_line_add_a_grader(module, tmp_path, monkeypatch):
         grades = grader.grade(["it is east", "it is west", ""], [["east"]] * 3)
     assert [grade.outcome for grade in grades] == ["correct", "wrong", "no_answer"]
     study = study_with(tmp_path, "last-word")
+    assert grader_module("last-word") == module
     assert evaluation_params(study, study.base_runs()[0], 0).grader == "last-word"
     assert study.settings_for(study.runs(methods=("grpo",))[0]).grader == "last-word"
 

@@ -13,7 +13,7 @@ from synthetic_study import claims_record
 
 from selfdistill.claims.verdicts import NO_VERDICT, NOT_REPRODUCED, NOT_RUN, PARTLY, REPRODUCED, VERDICTS
 from selfdistill.report.claim_parts import SHAPES, claim_forest
-from selfdistill.report.claims_page import SYMBOLS, to_html
+from selfdistill.report.claims_page import SYMBOLS
 from selfdistill.report.deciding import deciding_rows, leading_part, with_paper
 from selfdistill.report.forest import (
     LENGTH,
@@ -379,20 +379,6 @@ def test_the_caption_says_how_to_read_the_picture(record) -> None:
         "smaller than the smallest of interest",
     ):
         assert text in caption
-
-
-def test_each_part_of_a_claim_has_its_line_of_marks(record, claims) -> None:
-    for claim in record["claims"]:
-        shown = claim_forest(claim)
-        known = [one for one in claim["parts"] if one["effect"] is not None]
-        assert shown.count('class="effect"') == len(known)
-        assert shown.count('class="part pale"') == sum(not one["counts"] for one in known)
-        assert all(0 <= float(at) <= 100 for at in re.findall(r' c?x[12]?="([0-9.]+)%"', shown))
-    assert "<script" not in claim_forest(claims["C1"]) and claim_forest(claims["C19"]) == ""
-    assert "<span>b: GRPO not shorter (deepseek; aime24)</span>" in claim_forest(claims["C7"])
-    page = to_html(record)
-    assert page.count('<figure class="forest">') >= 18
-    assert len(page) < 400_000
 
 
 def test_marks_lie_where_the_numbers_are() -> None:
